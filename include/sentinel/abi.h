@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * abi.h - layout and limits of every map that the kernel's guard and the daemon share.
+ *
+ * Rules: only fixed-width integers, no implicit padding, explicit padding is always 0 (keys are compared as
+ * bytes).  An address is 16 bytes in network order; IPv4 is written as ::ffff:a.b.c.d.  Times are
+ * CLOCK_BOOTTIME in nanoseconds.  Each map has one writer, named here.
+ *
+ * How a packet meets the maps (bpf/guard.bpf.h):
+ *   ports        is any listener on this destination port?      no: pass
+ *   vips         (address, port, protocol), then (any, port, protocol) if host_addrs has the address
+ *                                                                no: pass
+ *   acl4, acl6   most specific prefix of the source; allow: pass
+ *   block        source banned until later than now, and the daemon's heartbeat fresh: drop
+ *   acl          deny: drop;  nothing: pass
+ */
+#ifndef SN_ABI_H
+#define SN_ABI_H
+
+#ifndef __VMLINUX_H__
+#include <linux/types.h>
+#endif
+
+#define SN_ABI_VERSION 1 /* part of the pin path; bump on any change of a layout or a meaning */
+
+/* What a plan may hold.  The maps are twice as large, because additions come before deletions. */
+#define SN_VIPS_MAX 1024
+#define SN_ACL_MAX 16384 /* each family */
+#define SN_HOST_ADDRS_MAX 4096
+#define SN_BLOCK_MAX 65536
+#define SN_EVENTS_BYTES (256 * 1024)
+#define SN_PORT_WORDS 1024 /* 65536 bits */
+
+#define SN_V4_MAPPED 0xffff /* third word of an IPv4 address, in host order */
+
+/* An address.  Key of host_addrs (written by control, from netlink) and of block. */
+struct sn_addr {
+	__u32 addr[4];
+};
+_Static_assert(sizeof(struct sn_addr) == 16, "map key layout");
+
+/*
+ * Key of vips (written by control).  A wildcard has addr :: for IPv6 and ::ffff:0.0.0.0 for IPv4; a
+ * dual-stack listener on [::] is both.
+ */
+struct sn_vip_key {
+	__u32 addr[4];
+	__u16 port; /* network order */
+	__u8 proto; /* IPPROTO_TCP or IPPROTO_UDP */
+	__u8 pad;
+};
+_Static_assert(sizeof(struct sn_vip_key) == 20, "map key layout");
+
+struct sn_vip {
+	__u32 listener; /* number of the listener in the plan; comes back in events */
+};
+_Static_assert(sizeof(struct sn_vip) == 4, "map value layout");
+
+/* Value of host_addrs. */
+struct sn_host_addr {
+	__u32 ifindex; /* the interface that has the address */
+};
+_Static_assert(sizeof(struct sn_host_addr) == 4, "map value layout");
+
+/* Keys of the longest-prefix tries (written by control).  Bits beyond plen are 0. */
+struct sn_acl4_key {
+	__u32 plen; /* 0..32, host order */
+	__u32 addr;
+};
+_Static_assert(sizeof(struct sn_acl4_key) == 8, "map key layout");
+
+struct sn_acl6_key {
+	__u32 plen; /* 0..128, host order */
+	__u32 addr[4];
+};
+_Static_assert(sizeof(struct sn_acl6_key) == 20, "map key layout");
+
+#define SN_ACL_NONE 0 /* never stored: no prefix matched */
+#define SN_ACL_DENY 1
+#define SN_ACL_ALLOW 2
+
+struct sn_acl {
+	__u32 action; /* SN_ACL_DENY or SN_ACL_ALLOW */
+	__u32 rule;   /* number of the rule in the plan; comes back in events */
+};
+_Static_assert(sizeof(struct sn_acl) == 8, "map value layout");
+
+/*
+ * Value of block (written by control).  The key is the whole IPv4 address, or the first 64 bits of an IPv6
+ * address with the rest 0.  Outlives the daemon with its pin.
+ */
+struct sn_block {
+	__u64 since_ns;
+	__u64 until_ns; /* the ban holds while now < until; SN_FOREVER never ends */
+	__u16 why;	/* SN_BAN_* */
+	__u16 strikes;	/* how often this source was banned without a pause between */
+	__u32 pad;
+};
+_Static_assert(sizeof(struct sn_block) == 24, "map value layout");
+
+#define SN_FOREVER (~(__u64)0)
+#define SN_BAN_MANUAL 1 /* an operator's command */
+
+/* The one value of config (written by control). */
+struct sn_config {
+	__u32 flags; /* SN_CONFIG_* */
+	__u32 pad;
+};
+_Static_assert(sizeof(struct sn_config) == 8, "map value layout");
+
+#define SN_CONFIG_MONITOR 1u /* count and report what would be dropped, and pass it */
+
+/* The one value of heartbeat (written by the daemon through mmap, at least once a second). */
+struct sn_heartbeat {
+	__u64 at_ns; /* 0: never */
+};
+_Static_assert(sizeof(struct sn_heartbeat) == 8, "map value layout");
+
+#define SN_HEARTBEAT_MAX_NS (10ull * 1000 * 1000 * 1000) /* older: only operator rules hold */
+
+/* Value of drops and monitored (index SN_DROP_*) and of counters (index SN_COUNTER_*); one writer per CPU. */
+struct sn_count {
+	__u64 packets;
+	__u64 bytes; /* whole frames as the hook saw them */
+};
+_Static_assert(sizeof(struct sn_count) == 16, "map value layout");
+
+/* The one value, per CPU, of event_budget: how many events this CPU sent in its running second. */
+struct sn_event_budget {
+	__u64 since_ns;
+	__u64 sent;
+};
+_Static_assert(sizeof(struct sn_event_budget) == 16, "map value layout");
+
+enum sn_drop {
+	SN_DROP_NONE, /* passed */
+#define X(NAME, label, text) SN_DROP_##NAME,
+#include "sentinel/drop_reasons.def"
+#undef X
+	SN_DROP_COUNT
+};
+
+enum sn_counter {
+#define X(NAME, label, text) SN_COUNTER_##NAME,
+#include "sentinel/counters.def"
+#undef X
+	SN_COUNTER_COUNT
+};
+
+#endif
