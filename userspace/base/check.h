@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* check.h - assertions that stay on in production, object tags, and names nobody may call. */
+#ifndef SN_BASE_CHECK_H
+#define SN_BASE_CHECK_H
+
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <stdio.h>
+
+/* Our own bug: print file, line and expression to stderr and abort.  Never for input from outside. */
+_Noreturn void check_failed(const char *file, int line, const char *what);
+
+#define CHECK(x)                                                     \
+	do {                                                         \
+		if (__builtin_expect(!(x), 0))                       \
+			check_failed(__FILE__, __LINE__, #x);        \
+	} while (0)
+
+/*
+ * Long-lived structs start with `uint32_t tag`.  Set it with the type's TAG_* when the object is born,
+ * to 0 when it dies, and OBJ_CHECK() it at every public entry.
+ */
+#define TAG(a, b, c, d) ((uint32_t)(a) | (uint32_t)(b) << 8 | (uint32_t)(c) << 16 | (uint32_t)(d) << 24)
+#define OBJ_CHECK(p, T) CHECK((p) && (p)->tag == (T))
+
+#define container_of(ptr, type, member) ((type *)((char *)(ptr) - offsetof(type, member)))
+#define ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))
+#define MIN(a, b) ((a) < (b) ? (a) : (b))
+#define MAX(a, b) ((a) > (b) ? (a) : (b))
+#define likely(x) __builtin_expect(!!(x), 1)
+#define unlikely(x) __builtin_expect(!!(x), 0)
+
+#include <stddef.h>
+
+#pragma GCC poison strcpy strcat sprintf vsprintf strtok gets atoi atol
+
+#endif

@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* iobuf.c - malloc'd buffers, and the queue of slices. */
+#include "base/iobuf.h"
+
+#include "base/mem.h"
+
+#define QUEUE_CAP_MIN 4
+
+static void release_malloc(struct iobuf *b)
+{
+	free(b);
+}
+
+struct iobuf *iobuf_new(uint32_t size)
+{
+	/* One allocation: the bytes follow the header. */
+	struct iobuf *b = mem_alloc(sizeof(*b) + size);
+
+	*b = (struct iobuf){
+		.refs = 1,
+		.size = size,
+		.data = (uint8_t *)(b + 1),
+		.release = release_malloc,
+	};
+	return b;
+}
+
+struct slice slice_copy(const void *bytes, uint32_t len)
+{
+	struct iobuf *b;
+
+	if (len == 0)
+		return (struct slice){ 0 };
+	b = iobuf_new(len);
+	memcpy(b->data, bytes, len);
+	return (struct slice){ b, b->data, len };
+}
+
+void slice_queue_clear(struct slice_queue *q)
+{
+	while (q->count) {
+		slice_put(&q->items[q->head]);
+		q->head = (q->head + 1) & (q->cap - 1);
+		q->count--;
+	}
+	q->head = 0;
+	q->bytes = 0;
+}
+
+void slice_queue_fini(struct slice_queue *q)
+{
+	if (!q)
+		return;
+	slice_queue_clear(q);
+	free(q->items);
+	*q = (struct slice_queue){ 0 };
+}
+
+static void queue_grow(struct slice_queue *q)
+{
+	uint32_t cap = MAX(q->cap * 2, QUEUE_CAP_MIN);
+	struct slice *items;
+	uint32_t until_end = MIN(q->count, q->cap - q->head);
+
+	CHECK(q->cap <= UINT32_MAX / 4);
+	items = mem_array(cap, sizeof(*items));
+	if (q->count) {
+		memcpy(items, q->items + q->head, until_end * sizeof(*items));
+		memcpy(items + until_end, q->items, (q->count - until_end) * sizeof(*items));
+	}
+	free(q->items);
+	q->items = items;
+	q->cap = cap;
+	q->head = 0;
+}
+
+void slice_queue_push(struct slice_queue *q, struct slice s)
+{
+	if (s.len == 0) {
+		slice_put(&s);
+		return;
+	}
+	if (q->count == q->cap)
+		queue_grow(q);
+	q->items[(q->head + q->count) & (q->cap - 1)] = s;
+	q->count++;
+	q->bytes += s.len;
+}
+
+void slice_queue_push_front(struct slice_queue *q, struct slice s)
+{
+	if (s.len == 0) {
+		slice_put(&s);
+		return;
+	}
+	if (q->count == q->cap)
+		queue_grow(q);
+	q->head = (q->head - 1) & (q->cap - 1);
+	q->items[q->head] = s;
+	q->count++;
+	q->bytes += s.len;
+}
+
+struct slice slice_queue_pop(struct slice_queue *q)
+{
+	struct slice s;
+
+	CHECK(q->count > 0);
+	s = q->items[q->head];
+	q->head = (q->head + 1) & (q->cap - 1);
+	q->count--;
+	q->bytes -= s.len;
+	return s;
+}
+
+struct slice *slice_queue_at(struct slice_queue *q, uint32_t index)
+{
+	CHECK(index < q->count);
+	return &q->items[(q->head + index) & (q->cap - 1)];
+}
+
+void slice_queue_consume(struct slice_queue *q, size_t bytes)
+{
+	CHECK(bytes <= q->bytes);
+	while (bytes) {
+		struct slice *first = &q->items[q->head];
+
+		if (bytes < first->len) {
+			first->ptr += bytes;
+			first->len -= (uint32_t)bytes;
+			q->bytes -= bytes;
+			return;
+		}
+		bytes -= first->len;
+		q->bytes -= first->len;
+		slice_put(first);
+		q->head = (q->head + 1) & (q->cap - 1);
+		q->count--;
+	}
+}
+
+void slice_queue_move(struct slice_queue *to, struct slice_queue *from)
+{
+	CHECK(to != from);
+	if (to->count == 0) {
+		struct slice_queue empty = *to;
+
+		*to = *from;
+		*from = empty;
+		return;
+	}
+	while (from->count)
+		slice_queue_push(to, slice_queue_pop(from));
+}

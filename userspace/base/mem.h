@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* mem.h - allocation that never returns NULL: running out of memory aborts (limits come earlier). */
+#ifndef SN_BASE_MEM_H
+#define SN_BASE_MEM_H
+
+#include <stddef.h>
+
+void *mem_alloc(size_t size);	      /* uninitialised */
+void *mem_zalloc(size_t size);	      /* zeroed */
+void *mem_array(size_t n, size_t size); /* zeroed; overflow of n * size aborts */
+/* Grow or shrink; p may be NULL.  Overflow aborts. */
+void *mem_resize(void *p, size_t n, size_t size);
+char *mem_strdup(const char *s);
+char *mem_strndup(const char *s, size_t len); /* NUL-terminated copy of exactly len bytes */
+/* free() is used directly. */
+
+#endif
