@@ -22,7 +22,7 @@ struct arena {
 	size_t bytes; /* handed out since the last reset */
 };
 
-/* block_size: size of the ordinary blocks (min 256).  No allocation happens before the first arena_alloc(). */
+/* block_size: size of the ordinary blocks (min 256).  Nothing is allocated before the first arena_alloc(). */
 void arena_init(struct arena *a, size_t block_size);
 void arena_fini(struct arena *a); /* NULL ok */
 /* Run clean-ups, forget all pieces; the first block is kept for reuse, the others are freed. */

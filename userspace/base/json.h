@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * json.h - write JSON (RFC 8259) into a strbuf.  Commas, quotes and escaping are done here; invalid UTF-8 becomes U+FFFD.
+ * json.h - write JSON (RFC 8259) into a strbuf.
+ * Commas, quotes and escaping are done here; invalid UTF-8 becomes U+FFFD.
  * Nesting is checked with CHECK (an unbalanced call is our bug).
  */
 #ifndef SN_BASE_JSON_H
