@@ -259,7 +259,7 @@ $(foreach n,$(FUZZ_NAMES),$(eval $(call fuzz_rule,$(n))))
 
 # --- checks ------------------------------------------------------------------------------------------------------
 
-.PHONY: layers style docs lint check check-bpf check-integration test check-all
+.PHONY: layers style docs lint globals check check-bpf check-integration test check-all
 layers: ## check that no folder includes what its .may_include does not allow
 	@tools/check-layers
 style: ## check the house style
@@ -268,7 +268,10 @@ docs: ## check that the generated manual is fresh and that links lead somewhere
 	@tools/check-docs $(wildcard $(O)/sentinel)
 lint: layers style ## everything that reads text only
 
-check: unit layers style fuzz-replay all ## unit + layers + style + docs + fuzz corpora: under a minute, no root
+globals: all ## check that no global of ours hides one of a library
+	@tools/check-globals $(O)/sentinel
+
+check: unit layers style fuzz-replay all globals ## unit + layers + style + docs + fuzz corpora: under a minute, no root
 	@tools/check-docs $(O)/sentinel
 
 check-bpf: $(BPF_TEST_PROGRAMS) ## load every BPF program and run the packet tables (root)
