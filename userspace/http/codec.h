@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * codec.h - bytes in, events out; messages in, bytes out.  No I/O, no clock.  The same four calls for HTTP/1 and HTTP/2.
+ *
+ *	feed()   bytes from the peer (takes the slices), or the peer's end
+ *	next()   the next event, until CODEC_MORE
+ *	send()   one piece of an outgoing message
+ *	output() the bytes to write
+ *
+ * An error is final: next() keeps returning it.
+ */
+#ifndef SN_HTTP_CODEC_H
+#define SN_HTTP_CODEC_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/arena.h"
+#include "base/iobuf.h"
+#include "http/message.h"
+
+enum codec_event_type {
+	CODEC_MORE,	/* nothing until more is fed */
+	CODEC_HEAD,	/* message: a request, or a response (1xx too); lives in the arena given to next() */
+	CODEC_BODY,	/* data: body bytes, reference is the caller's.  Also the bytes of a tunnel. */
+	CODEC_END,	/* message is complete; trailers (may be empty) */
+	CODEC_RESET,	/* h2: the peer reset the stream */
+	CODEC_ERROR,	/* error: what was wrong */
+	CODEC_CLOSED,	/* the peer ended between messages: not an error */
+};
+
+/* faults.def: CODEC_FAULT(ID, status, "text") - what a client is told; for responses all are 502. */
+enum codec_fault {
+	CODEC_FAULT_NONE = 0,
+#define CODEC_FAULT(ID, status, text) CODEC_FAULT_##ID,
+#include "http/faults.def"
+#undef CODEC_FAULT
+	CODEC_FAULT_COUNT,
+};
+
+struct codec_event {
+	enum codec_event_type type;
+	uint32_t stream; /* h1: always 1 */
+	struct message *message;
+	struct slice data;
+	struct headers *trailers; /* with CODEC_END: never NULL, may be empty */
+	enum codec_fault fault;
+	struct span detail; /* for the log, in the arena or static; bytes are not escaped */
+};
+
+enum codec_send_type {
+	CODEC_SEND_HEAD, /* message; framing decides the delimiter the codec writes */
+	CODEC_SEND_BODY, /* data (reference is the codec's) */
+	CODEC_SEND_END,	 /* end of the message; trailers or NULL */
+	CODEC_SEND_RESET,
+};
+
+struct codec_send {
+	enum codec_send_type type;
+	uint32_t stream;
+	const struct message *message;
+	struct slice data;
+	const struct headers *trailers;
+};
+
+struct codec;
+
+struct codec_ops {
+	void (*feed)(struct codec *c, struct slice data);
+	void (*feed_eof)(struct codec *c);
+	enum codec_event_type (*next)(struct codec *c, struct arena *a, struct codec_event *out);
+	void (*send)(struct codec *c, struct codec_send *s);
+	void (*output)(struct codec *c, struct slice_queue *out); /* moves what is ready */
+	void (*fini)(struct codec *c);
+};
+
+struct codec {
+	const struct codec_ops *ops;
+};
+
+unsigned codec_fault_status(enum codec_fault f);
+const char *codec_fault_text(enum codec_fault f);
+const char *codec_fault_name(enum codec_fault f); /* lower-case word for logs and metrics */
+
+#endif

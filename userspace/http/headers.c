@@ -1,0 +1,351 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* headers.c - header fields of one message, and the table of known names. */
+#include "http/headers.h"
+
+#include "base/check.h"
+#include "http/scan.h"
+
+#define HEADERS_CAP_MIN 16
+#define TOKEN_SLOTS	256 /* a power of two, well above TOKEN_COUNT: chains stay short */
+
+static const struct span token_names[TOKEN_COUNT] = {
+	[TOKEN_OTHER] = { "", 0 },
+#define TOKEN(ID, name) [TOKEN_##ID] = { name, sizeof(name) - 1 },
+#include "http/tokens.def"
+#undef TOKEN
+};
+
+/* Open addressing over token_hash(); 0 is a free slot.  Filled before main, read-only afterwards. */
+static uint8_t token_slots[TOKEN_SLOTS];
+
+_Static_assert(TOKEN_COUNT * 2 < TOKEN_SLOTS, "TOKEN_SLOTS must grow");
+
+/* First, middle and last byte, case folded: what differs most between header names. */
+static inline unsigned token_hash(struct span name)
+{
+	unsigned first = (uint8_t)name.ptr[0] | 0x20, last = (uint8_t)name.ptr[name.len - 1] | 0x20;
+	unsigned middle = (uint8_t)name.ptr[name.len / 2] | 0x20;
+
+	return (first * 7 + middle * 31 + last * 101 + (unsigned)name.len * 13) & (TOKEN_SLOTS - 1);
+}
+
+__attribute__((constructor)) static void token_slots_fill(void)
+{
+	for (unsigned t = TOKEN_OTHER + 1; t < TOKEN_COUNT; t++) {
+		unsigned slot = token_hash(token_names[t]);
+
+		while (token_slots[slot])
+			slot = (slot + 1) & (TOKEN_SLOTS - 1);
+		token_slots[slot] = (uint8_t)t;
+	}
+}
+
+/*
+ * Eight bytes of `name` against eight bytes of a token: setting bit 5 folds the case of letters and leaves digits
+ * and '-' as they are.  A control byte would fold onto those, so each byte of the name must have bit 5 or 6 set.
+ */
+static inline bool fold_eq8(const char *name, const char *token)
+{
+	uint64_t a, b;
+
+	memcpy(&a, name, 8);
+	memcpy(&b, token, 8);
+	return (a | 0x2020202020202020) == b &&
+	       ((a | a << 1) & 0x4040404040404040) == 0x4040404040404040;
+}
+
+static inline bool fold_eq1(char name, char token)
+{
+	return (name | 0x20) == token && (name & 0x60);
+}
+
+static bool token_matches(struct span name, struct span token)
+{
+	size_t i = 0;
+
+	if (name.len != token.len)
+		return false;
+	if (name.len < 8) {
+		while (i < name.len && fold_eq1(name.ptr[i], token.ptr[i]))
+			i++;
+		return i == name.len;
+	}
+	for (; i + 8 <= name.len; i += 8)
+		if (!fold_eq8(name.ptr + i, token.ptr + i))
+			return false;
+	/* The rest with bytes that were seen already. */
+	return fold_eq8(name.ptr + name.len - 8, token.ptr + name.len - 8);
+}
+
+enum header_token header_token_of(struct span name)
+{
+	unsigned slot, t;
+
+	if (name.len == 0)
+		return TOKEN_OTHER;
+	for (slot = token_hash(name); (t = token_slots[slot]); slot = (slot + 1) & (TOKEN_SLOTS - 1))
+		if (token_matches(name, token_names[t]))
+			return t;
+	return TOKEN_OTHER;
+}
+
+struct span header_token_name(enum header_token t)
+{
+	CHECK(t < TOKEN_COUNT);
+	return token_names[t];
+}
+
+/* RFC 9110 5.6.2: tchar. */
+static const uint8_t tchar[256] = {
+	['!'] = 1, ['#'] = 1, ['$'] = 1, ['%'] = 1, ['&'] = 1, ['\''] = 1, ['*'] = 1, ['+'] = 1, ['-'] = 1,
+	['.'] = 1, ['^'] = 1, ['_'] = 1, ['`'] = 1, ['|'] = 1, ['~'] = 1,
+	['0' ... '9'] = 1, ['A' ... 'Z'] = 1, ['a' ... 'z'] = 1,
+};
+
+bool header_name_is_valid(struct span name)
+{
+	for (size_t i = 0; i < name.len; i++)
+		if (!tchar[(uint8_t)name.ptr[i]])
+			return false;
+	return name.len > 0;
+}
+
+bool header_value_is_valid(struct span value)
+{
+	const uint8_t *end = (const uint8_t *)value.ptr + value.len;
+
+	return value.len == 0 || scan_find_control((const uint8_t *)value.ptr, end) == end;
+}
+
+void headers_init(struct headers *h, struct arena *a)
+{
+	*h = (struct headers){ .arena = a };
+}
+
+void headers_reserve(struct headers *h, uint32_t cap)
+{
+	struct header *items;
+
+	if (cap <= h->cap)
+		return;
+	CHECK(cap <= UINT32_MAX / 4);
+	items = arena_alloc(h->arena, cap * sizeof(*items));
+	if (h->count)
+		memcpy(items, h->items, h->count * sizeof(*items));
+	h->items = items;
+	h->cap = cap;
+}
+
+static bool header_is(const struct header *f, enum header_token t, struct span name)
+{
+	return f->token == t && (t != TOKEN_OTHER || span_eq_nocase(f->name, name));
+}
+
+static struct header *header_from(const struct headers *h, uint32_t index, enum header_token t, struct span name)
+{
+	for (; index < h->count; index++)
+		if (header_is(&h->items[index], t, name))
+			return &h->items[index];
+	return NULL;
+}
+
+struct header *headers_find(const struct headers *h, enum header_token t)
+{
+	CHECK(t != TOKEN_OTHER && t < TOKEN_COUNT);
+	return header_from(h, 0, t, span_of(NULL, 0));
+}
+
+struct header *headers_find_name(const struct headers *h, struct span name)
+{
+	return header_from(h, 0, header_token_of(name), name);
+}
+
+struct header *headers_next(const struct headers *h, const struct header *prev)
+{
+	CHECK(prev >= h->items && prev < h->items + h->count);
+	return header_from(h, (uint32_t)(prev - h->items) + 1, prev->token, prev->name);
+}
+
+struct span headers_value(const struct headers *h, enum header_token t)
+{
+	struct header *f = headers_find(h, t);
+
+	return f ? f->value : span_of(NULL, 0);
+}
+
+static void header_append(struct headers *h, enum header_token t, struct span name, struct span value)
+{
+	if (h->count == h->cap)
+		headers_reserve(h, h->cap ? h->cap * 2 : HEADERS_CAP_MIN);
+	h->items[h->count++] = (struct header){ .token = t, .name = name, .value = value };
+}
+
+void headers_add(struct headers *h, enum header_token t, struct span value)
+{
+	CHECK(t != TOKEN_OTHER && t < TOKEN_COUNT);
+	header_append(h, t, token_names[t], value);
+}
+
+void headers_add_name(struct headers *h, struct span name, struct span value)
+{
+	header_append(h, header_token_of(name), name, value);
+}
+
+/* Remove the matching fields from `index` on. */
+static unsigned header_remove_from(struct headers *h, uint32_t index, enum header_token t, struct span name)
+{
+	uint32_t kept = index, count = h->count;
+
+	for (; index < count; index++)
+		if (!header_is(&h->items[index], t, name))
+			h->items[kept++] = h->items[index];
+	h->count = kept;
+	return count - kept;
+}
+
+/* The first one keeps its place. */
+static void header_replace(struct headers *h, enum header_token t, struct span name, struct span value)
+{
+	struct header *first = header_from(h, 0, t, name);
+
+	if (!first) {
+		header_append(h, t, name, value);
+		return;
+	}
+	first->value = value;
+	header_remove_from(h, (uint32_t)(first - h->items) + 1, t, name);
+}
+
+void headers_set(struct headers *h, enum header_token t, struct span value)
+{
+	CHECK(t != TOKEN_OTHER && t < TOKEN_COUNT);
+	header_replace(h, t, token_names[t], value);
+}
+
+void headers_set_name(struct headers *h, struct span name, struct span value)
+{
+	header_replace(h, header_token_of(name), name, value);
+}
+
+unsigned headers_remove(struct headers *h, enum header_token t)
+{
+	CHECK(t != TOKEN_OTHER && t < TOKEN_COUNT);
+	return header_remove_from(h, 0, t, span_of(NULL, 0));
+}
+
+unsigned headers_remove_name(struct headers *h, struct span name)
+{
+	return header_remove_from(h, 0, header_token_of(name), name);
+}
+
+unsigned headers_rename(struct headers *h, struct span from, struct span to)
+{
+	enum header_token t = header_token_of(from), to_token = header_token_of(to);
+	unsigned count = 0;
+
+	for (uint32_t i = 0; i < h->count; i++) {
+		if (!header_is(&h->items[i], t, from))
+			continue;
+		h->items[i].token = to_token;
+		h->items[i].name = to;
+		count++;
+	}
+	return count;
+}
+
+/*
+ * Fields that every recipient needs: naming them in Connection is forbidden (RFC 9110 7.6.1), and obeying it would let
+ * a client strip what routing, framing and the origin rely on.
+ */
+static bool token_is_end_to_end(enum header_token t)
+{
+	switch (t) {
+	case TOKEN_HOST:
+	case TOKEN_CONTENT_LENGTH:
+	case TOKEN_CONTENT_TYPE:
+	case TOKEN_CONTENT_ENCODING:
+	case TOKEN_CACHE_CONTROL:
+	case TOKEN_AUTHORIZATION:
+	case TOKEN_COOKIE:
+	case TOKEN_SET_COOKIE:
+	case TOKEN_DATE:
+	case TOKEN_VIA:
+		return true;
+	default:
+		return false;
+	}
+}
+
+/* TE has its own rule: see headers_remove_hop_by_hop(). */
+static bool token_is_hop_by_hop(enum header_token t)
+{
+	switch (t) {
+	case TOKEN_CONNECTION:
+	case TOKEN_KEEP_ALIVE:
+	case TOKEN_PROXY_CONNECTION:
+	case TOKEN_PROXY_AUTHENTICATE:
+	case TOKEN_PROXY_AUTHORIZATION:
+	case TOKEN_TRANSFER_ENCODING:
+	case TOKEN_UPGRADE:
+	case TOKEN_HTTP2_SETTINGS:
+		return true;
+	default:
+		return false;
+	}
+}
+
+static void connection_names_remove(struct headers *h)
+{
+	/* Removing moves items, so each Connection field leaves the list before its names are looked for. */
+	for (;;) {
+		struct header *f = headers_find(h, TOKEN_CONNECTION);
+		struct span rest, name;
+
+		if (!f)
+			return;
+		rest = f->value;
+		memmove(f, f + 1, (size_t)(h->items + h->count - (f + 1)) * sizeof(*f));
+		h->count--;
+		while (span_next(&rest, ',', &name)) {
+			enum header_token t = header_token_of(name);
+
+			if (name.len && t != TOKEN_TE && t != TOKEN_CONNECTION && !token_is_end_to_end(t))
+				header_remove_from(h, 0, t, name);
+		}
+	}
+}
+
+void headers_remove_hop_by_hop(struct headers *h)
+{
+	uint32_t kept = 0;
+	bool takes_trailers = headers_list_has(h, TOKEN_TE, SPAN("trailers"));
+	bool kept_te = false;
+
+	connection_names_remove(h);
+	for (uint32_t i = 0; i < h->count; i++) {
+		struct header f = h->items[i];
+
+		if (token_is_hop_by_hop(f.token))
+			continue;
+		if (f.token == TOKEN_TE) {
+			if (!takes_trailers || kept_te)
+				continue;
+			kept_te = true;
+			f.value = SPAN("trailers");
+		}
+		h->items[kept++] = f;
+	}
+	h->count = kept;
+}
+
+bool headers_list_has(const struct headers *h, enum header_token t, struct span member)
+{
+	for (struct header *f = headers_find(h, t); f; f = headers_next(h, f)) {
+		struct span rest = f->value, item;
+
+		while (span_next(&rest, ',', &item))
+			if (span_eq_nocase(item, member))
+				return true;
+	}
+	return false;
+}

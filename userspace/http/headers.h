@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * headers.h - header fields of one message: known names as tokens, bytes borrowed from the head's storage until changed.
+ * Order of arrival is kept.  All memory is in the message's arena; nothing is freed one by one.
+ */
+#ifndef SN_HTTP_HEADERS_H
+#define SN_HTTP_HEADERS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/arena.h"
+#include "base/span.h"
+
+/* tokens.def: TOKEN(HOST, "host") … lower case, sorted by nothing; TOKEN_OTHER is 0. */
+enum header_token {
+	TOKEN_OTHER = 0,
+#define TOKEN(ID, name) TOKEN_##ID,
+#include "http/tokens.def"
+#undef TOKEN
+	TOKEN_COUNT,
+};
+
+struct header {
+	enum header_token token;
+	struct span name;  /* as it came */
+	struct span value; /* without surrounding white space */
+};
+
+struct headers {
+	struct header *items; /* in arena */
+	uint32_t count, cap;
+	struct arena *arena; /* borrowed; where changes live */
+};
+
+void headers_init(struct headers *h, struct arena *a);
+/* Room for `cap` fields without moving them. */
+void headers_reserve(struct headers *h, uint32_t cap);
+enum header_token header_token_of(struct span name); /* case-insensitive; TOKEN_OTHER if unknown */
+struct span header_token_name(enum header_token t);  /* lower case, static */
+
+/* First field with the name, or NULL. */
+struct header *headers_find(const struct headers *h, enum header_token t);
+struct header *headers_find_name(const struct headers *h, struct span name);
+/* Next one with the same name after `prev`. */
+struct header *headers_next(const struct headers *h, const struct header *prev);
+/* Value of the first, or an empty span with ptr NULL. */
+struct span headers_value(const struct headers *h, enum header_token t);
+
+/* Spans are borrowed: they must live as long as the arena (use arena_span() for others). */
+void headers_add(struct headers *h, enum header_token t, struct span value); /* canonical name */
+void headers_add_name(struct headers *h, struct span name, struct span value);
+void headers_set(struct headers *h, enum header_token t, struct span value); /* replaces all of them by one */
+void headers_set_name(struct headers *h, struct span name, struct span value);
+unsigned headers_remove(struct headers *h, enum header_token t); /* how many */
+unsigned headers_remove_name(struct headers *h, struct span name);
+unsigned headers_rename(struct headers *h, struct span from, struct span to);
+/*
+ * Remove hop-by-hop fields and those that Connection names (RFC 9110 7.6.1).  A TE that lists trailers stays, reduced
+ * to "trailers".  Fields that every recipient needs (Host, Content-Length, Authorization, Cookie ...) stay even when
+ * Connection names them: a sender must not, and obeying would let a client strip them.  Upgrade goes too: what is to
+ * be upgraded is in message.upgrade.
+ */
+void headers_remove_hop_by_hop(struct headers *h);
+/* A comma list in all fields of the name contains the member (case-insensitive). */
+bool headers_list_has(const struct headers *h, enum header_token t, struct span member);
+/* RFC 9110 5.6.2 token; field-value without CTL but HTAB. */
+bool header_name_is_valid(struct span name);
+bool header_value_is_valid(struct span value);
+
+#endif
