@@ -7,7 +7,8 @@
  *
  * Everything is called by the control thread, except heartbeat_beat(), bans_until() and rules_judge().
  *
- * Pins: <bpffs>/sentinel/<instance>/v<ABI>/<map> and <bpffs>/sentinel/<instance>/link-<interface>-<xdp|tcx>.
+ * Pins: <bpffs>/sentinel/<instance>/v<ABI>/<map> and <bpffs>/sentinel/<instance>/<kind>-<interface>, kind one of
+ * xdp, tcx (links), dispatcher, clsact (programs).  The file system takes no dots: they are written as '%'.
  * A daemon that dies leaves them: the guard goes on with the operator's rules, and the next daemon adopts maps
  * and links, puts its own program in by one atomic exchange, and no packet sees a gap.
  */
@@ -31,7 +32,7 @@ struct fastpath;
 #define FASTPATH_REASON_MAX 200
 
 struct fastpath_options {
-	const char *instance; /* a folder's name: letters, digits, '-', '_', '.'; not first '.'; 1..63 */
+	const char *instance; /* a folder's name, 1..63 bytes without '/' */
 	const char *bpffs;    /* NULL: /sys/fs/bpf */
 	/* A line of libbpf or libxdp (no newline), for the debug log; NULL: dropped. */
 	void (*on_debug)(void *ctx, const char *line);

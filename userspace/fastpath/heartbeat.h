@@ -3,11 +3,12 @@
  * heartbeat.h - the daemon's sign of life to the guard, which fails open without it.
  *
  * A worker writes it, once a second, and only while the control thread is well too: bans that nobody can lift
- * must not go on.  Zero-initialised it is valid and does nothing.
+ * must not go on.
  */
 #ifndef SN_FASTPATH_HEARTBEAT_H
 #define SN_FASTPATH_HEARTBEAT_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -16,7 +17,7 @@ struct sn_heartbeat;
 #define HEARTBEAT_CONTROL_MAX_NS (5ull * 1000 * 1000 * 1000)
 
 struct heartbeat {
-	struct sn_heartbeat *_Atomic cell;  /* the map's page, borrowed from fastpath; NULL: no guard */
+	struct sn_heartbeat *cell;	   /* owned by fastpath: the map's page, or a blank one without a guard */
 	_Atomic uint64_t control_until_ns; /* the control thread counts as well until then */
 };
 
@@ -24,7 +25,7 @@ struct heartbeat {
 void heartbeat_control(struct heartbeat *h, uint64_t now_ns);
 /* Control, before work that keeps it from its loop for up to max_ns. */
 void heartbeat_control_busy(struct heartbeat *h, uint64_t now_ns, uint64_t max_ns);
-/* A worker, once a second.  True if it was written; false: no guard, or control is stuck. */
+/* A worker, once a second.  False: control is stuck, nothing was written. */
 bool heartbeat_beat(struct heartbeat *h, uint64_t now_ns);
 
 #endif

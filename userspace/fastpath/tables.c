@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* tables.c - a plan as the rows of the kernel's maps, and the edits that bring the maps there. */
+#include "fastpath/tables.h"
+
+#include <arpa/inet.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "base/mem.h"
+
+static const uint8_t v4_any[16] = { 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0, 0, 0, 0 };
+static const uint8_t v6_any[16];
+
+static void add_vip(struct rows *r, const struct fastpath_vip *v, const uint8_t ip[16])
+{
+	struct sn_vip_key key = { .port = htons(v->port), .proto = v->proto };
+	const struct sn_vip value = { .listener = v->listener };
+
+	memcpy(key.addr, ip, sizeof(key.addr));
+	rows_add(r, &key, &value);
+}
+
+static void add_vips(struct tables *t, const struct fastpath_plan *p)
+{
+	size_t i;
+
+	for (i = 0; i < p->vip_count; i++) {
+		const struct fastpath_vip *v = &p->vips[i];
+
+		add_vip(&t->vips, v, v->ip);
+		if (memcmp(v->ip, v6_any, sizeof(v6_any)) == 0 && !v->is_v6only)
+			add_vip(&t->vips, v, v4_any);
+		t->ports[v->port / 64] |= 1ull << v->port % 64;
+	}
+	rows_sort(&t->vips);
+}
+
+static void add_acls(struct tables *t, const struct fastpath_plan *p)
+{
+	struct fastpath_acl *acls = mem_array(p->acl_count + 1, sizeof(*acls));
+	size_t i, count;
+
+	if (p->acl_count)
+		memcpy(acls, p->acls, p->acl_count * sizeof(*acls));
+	count = plan_acl_normalise(acls, p->acl_count);
+	for (i = 0; i < count; i++) {
+		const struct sn_acl value = { .action = acls[i].action, .rule = acls[i].rule };
+
+		if (plan_acl_is_v4(&acls[i])) {
+			struct sn_acl4_key key = { .plen = acls[i].len - 96u };
+
+			memcpy(&key.addr, acls[i].ip + 12, sizeof(key.addr));
+			rows_add(&t->acl4, &key, &value);
+		} else {
+			struct sn_acl6_key key = { .plen = acls[i].len };
+
+			memcpy(key.addr, acls[i].ip, sizeof(key.addr));
+			rows_add(&t->acl6, &key, &value);
+		}
+	}
+	free(acls);
+	rows_sort(&t->acl4);
+	rows_sort(&t->acl6);
+}
+
+static void add_host_addrs(struct tables *t, const struct hostaddrs *addrs)
+{
+	size_t i;
+
+	for (i = 0; i < addrs->count; i++) {
+		const struct sn_host_addr value = { .ifindex = addrs->items[i].ifindex };
+
+		rows_add(&t->host_addrs, addrs->items[i].ip, &value);
+	}
+	rows_sort(&t->host_addrs);
+}
+
+void tables_init(struct tables *t, const struct fastpath_plan *p, const struct hostaddrs *addrs)
+{
+	*t = (struct tables){ .config = { .flags = p->is_monitor ? SN_CONFIG_MONITOR : 0 } };
+	rows_init(&t->vips, sizeof(struct sn_vip_key), sizeof(struct sn_vip));
+	rows_init(&t->host_addrs, sizeof(struct sn_addr), sizeof(struct sn_host_addr));
+	rows_init(&t->acl4, sizeof(struct sn_acl4_key), sizeof(struct sn_acl));
+	rows_init(&t->acl6, sizeof(struct sn_acl6_key), sizeof(struct sn_acl));
+	add_vips(t, p);
+	add_acls(t, p);
+	add_host_addrs(t, addrs);
+}
+
+void tables_fini(struct tables *t)
+{
+	if (!t)
+		return;
+	rows_fini(&t->vips);
+	rows_fini(&t->host_addrs);
+	rows_fini(&t->acl4);
+	rows_fini(&t->acl6);
+}
+
+static bool is_allow(const void *value)
+{
+	return ((const struct sn_acl *)value)->action == SN_ACL_ALLOW;
+}
+
+static bool is_deny(const void *value)
+{
+	return ((const struct sn_acl *)value)->action == SN_ACL_DENY;
+}
+
+typedef int (*table_edit)(int map_fd, const struct rows *wanted, const struct rows *actual, rows_filter filter);
+
+/* Read the map and edit it, with the rows of `first` before all others (NULL: no order). */
+static int edit(const struct fastpath_maps *m, enum fastpath_map map, const struct rows *wanted,
+		table_edit how, rows_filter first)
+{
+	struct rows actual;
+	int err;
+
+	rows_init(&actual, wanted->key_size, wanted->value_size);
+	err = rows_read(&actual, m->fd[map]);
+	if (!err && first)
+		err = how(m->fd[map], wanted, &actual, first);
+	if (!err)
+		err = how(m->fd[map], wanted, &actual, NULL);
+	rows_fini(&actual);
+	return err;
+}
+
+static int failed(int err, enum fastpath_map map, struct strbuf *out_why)
+{
+	if (err)
+		strbuf_printf(out_why, "map %s: %s", maps_name(map), err_name(err));
+	return err;
+}
+
+/* What lets in first, what shuts out next, and last the listeners to which it applies. */
+int tables_put(const struct tables *t, const struct fastpath_maps *m, struct strbuf *out_why)
+{
+	int err = failed(maps_config_set(m, &t->config), MAP_CONFIG, out_why);
+
+	if (!err)
+		err = failed(edit(m, MAP_ACL4, &t->acl4, maps_put, is_allow), MAP_ACL4, out_why);
+	if (!err)
+		err = failed(edit(m, MAP_ACL6, &t->acl6, maps_put, is_allow), MAP_ACL6, out_why);
+	if (!err)
+		err = failed(edit(m, MAP_HOST_ADDRS, &t->host_addrs, maps_put, NULL), MAP_HOST_ADDRS,
+			     out_why);
+	if (!err)
+		err = failed(edit(m, MAP_VIPS, &t->vips, maps_put, NULL), MAP_VIPS, out_why);
+	if (!err)
+		err = failed(maps_ports_put(m, t->ports), MAP_PORTS, out_why);
+	return err;
+}
+
+int tables_prune(const struct tables *t, const struct fastpath_maps *m, struct strbuf *out_why)
+{
+	int err = failed(maps_ports_prune(m, t->ports), MAP_PORTS, out_why);
+
+	if (!err)
+		err = failed(edit(m, MAP_VIPS, &t->vips, maps_prune, NULL), MAP_VIPS, out_why);
+	if (!err)
+		err = failed(edit(m, MAP_HOST_ADDRS, &t->host_addrs, maps_prune, NULL), MAP_HOST_ADDRS,
+			     out_why);
+	if (!err)
+		err = failed(edit(m, MAP_ACL4, &t->acl4, maps_prune, is_deny), MAP_ACL4, out_why);
+	if (!err)
+		err = failed(edit(m, MAP_ACL6, &t->acl6, maps_prune, is_deny), MAP_ACL6, out_why);
+	return err;
+}
