@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* socket.c - socket calls that are made in more than one place. */
+#include "net/socket.h"
+
+#include <errno.h>
+#include <netinet/tcp.h>
+#include <unistd.h>
+
+int socket_stream(int family)
+{
+	const int on = 1;
+	int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	if (fd < 0)
+		return -errno;
+	if (family != AF_UNIX)
+		(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+	return fd;
+}
+
+int socket_error(int fd)
+{
+	int err = 0;
+	socklen_t len = sizeof(err);
+
+	if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &err, &len) != 0)
+		return -errno;
+	return -err;
+}
+
+/* The kernel says how long a name is, which may be more than fits: a Unix path without its final NUL. */
+static int name_done(int result, socklen_t len, struct addr *a, struct addr *out_addr)
+{
+	if (result != 0)
+		return -errno;
+	a->len = len > sizeof(a->un) ? sizeof(a->un) : len;
+	*out_addr = *a;
+	return 0;
+}
+
+int socket_peer(int fd, struct addr *out_addr)
+{
+	struct addr a = { 0 };
+	socklen_t len = sizeof(a.un);
+
+	return name_done(getpeername(fd, &a.sa, &len), len, &a, out_addr);
+}
+
+int socket_local(int fd, struct addr *out_addr)
+{
+	struct addr a = { 0 };
+	socklen_t len = sizeof(a.un);
+
+	return name_done(getsockname(fd, &a.sa, &len), len, &a, out_addr);
+}

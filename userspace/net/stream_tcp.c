@@ -1,0 +1,509 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* stream_tcp.c - streams over TCP and Unix sockets. */
+#include <errno.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/check.h"
+#include "net/socket.h"
+#include "net/stream.h"
+
+_Static_assert(sizeof(struct stream) <= 256, "an idle connection is cheap");
+
+enum {
+	IS_READING = 1 << 0,	  /* the owner asked; a receive is in flight or waits for a buffer */
+	IS_RECEIVING = 1 << 1,	  /* read_op is in flight */
+	IS_SENDING = 1 << 2,	  /* send_op is in flight as a send: `out` holds its bytes */
+	IS_CONNECTING = 1 << 3,	  /* send_op is in flight as a connect */
+	WANTS_WATCH = 1 << 4,	  /* the owner wants to hear of the peer's end */
+	IS_POLLING = 1 << 5,	  /* watch_op is in flight */
+	WANTS_SHUTDOWN = 1 << 6,  /* FIN when `out` is empty */
+	IS_SHUT = 1 << 7,	  /* FIN sent */
+	IS_READ_EOF = 1 << 8,	  /* FIN received and told */
+	IS_HUNG_UP = 1 << 9,	  /* on_hangup() was called */
+	EXPECTS_MORE = 1 << 10,	  /* the last receive left bytes in the socket, or it is the first */
+	IS_BLOCKED = 1 << 11,	  /* the socket did not take all of the last send: the peer is slow */
+};
+
+static void task_run(struct task *t);
+static void read_done(struct op *op, int res, unsigned flags);
+static void send_done(struct op *op, int res, unsigned flags);
+static void connect_done(struct op *op, int res, unsigned flags);
+static void watch_done(struct op *op, int res, unsigned flags);
+static void buffer_back(struct buffer_waiter *w);
+static void watch(struct stream *s);
+
+static bool is(const struct stream *s, unsigned flags)
+{
+	return s->flags & flags;
+}
+
+static void set(struct stream *s, unsigned flags)
+{
+	s->flags |= (uint16_t)flags;
+}
+
+static void unset(struct stream *s, unsigned flags)
+{
+	s->flags &= (uint16_t)~flags;
+}
+
+static void stream_init(struct stream *s, struct loop *l, int fd, const struct stream_events *ev)
+{
+	*s = (struct stream){
+		.tag = TAG_STREAM,
+		.fd = fd,
+		.loop = l,
+		.events = ev,
+		.state = STREAM_OPEN,
+		.flags = EXPECTS_MORE,
+		.read_op.on_done = read_done,
+		.send_op.on_done = send_done,
+		.watch_op.on_done = watch_done,
+		.waiter.on_buffer = buffer_back,
+		.task.run = task_run,
+	};
+	list_init(&s->waiter.node);
+}
+
+static void name_set(struct stream *s, const struct addr *a)
+{
+	if (a->sa.sa_family == AF_INET)
+		s->name.in = a->in;
+	else if (a->sa.sa_family == AF_INET6)
+		s->name.in6 = a->in6;
+	else
+		s->name.sa.sa_family = a->sa.sa_family;
+}
+
+void stream_open(struct stream *s, struct loop *l, int fd, const struct addr *peer, const struct stream_events *ev)
+{
+	CHECK(fd >= 0 && ev);
+	stream_init(s, l, fd, ev);
+	if (peer)
+		name_set(s, peer);
+}
+
+int stream_connect(struct stream *s, struct loop *l, const struct addr *to, const struct stream_events *ev)
+{
+	int fd = socket_stream(to->sa.sa_family);
+
+	CHECK(ev);
+	if (fd < 0)
+		return fd;
+	stream_init(s, l, fd, ev);
+	name_set(s, to);
+	s->state = STREAM_CONNECTING;
+	s->send_op.on_done = connect_done;
+	s->inflight++;
+	/* Bytes that are written now have to wait, as on a full socket. */
+	set(s, IS_CONNECTING | IS_BLOCKED);
+	loop_connect(l, &s->send_op, fd, &to->sa, to->len);
+	return 0;
+}
+
+static void flush_later(struct stream *s)
+{
+	loop_defer_flush(s->loop, &s->task);
+}
+
+/* An operation of a closing stream ended. */
+static void close_go_on(struct stream *s)
+{
+	if (s->inflight == 0)
+		flush_later(s);
+}
+
+static void drop_queued(struct stream *s)
+{
+	slice_queue_fini(&s->out);
+	s->queued = 0;
+}
+
+/* From the loop only: the owner hears of it at once. */
+static void fail(struct stream *s, int err)
+{
+	CHECK(err < 0);
+	if (s->state != STREAM_OPEN && s->state != STREAM_CONNECTING)
+		return;
+	s->state = STREAM_FAILED;
+	loop_unwait_buffer(s->loop, &s->waiter);
+	unset(s, IS_READING);
+	if (!is(s, IS_SENDING))
+		drop_queued(s);
+	s->events->on_fail(s, err);
+}
+
+static void connect_done(struct op *op, int res, unsigned flags)
+{
+	struct stream *s = container_of(op, struct stream, send_op);
+
+	(void)flags;
+	s->inflight--;
+	unset(s, IS_CONNECTING | IS_BLOCKED);
+	s->send_op.on_done = send_done;
+	if (s->state == STREAM_CLOSING) {
+		close_go_on(s);
+		return;
+	}
+	if (res < 0) {
+		fail(s, res);
+		return;
+	}
+	s->state = STREAM_OPEN;
+	/* Bytes and a FIN that were queued while connecting. */
+	flush_later(s);
+	s->events->on_connected(s);
+}
+
+/* --- reading --- */
+
+static void receive(struct stream *s)
+{
+	set(s, IS_RECEIVING);
+	s->inflight++;
+	if (is(s, EXPECTS_MORE))
+		loop_recv(s->loop, &s->read_op, s->fd, s->read_class);
+	else
+		loop_recv_later(s->loop, &s->read_op, s->fd, s->read_class);
+}
+
+static void buffer_back(struct buffer_waiter *w)
+{
+	receive(container_of(w, struct stream, waiter));
+}
+
+void stream_read(struct stream *s, enum loop_buffers class)
+{
+	OBJ_CHECK(s, TAG_STREAM);
+	CHECK(!is(s, IS_READ_EOF));
+	if (s->state != STREAM_OPEN || is(s, IS_READING))
+		return;
+	set(s, IS_READING);
+	s->read_class = class;
+	receive(s);
+}
+
+static void read_ended(struct stream *s, int res)
+{
+	if (res == -EAGAIN || res == -EINTR) {
+		receive(s);
+		return;
+	}
+	unset(s, IS_READING);
+	if (s->send_err) {
+		/* What came before the reset has been read; the end is the reset. */
+		fail(s, s->send_err);
+	} else if (res == 0) {
+		set(s, IS_READ_EOF);
+		s->events->on_eof(s);
+	} else {
+		fail(s, res);
+	}
+}
+
+static void read_done(struct op *op, int res, unsigned flags)
+{
+	struct stream *s = container_of(op, struct stream, read_op);
+	struct slice data = { 0 };
+
+	OBJ_CHECK(s, TAG_STREAM);
+	s->inflight--;
+	unset(s, IS_RECEIVING);
+	if (flags & OP_BUFFER)
+		data = loop_take_buffer(s->loop, s->read_class, res, flags);
+	if (s->state == STREAM_OPEN && res > 0) {
+		unset(s, IS_READING | EXPECTS_MORE);
+		if (flags & LOOP_RECV_LEFT)
+			set(s, EXPECTS_MORE);
+		s->bytes_in += (unsigned)res;
+		s->events->on_data(s, data);
+		/* A watch that fired meanwhile was left to the read. */
+		if (s->state == STREAM_OPEN && is(s, WANTS_WATCH) && !is(s, IS_READING | IS_POLLING))
+			watch(s);
+		return;
+	}
+	slice_put(&data);
+	if (s->state == STREAM_CLOSING) {
+		close_go_on(s);
+	} else if (s->state == STREAM_OPEN && res == -ENOBUFS) {
+		set(s, EXPECTS_MORE);
+		loop_wait_buffer(s->loop, s->read_class, &s->waiter);
+	} else if (s->state == STREAM_OPEN) {
+		read_ended(s, res);
+	}
+}
+
+/* --- watching --- */
+
+static void watch(struct stream *s)
+{
+	/* Level-triggered: a half that is known to be closed would be reported again at once. */
+	unsigned events = is(s, IS_HUNG_UP | IS_READ_EOF) ? 0 : POLLRDHUP;
+
+	set(s, IS_POLLING);
+	s->inflight++;
+	loop_poll(s->loop, &s->watch_op, s->fd, events);
+}
+
+void stream_watch(struct stream *s, bool on)
+{
+	OBJ_CHECK(s, TAG_STREAM);
+	if (s->state != STREAM_OPEN)
+		return;
+	if (!on) {
+		/* The poll stays: it costs nothing, and what it reports is ignored or asked for again. */
+		unset(s, WANTS_WATCH);
+		return;
+	}
+	set(s, WANTS_WATCH);
+	if (!is(s, IS_POLLING))
+		watch(s);
+}
+
+static void watch_done(struct op *op, int res, unsigned flags)
+{
+	struct stream *s = container_of(op, struct stream, watch_op);
+	int err;
+
+	(void)flags;
+	OBJ_CHECK(s, TAG_STREAM);
+	s->inflight--;
+	unset(s, IS_POLLING);
+	if (s->state == STREAM_CLOSING) {
+		close_go_on(s);
+		return;
+	}
+	/* While a read is asked for, it tells the same, after the bytes that come before. */
+	if (s->state != STREAM_OPEN || !is(s, WANTS_WATCH) || is(s, IS_READING))
+		return;
+	unset(s, WANTS_WATCH);
+	if (res < 0) {
+		fail(s, res);
+		return;
+	}
+	err = res & POLLERR ? socket_error(s->fd) : 0;
+	if (err) {
+		fail(s, err);
+	} else if (!is(s, IS_HUNG_UP | IS_READ_EOF)) {
+		set(s, IS_HUNG_UP);
+		s->events->on_hangup(s);
+	} else if (!(res & (POLLHUP | POLLERR))) {
+		/* The FIN is known already: from now on only a reset is news. */
+		set(s, WANTS_WATCH);
+		watch(s);
+	}
+}
+
+/*
+ * --- writing ---
+ *
+ * What is queued may lie in receive buffers, which all streams of the loop share.  So the first try does not wait
+ * (MSG_DONTWAIT): only when the socket is full is it known that bytes will stay, and then they are kept the way
+ * loop_keep() says before a send that waits pins them for as long as the peer likes.
+ */
+
+static void keep_all(struct stream *s, struct slice_queue *q)
+{
+	for (uint32_t i = 0; i < q->count; i++) {
+		struct slice *part = slice_queue_at(q, i);
+
+		*part = loop_keep(s->loop, *part);
+	}
+}
+
+void stream_write(struct stream *s, struct slice data)
+{
+	OBJ_CHECK(s, TAG_STREAM);
+	CHECK(!is(s, WANTS_SHUTDOWN));
+	if (s->state > STREAM_OPEN || s->send_err) {
+		slice_put(&data);
+		return;
+	}
+	s->queued += data.len;
+	slice_queue_push(&s->out, is(s, IS_BLOCKED) ? loop_keep(s->loop, data) : data);
+	flush_later(s);
+}
+
+void stream_write_queue(struct stream *s, struct slice_queue *from)
+{
+	OBJ_CHECK(s, TAG_STREAM);
+	CHECK(!is(s, WANTS_SHUTDOWN));
+	if (s->state > STREAM_OPEN || s->send_err) {
+		slice_queue_clear(from);
+		return;
+	}
+	s->queued += from->bytes;
+	if (is(s, IS_BLOCKED))
+		keep_all(s, from);
+	slice_queue_move(&s->out, from);
+	flush_later(s);
+}
+
+void stream_shutdown(struct stream *s)
+{
+	OBJ_CHECK(s, TAG_STREAM);
+	if (s->state > STREAM_OPEN)
+		return;
+	set(s, WANTS_SHUTDOWN);
+	flush_later(s);
+}
+
+static void send_queued(struct stream *s)
+{
+	struct iovec iov[LOOP_SEND_SLICES];
+	unsigned count = MIN(s->out.count, (unsigned)LOOP_SEND_SLICES);
+	int wait_flag = is(s, IS_BLOCKED) ? 0 : MSG_DONTWAIT;
+
+	s->sending = 0;
+	for (unsigned i = 0; i < count; i++) {
+		struct slice *part = slice_queue_at(&s->out, i);
+
+		iov[i] = (struct iovec){ .iov_base = part->ptr, .iov_len = part->len };
+		s->sending += part->len;
+	}
+	set(s, IS_SENDING);
+	s->inflight++;
+	loop_sendv(s->loop, &s->send_op, s->fd, iov, count, MSG_NOSIGNAL | wait_flag);
+}
+
+static void send_failed(struct stream *s, int err)
+{
+	drop_queued(s);
+	/* A reset ends a read as well, so a read that is asked for will end and can tell. */
+	if ((err == -EPIPE || err == -ECONNRESET) && is(s, IS_READING))
+		s->send_err = err;
+	else
+		fail(s, err);
+}
+
+static void send_progress(struct stream *s, size_t bytes)
+{
+	slice_queue_consume(&s->out, bytes);
+	s->queued -= bytes;
+	s->bytes_out += bytes;
+	if (bytes == s->sending) {
+		unset(s, IS_BLOCKED);
+	} else if (!is(s, IS_BLOCKED)) {
+		set(s, IS_BLOCKED);
+		keep_all(s, &s->out);
+	}
+	if (s->out.count == 0)
+		slice_queue_fini(&s->out); /* an idle connection keeps no memory for it */
+	if (s->out.count || is(s, WANTS_SHUTDOWN))
+		flush_later(s);
+}
+
+static void send_done(struct op *op, int res, unsigned flags)
+{
+	struct stream *s = container_of(op, struct stream, send_op);
+
+	(void)flags;
+	OBJ_CHECK(s, TAG_STREAM);
+	s->inflight--;
+	unset(s, IS_SENDING);
+	if (s->state != STREAM_OPEN) {
+		drop_queued(s);
+		if (s->state == STREAM_CLOSING)
+			close_go_on(s);
+		return;
+	}
+	if (res < 0 && res != -EAGAIN && res != -EINTR) {
+		send_failed(s, res);
+		return;
+	}
+	send_progress(s, res > 0 ? (size_t)res : 0);
+	if (res > 0)
+		s->events->on_sent(s, (size_t)res);
+}
+/* --- the end of a turn --- */
+
+static void close_finish(struct stream *s)
+{
+	drop_queued(s);
+	loop_close_fd(s->loop, s->fd);
+	s->fd = -1;
+	s->state = STREAM_CLOSED;
+	s->tag = 0;
+	s->events->on_closed(s); /* s is gone */
+}
+
+static void task_run(struct task *t)
+{
+	struct stream *s = container_of(t, struct stream, task);
+
+	if (s->state == STREAM_CLOSING) {
+		if (s->inflight == 0)
+			close_finish(s);
+		return;
+	}
+	if (s->state != STREAM_OPEN || is(s, IS_SENDING))
+		return;
+	if (s->out.count) {
+		send_queued(s);
+	} else if (is(s, WANTS_SHUTDOWN) && !is(s, IS_SHUT)) {
+		set(s, IS_SHUT);
+		/* The call itself: as an operation the kernel would start a thread for it.  A reset peer is no news. */
+		(void)shutdown(s->fd, SHUT_WR);
+	}
+}
+
+void stream_close(struct stream *s)
+{
+	OBJ_CHECK(s, TAG_STREAM);
+	if (s->state == STREAM_CLOSING)
+		return;
+	s->state = STREAM_CLOSING;
+	loop_unwait_buffer(s->loop, &s->waiter);
+	if (is(s, IS_RECEIVING))
+		loop_cancel(s->loop, &s->read_op);
+	if (is(s, IS_SENDING | IS_CONNECTING))
+		loop_cancel(s->loop, &s->send_op);
+	else
+		drop_queued(s);
+	if (is(s, IS_POLLING))
+		loop_cancel(s->loop, &s->watch_op);
+	close_go_on(s);
+}
+
+void stream_abort(struct stream *s)
+{
+	const struct linger linger = { .l_onoff = 1, .l_linger = 0 };
+
+	OBJ_CHECK(s, TAG_STREAM);
+	if (s->state == STREAM_CLOSING)
+		return;
+	(void)setsockopt(s->fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger));
+	stream_close(s);
+}
+
+/* --- names --- */
+
+const struct addr *stream_peer(struct stream *s)
+{
+	static __thread struct addr peer;
+
+	OBJ_CHECK(s, TAG_STREAM);
+	if (s->name.sa.sa_family == AF_UNSPEC) {
+		if (socket_peer(s->fd, &peer) != 0)
+			peer = (struct addr){ .len = sizeof(sa_family_t), .sa.sa_family = AF_UNIX };
+		name_set(s, &peer);
+	}
+	peer = (struct addr){ .len = sizeof(sa_family_t), .sa.sa_family = s->name.sa.sa_family };
+	if (s->name.sa.sa_family == AF_INET) {
+		peer.in = s->name.in;
+		peer.len = sizeof(peer.in);
+	} else if (s->name.sa.sa_family == AF_INET6) {
+		peer.in6 = s->name.in6;
+		peer.len = sizeof(peer.in6);
+	}
+	return &peer;
+}
+
+int stream_local(struct stream *s, struct addr *out_addr)
+{
+	OBJ_CHECK(s, TAG_STREAM);
+	return socket_local(s->fd, out_addr);
+}
