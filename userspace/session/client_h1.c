@@ -1,0 +1,584 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* client_h1.c - HTTP/1 client sessions: one message pair at a time on a connection to an origin, kept idle
+ * between. */
+#include "session/client.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "base/mem.h"
+#include "session/wait.h"
+
+#define CLIENT_H1_TAG	TAG('c', 'l', 'h', '1')
+#define HTTP_STREAM_TAG TAG('h', 's', 't', 'r')
+
+enum client_h1_state {
+	C_CONNECTING,
+	C_BUSY,
+	C_IDLE,
+	C_CLOSING,
+};
+
+struct client_h1 {
+	uint32_t tag;
+	enum client_h1_state state;
+	struct client_pool *pool; /* borrowed */
+	struct list node;	  /* pool->idle or pool->busy */
+
+	struct stream stream;
+	struct http1 *codec; /* owned */
+	struct waits waits;
+	struct task pump_task;
+	struct http_stream hs;
+	struct arena *arena; /* of the response; the owner's */
+	struct client_settings settings;
+
+	int64_t allowance;
+	uint64_t created_ms, connected_ns, opened_ns;
+	uint64_t written_before; /* stream.bytes_out when the request began */
+	uint32_t requests;
+	bool is_reused, is_pumping, is_tunnel, is_broken, is_peer_done;
+	bool has_answer; /* a byte of the response came */
+	bool has_head;	 /* the final head came */
+	bool is_request_done, is_response_done, is_reusable;
+};
+
+static const struct http1_limits response_limits = {
+	.request_line_max = 8192,
+	.head_max = 64 * 1024, /* origins are trusted more than clients: cookies, CSP */
+	.fields_max = 256,
+	.trailer_max = 16384,
+	.chunk_line_max = 256,
+};
+
+static void on_connected(struct stream *st);
+static void on_data(struct stream *st, struct slice data);
+static void on_eof(struct stream *st);
+static void on_sent(struct stream *st, size_t bytes);
+static void on_fail(struct stream *st, int err);
+static void on_closed(struct stream *st);
+
+static const struct stream_events client_stream_events = {
+	.on_connected = on_connected,
+	.on_data = on_data,
+	.on_eof = on_eof,
+	.on_sent = on_sent,
+	.on_fail = on_fail,
+	.on_closed = on_closed,
+};
+
+static struct client_h1 *of_stream(struct stream *st)
+{
+	return container_of(st, struct client_h1, stream);
+}
+
+static struct client_h1 *of_http_stream(const struct http_stream *hs)
+{
+	struct client_h1 *c = container_of(hs, struct client_h1, hs);
+
+	OBJ_CHECK(c, CLIENT_H1_TAG);
+	return c;
+}
+
+static struct loop *loop_of(struct client_h1 *c)
+{
+	return c->pool->loop;
+}
+
+/* ---- leaving and returning ---- */
+
+static void released(struct client_pool *p)
+{
+	if (p->on_release)
+		loop_defer(p->loop, &p->release_task);
+}
+
+static void session_close(struct client_h1 *c)
+{
+	if (c->state == C_CLOSING)
+		return;
+	if (c->state == C_IDLE) {
+		c->pool->idle_count--;
+		list_remove(&c->node);
+		list_append(&c->pool->busy, &c->node);
+	}
+	c->state = C_CLOSING;
+	waits_stop(loop_of(c), &c->waits);
+	loop_undefer(loop_of(c), &c->pump_task);
+	stream_close(&c->stream);
+}
+
+static void on_closed(struct stream *st)
+{
+	struct client_h1 *c = of_stream(st);
+	struct client_pool *p = c->pool;
+
+	CHECK(c->state == C_CLOSING && !c->hs.owner);
+	list_remove(&c->node);
+	CHECK(p->open_count > 0);
+	p->open_count--;
+	http1_free(c->codec);
+	c->tag = 0;
+	free(c);
+	released(p);
+}
+
+static bool may_be_kept(const struct client_h1 *c)
+{
+	const struct client_settings *set = &c->settings;
+
+	if (!c->is_request_done || !c->is_response_done || !c->is_reusable || c->is_peer_done || c->is_broken)
+		return false;
+	if (c->stream.state != STREAM_OPEN || c->stream.queued > 0 || http1_buffered(c->codec) > 0)
+		return false;
+	if (set->max_requests && c->requests >= set->max_requests)
+		return false;
+	if (set->max_lifetime_ms && loop_now_ms(c->pool->loop) - c->created_ms >= set->max_lifetime_ms)
+		return false;
+	return c->pool->idle_count < set->max_idle;
+}
+
+static void become_idle(struct client_h1 *c)
+{
+	c->state = C_IDLE;
+	list_remove(&c->node);
+	list_push(&c->pool->idle, &c->node);
+	c->pool->idle_count++;
+	http1_next_message(c->codec);
+	wait_end(&c->waits, WAIT_READ);
+	wait_end(&c->waits, WAIT_WRITE);
+	wait_begin(loop_of(c), &c->waits, WAIT_IDLE, c->settings.idle_timeout_ms);
+	stream_read(&c->stream, LOOP_BUFFERS_SMALL); /* its end, so that a closed one is never picked */
+	released(c->pool);
+}
+
+/* ---- telling the owner ---- */
+
+static void owner_fail(struct client_h1 *c, const struct session_failure *f)
+{
+	if (c->is_broken || !c->hs.events)
+		return;
+	c->is_broken = true;
+	waits_stop(loop_of(c), &c->waits);
+	c->hs.events->on_fail(&c->hs, f);
+}
+
+static void owner_fails_with(struct client_h1 *c, enum session_fault fault, int err)
+{
+	struct session_failure f = {.fault = fault, .err = err};
+
+	/* Closed between two uses: the origin did not see the request, or chose not to answer it. */
+	if (c->is_reused && !c->has_answer && (fault == SESSION_FAULT_RESET || fault == SESSION_FAULT_EOF))
+		f.fault = SESSION_FAULT_STALE;
+	owner_fail(c, &f);
+}
+
+/* ---- output ---- */
+
+static void flush_codec(struct client_h1 *c)
+{
+	struct codec *codec = http1_codec(c->codec);
+	struct slice_queue out = {0};
+
+	if (c->state == C_CONNECTING || c->is_broken)
+		return;
+	codec->ops->output(codec, &out);
+	if (out.count == 0 && c->stream.queued == 0 && !c->is_pumping) {
+		loop_defer(loop_of(c), &c->pump_task); /* the codec refused the message: next() says why */
+	} else if (out.count > 0) {
+		if (!c->waits.since_ms[WAIT_WRITE])
+			wait_begin(loop_of(c), &c->waits, WAIT_WRITE, c->settings.write_timeout_ms);
+		stream_write_queue(&c->stream, &out);
+	}
+	slice_queue_fini(&out);
+}
+
+/* ---- input ---- */
+
+static void read_more(struct client_h1 *c)
+{
+	if (c->is_broken || c->is_peer_done || c->state == C_CONNECTING || c->state == C_CLOSING)
+		return;
+	if (c->is_response_done || !c->has_head) {
+		stream_read(&c->stream, LOOP_BUFFERS_SMALL);
+		return;
+	}
+	if (c->allowance <= 0) {
+		wait_end(&c->waits, WAIT_READ);
+		return;
+	}
+	if (!c->waits.since_ms[WAIT_READ] && !c->is_tunnel)
+		wait_begin(loop_of(c), &c->waits, WAIT_READ, c->settings.read_timeout_ms);
+	stream_read(&c->stream, LOOP_BUFFERS_LARGE);
+}
+
+static void take_head(struct client_h1 *c, struct message *m)
+{
+	if (m->status >= 200 || m->framing == BODY_TUNNEL) {
+		c->has_head = true;
+		c->is_reusable =
+			m->wants_keep_alive && m->framing != BODY_UNTIL_CLOSE && m->framing != BODY_TUNNEL;
+		c->is_tunnel = m->framing == BODY_TUNNEL;
+	}
+	c->hs.events->on_head(&c->hs, m);
+}
+
+static void take_error(struct client_h1 *c, const struct codec_event *ev)
+{
+	struct session_failure f = {SESSION_FAULT_MALFORMED, ev->fault, 0, ev->detail};
+
+	if (c->is_peer_done)
+		owner_fails_with(c, SESSION_FAULT_EOF, 0);
+	else
+		owner_fail(c, &f);
+}
+
+static bool may_pump(const struct client_h1 *c)
+{
+	if (c->state != C_BUSY || c->is_broken || c->is_response_done || !c->hs.events)
+		return false;
+	return !c->has_head || c->allowance > 0;
+}
+
+static void pump(struct client_h1 *c)
+{
+	struct codec *codec = http1_codec(c->codec);
+
+	CHECK(!c->is_pumping);
+	c->is_pumping = true;
+	while (may_pump(c)) {
+		struct codec_event ev = {0};
+		enum codec_event_type type = codec->ops->next(codec, c->arena, &ev);
+
+		if (type == CODEC_MORE)
+			break;
+		if (type == CODEC_HEAD) {
+			take_head(c, ev.message);
+		} else if (type == CODEC_BODY) {
+			c->allowance -= ev.data.len;
+			wait_progress(loop_of(c), &c->waits, WAIT_READ);
+			c->hs.events->on_body(&c->hs, ev.data);
+		} else if (type == CODEC_END) {
+			c->is_response_done = true;
+			wait_end(&c->waits, WAIT_READ);
+			c->hs.events->on_end(&c->hs, ev.trailers);
+		} else if (type == CODEC_CLOSED) {
+			owner_fails_with(c, SESSION_FAULT_EOF, 0);
+		} else {
+			take_error(c, &ev);
+		}
+	}
+	c->is_pumping = false;
+	read_more(c);
+}
+
+static void run_pump(struct task *t)
+{
+	pump(container_of(t, struct client_h1, pump_task));
+}
+
+/* ---- events of the stream ---- */
+
+static void on_connected(struct stream *st)
+{
+	struct client_h1 *c = of_stream(st);
+
+	c->state = C_BUSY;
+	c->connected_ns = loop_now_ns(loop_of(c)) - c->opened_ns;
+	wait_end(&c->waits, WAIT_IDLE);
+	flush_codec(c);
+	stream_read(st, LOOP_BUFFERS_SMALL);
+}
+
+static void on_data(struct stream *st, struct slice data)
+{
+	struct client_h1 *c = of_stream(st);
+	struct codec *codec = http1_codec(c->codec);
+
+	if (c->state == C_IDLE) { /* an origin that speaks unasked */
+		slice_put(&data);
+		session_close(c);
+		return;
+	}
+	if (c->is_broken || c->state != C_BUSY) {
+		slice_put(&data);
+		return;
+	}
+	c->has_answer = true;
+	if (c->is_response_done) /* more than a response: not to be used again */
+		c->is_reusable = false;
+	codec->ops->feed(codec, data);
+	pump(c);
+}
+
+static void on_eof(struct stream *st)
+{
+	struct client_h1 *c = of_stream(st);
+	struct codec *codec = http1_codec(c->codec);
+
+	c->is_peer_done = true;
+	if (c->state == C_IDLE) {
+		session_close(c);
+		return;
+	}
+	codec->ops->feed_eof(codec);
+	pump(c);
+}
+
+static void on_sent(struct stream *st, size_t bytes)
+{
+	struct client_h1 *c = of_stream(st);
+
+	(void)bytes;
+	if (st->queued == 0)
+		wait_end(&c->waits, WAIT_WRITE);
+	else
+		wait_progress(loop_of(c), &c->waits, WAIT_WRITE);
+	if (c->hs.events && !c->is_broken)
+		c->hs.events->on_sent(&c->hs);
+}
+
+static void on_fail(struct stream *st, int err)
+{
+	struct client_h1 *c = of_stream(st);
+
+	c->is_peer_done = true;
+	if (c->state == C_IDLE)
+		session_close(c);
+	else if (c->state == C_CONNECTING)
+		owner_fails_with(c, err == -ETIMEDOUT ? SESSION_FAULT_CONNECT_TIMEOUT : SESSION_FAULT_CONNECT,
+				 err);
+	else
+		owner_fails_with(c, SESSION_FAULT_RESET, err);
+}
+
+static void on_expire(struct timer *t)
+{
+	struct client_h1 *c = container_of(container_of(t, struct waits, timer), struct client_h1, waits);
+
+	switch (waits_expired(loop_of(c), &c->waits)) {
+	case WAIT_IDLE:
+		if (c->state == C_IDLE)
+			session_close(c);
+		else
+			owner_fails_with(c, SESSION_FAULT_CONNECT_TIMEOUT, -ETIMEDOUT);
+		break;
+	case WAIT_READ:
+		owner_fails_with(c, SESSION_FAULT_BODY_TIMEOUT, 0);
+		break;
+	case WAIT_WRITE:
+		owner_fails_with(c, SESSION_FAULT_WRITE_TIMEOUT, 0);
+		break;
+	default:
+		break;
+	}
+}
+
+/* ---- calls of the owner ---- */
+
+static void op_send_head(struct http_stream *hs, const struct message *m)
+{
+	struct client_h1 *c = of_http_stream(hs);
+	struct codec *codec = http1_codec(c->codec);
+
+	http1_expect_response(c->codec, m->method);
+	codec->ops->send(codec, &(struct codec_send){CODEC_SEND_HEAD, .stream = 1, .message = m});
+	flush_codec(c);
+}
+
+static void op_send_body(struct http_stream *hs, struct slice data)
+{
+	struct client_h1 *c = of_http_stream(hs);
+	struct codec *codec = http1_codec(c->codec);
+
+	codec->ops->send(codec, &(struct codec_send){CODEC_SEND_BODY, .stream = 1, .data = data});
+	flush_codec(c);
+}
+
+static void op_send_end(struct http_stream *hs, const struct headers *trailers)
+{
+	struct client_h1 *c = of_http_stream(hs);
+	struct codec *codec = http1_codec(c->codec);
+
+	c->is_request_done = true;
+	if (c->is_tunnel) {
+		stream_shutdown(&c->stream);
+		return;
+	}
+	codec->ops->send(codec, &(struct codec_send){CODEC_SEND_END, .stream = 1, .trailers = trailers});
+	flush_codec(c);
+}
+
+static void op_credit(struct http_stream *hs, size_t bytes)
+{
+	struct client_h1 *c = of_http_stream(hs);
+
+	if (c->is_broken || c->is_response_done)
+		return;
+	c->allowance += (int64_t)bytes;
+	if (c->has_head && !c->is_pumping)
+		loop_defer(loop_of(c), &c->pump_task);
+}
+
+static size_t op_queued(const struct http_stream *hs)
+{
+	return of_http_stream(hs)->stream.queued;
+}
+
+static void owner_leaves(struct client_h1 *c)
+{
+	c->hs.owner = NULL;
+	c->hs.events = NULL;
+	c->hs.tag = 0;
+	c->arena = NULL;
+}
+
+static void op_reset(struct http_stream *hs)
+{
+	struct client_h1 *c = of_http_stream(hs);
+
+	owner_leaves(c);
+	session_close(c);
+}
+
+static void op_done(struct http_stream *hs)
+{
+	struct client_h1 *c = of_http_stream(hs);
+
+	owner_leaves(c);
+	if (may_be_kept(c))
+		become_idle(c);
+	else
+		session_close(c);
+}
+
+static struct stream *op_transport(struct http_stream *hs)
+{
+	return &of_http_stream(hs)->stream;
+}
+
+static const struct http_stream_ops client_h1_ops = {
+	.send_head = op_send_head,
+	.send_body = op_send_body,
+	.send_end = op_send_end,
+	.credit = op_credit,
+	.queued = op_queued,
+	.done = op_done,
+	.reset = op_reset,
+	.transport = op_transport,
+};
+
+/* ---- the pool ---- */
+
+static void run_release(struct task *t)
+{
+	struct client_pool *p = container_of(t, struct client_pool, release_task);
+
+	p->on_release(p);
+}
+
+void client_pool_init(struct client_pool *p, struct loop *l)
+{
+	*p = (struct client_pool){.loop = l, .release_task.run = run_release};
+	list_init(&p->idle);
+	list_init(&p->busy);
+}
+
+void client_pool_close(struct client_pool *p)
+{
+	while (!list_is_empty(&p->idle))
+		session_close(list_first(&p->idle, struct client_h1, node));
+}
+
+void client_pool_fini(struct client_pool *p)
+{
+	CHECK(p->open_count == 0);
+	loop_undefer(p->loop, &p->release_task);
+}
+
+static struct client_h1 *connect_new(struct client_pool *p, const struct addr *addr,
+				     const struct client_settings *set, int *out_err)
+{
+	struct client_h1 *c = mem_zalloc(sizeof(*c));
+	int err;
+
+	err = stream_connect(&c->stream, p->loop, addr, &client_stream_events);
+	if (err < 0) {
+		free(c);
+		*out_err = err;
+		return NULL;
+	}
+	c->tag = CLIENT_H1_TAG;
+	c->state = C_CONNECTING;
+	c->pool = p;
+	c->hs.ops = &client_h1_ops;
+	c->pump_task.run = run_pump;
+	c->codec = http1_new(false, &response_limits);
+	waits_init(&c->waits, on_expire);
+	c->created_ms = loop_now_ms(p->loop);
+	c->opened_ns = loop_now_ns(p->loop);
+	wait_begin(p->loop, &c->waits, WAIT_IDLE, set->connect_timeout_ms);
+	p->open_count++;
+	p->connected++;
+	list_append(&p->busy, &c->node);
+	return c;
+}
+
+static struct client_h1 *take_idle(struct client_pool *p)
+{
+	struct client_h1 *c;
+
+	if (list_is_empty(&p->idle))
+		return NULL;
+	c = list_entry(list_pop(&p->idle), struct client_h1, node);
+	p->idle_count--;
+	p->reused++;
+	list_append(&p->busy, &c->node);
+	c->state = C_BUSY;
+	c->is_reused = true;
+	wait_end(&c->waits, WAIT_IDLE);
+	return c;
+}
+
+struct http_stream *client_open_h1(struct client_pool *p, const struct addr *addr,
+				   const struct client_settings *settings, bool force_new, struct arena *a,
+				   int *out_err)
+{
+	struct client_h1 *c = force_new ? NULL : take_idle(p);
+
+	if (!c)
+		c = connect_new(p, addr, settings, out_err);
+	if (!c)
+		return NULL;
+	c->settings = *settings;
+	c->arena = a;
+	c->requests++;
+	c->allowance = 0;
+	c->written_before = c->stream.bytes_out;
+	c->has_answer = c->has_head = c->is_tunnel = c->is_broken = false;
+	c->is_request_done = c->is_response_done = c->is_reusable = false;
+	c->hs.tag = HTTP_STREAM_TAG;
+	c->hs.id = 1;
+	c->hs.owner = NULL;
+	c->hs.events = NULL;
+	return &c->hs;
+}
+
+bool http_stream_is_reused(const struct http_stream *st)
+{
+	return of_http_stream(st)->is_reused;
+}
+
+uint64_t http_stream_connect_ns(const struct http_stream *st)
+{
+	const struct client_h1 *c = of_http_stream(st);
+
+	return c->is_reused ? 0 : c->connected_ns;
+}
+
+bool http_stream_has_written(const struct http_stream *st)
+{
+	const struct client_h1 *c = of_http_stream(st);
+
+	return c->stream.bytes_out > c->written_before;
+}

@@ -1,0 +1,490 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* server_h1.c - HTTP/1 server sessions: one request at a time on an accepted connection. */
+#include "session/server_h1.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+
+static void on_data(struct stream *st, struct slice data);
+static void on_eof(struct stream *st);
+static void on_hangup(struct stream *st);
+static void on_sent(struct stream *st, size_t bytes);
+static void on_fail(struct stream *st, int err);
+static void on_closed(struct stream *st);
+
+const struct stream_events server_h1_stream_events = {
+	.on_data = on_data,
+	.on_eof = on_eof,
+	.on_sent = on_sent,
+	.on_fail = on_fail,
+	.on_hangup = on_hangup,
+	.on_closed = on_closed,
+};
+
+static struct server_h1 *of_stream(struct stream *st)
+{
+	return container_of(st, struct server_h1, stream);
+}
+
+const struct server_settings *server_h1_settings(struct server_h1 *s)
+{
+	return s->host->settings(s->host, s->listener_id);
+}
+
+/* Move what the codec has to say to the socket's queue. */
+void server_h1_flush(struct server_h1 *s)
+{
+	struct slice_queue out = {0};
+	struct codec *c = http1_codec(s->codec);
+
+	c->ops->output(c, &out);
+	if (out.count > 0) {
+		if (!s->waits.since_ms[WAIT_WRITE])
+			wait_begin(s->host->loop, &s->waits, WAIT_WRITE, s->write_idle_ms);
+		stream_write_queue(&s->stream, &out);
+	}
+	slice_queue_fini(&out);
+}
+
+/* ---- waiting for a head ---- */
+
+void server_h1_head_wait(struct server_h1 *s, bool is_first)
+{
+	const struct server_settings *set = server_h1_settings(s);
+	uint64_t idle = set ? set->keep_alive_timeout_ms : DRAIN_IDLE_MS;
+
+	s->state = S_HEAD;
+	if (is_first || http1_buffered(s->codec) > 0) {
+		wait_begin(s->host->loop, &s->waits, WAIT_HEAD, set ? set->head_timeout_ms : DRAIN_IDLE_MS);
+	} else {
+		if (s->host->is_draining)
+			idle = MIN(idle, (uint64_t)DRAIN_IDLE_MS);
+		wait_begin(s->host->loop, &s->waits, WAIT_IDLE, idle);
+	}
+	stream_read(&s->stream, LOOP_BUFFERS_SMALL);
+}
+
+static void next_request(struct server_h1 *s)
+{
+	const struct server_settings *set = server_h1_settings(s);
+
+	if (set) {
+		s->body_idle_ms = set->body_idle_timeout_ms;
+		s->write_idle_ms = set->write_idle_timeout_ms;
+	}
+	s->allowance = 0;
+	s->unwanted = 0;
+	s->is_request_done = s->is_response_done = s->is_head_sent = false;
+	s->owes_continue = false;
+	http1_next_message(s->codec);
+	stream_watch(&s->stream, false);
+	server_h1_head_wait(s, false);
+	if (http1_buffered(s->codec) > 0 || s->is_peer_done)
+		loop_defer(s->host->loop, &s->pump_task);
+}
+
+/* ---- the end of a session ---- */
+
+void server_h1_close(struct server_h1 *s, bool with_reset)
+{
+	if (s->state == S_CLOSING)
+		return;
+	s->state = S_CLOSING;
+	waits_stop(s->host->loop, &s->waits);
+	loop_undefer(s->host->loop, &s->pump_task);
+	if (with_reset)
+		stream_abort(&s->stream);
+	else
+		stream_close(&s->stream);
+}
+
+/* The response is out.  Say goodbye so that it is not lost. */
+static void session_finish(struct server_h1 *s)
+{
+	bool has_unread = !s->is_request_done || http1_buffered(s->codec) > 0;
+
+	if (s->is_peer_done || (s->peer_closes && !has_unread)) {
+		server_h1_close(s, false);
+		return;
+	}
+	s->state = S_LINGER;
+	s->unwanted = 0;
+	waits_stop(s->host->loop, &s->waits);
+	wait_begin(s->host->loop, &s->waits, WAIT_HEAD, LINGER_MS);
+	stream_shutdown(&s->stream);
+	stream_read(&s->stream, LOOP_BUFFERS_LARGE);
+}
+
+/* In S_REST: go on when the output is short enough and the request was read to its end. */
+void server_h1_rest_check(struct server_h1 *s)
+{
+	if (s->state != S_REST)
+		return;
+	if (s->closes) {
+		if (s->stream.queued == 0)
+			session_finish(s);
+		return;
+	}
+	if (s->is_request_done && s->stream.queued <= PIPELINE_QUEUE_MAX)
+		next_request(s);
+}
+
+static void on_closed(struct stream *st)
+{
+	struct server_h1 *s = of_stream(st);
+	struct server_host *h = s->host;
+
+	CHECK(s->state == S_CLOSING && !s->hs.owner);
+	list_remove(&s->node);
+	if (h->on_session_end)
+		h->on_session_end(h, s->listener_id);
+	arena_cache_give(&h->arenas, s->arena);
+	http1_free(s->codec);
+	s->tag = 0;
+	pool_give(&h->h1_sessions, s);
+}
+
+/* ---- telling the owner ---- */
+
+void server_h1_fail(struct server_h1 *s, const struct session_failure *f)
+{
+	if (s->state != S_EXCHANGE || s->is_broken)
+		return;
+	s->is_broken = true;
+	s->closes = true;
+	s->hs.events->on_fail(&s->hs, f);
+}
+
+/* ---- bad heads ---- */
+
+static void answer_bad_head(struct server_h1 *s, const struct session_failure *f, unsigned status)
+{
+	struct strbuf body = {0};
+	const char *content_type = "text/plain; charset=utf-8";
+	struct codec *c = http1_codec(s->codec);
+	struct message m;
+
+	strbuf_init(&body);
+	if (!s->arena)
+		s->arena = arena_cache_take(&s->host->arenas);
+	s->host->on_bad_request(s->host, s->listener_id, &s->stream, f, status, &body, &content_type);
+	message_init(&m, s->arena);
+	m.version = HTTP_VERSION_1_1;
+	m.status = status;
+	m.reason = status_reason(status);
+	m.wants_keep_alive = false;
+	m.framing = BODY_LENGTH;
+	m.content_length = body.len;
+	headers_add(&m.headers, TOKEN_CONTENT_TYPE, span_str(content_type));
+	c->ops->send(c, &(struct codec_send){CODEC_SEND_HEAD, .stream = 1, .message = &m});
+	c->ops->send(c, &(struct codec_send){CODEC_SEND_BODY, .stream = 1,
+					     .data = slice_copy(body.ptr, (uint32_t)body.len)});
+	c->ops->send(c, &(struct codec_send){CODEC_SEND_END, .stream = 1});
+	strbuf_fini(&body);
+	s->closes = true;
+	s->is_request_done = false;
+	s->state = S_REST;
+	wait_end(&s->waits, WAIT_HEAD);
+	wait_end(&s->waits, WAIT_IDLE);
+	server_h1_flush(s);
+	server_h1_rest_check(s);
+}
+
+/* ---- events of the codec ---- */
+
+static void take_head(struct server_h1 *s, struct message *m)
+{
+	struct arena *a = s->arena;
+	const struct server_settings *set = server_h1_settings(s);
+
+	s->arena = NULL;
+	s->message_arena = a;
+	s->requests++;
+	wait_end(&s->waits, WAIT_HEAD);
+	wait_end(&s->waits, WAIT_IDLE);
+	if (!m->wants_keep_alive)
+		s->closes = s->peer_closes = true;
+	if (!set || s->host->is_draining ||
+	    (set->keep_alive_requests_max && s->requests >= set->keep_alive_requests_max))
+		s->closes = true;
+	s->owes_continue = m->expects_continue;
+	if (m->framing == BODY_NONE || (m->framing == BODY_LENGTH && m->content_length == 0))
+		s->allowance = 1; /* nothing but the end can come */
+	s->state = S_EXCHANGE;
+	s->hs.tag = HTTP_STREAM_TAG;
+	s->hs.id = 1;
+	s->hs.events = NULL;
+	s->hs.owner = NULL;
+	s->host->on_request(s->host, &s->hs, s->listener_id, m, a);
+}
+
+static void take_body(struct server_h1 *s, struct slice data)
+{
+	if (s->state == S_EXCHANGE && !s->is_broken) {
+		s->allowance -= data.len;
+		if (!s->is_tunnel)
+			wait_progress(s->host->loop, &s->waits, WAIT_READ);
+		s->hs.events->on_body(&s->hs, data);
+		return;
+	}
+	s->unwanted += data.len;
+	slice_put(&data);
+	if (s->state == S_REST && s->unwanted > UNWANTED_BODY_MAX) {
+		s->closes = true;
+		server_h1_rest_check(s);
+	}
+}
+
+static void take_end(struct server_h1 *s, struct headers *trailers)
+{
+	s->is_request_done = true;
+	wait_end(&s->waits, WAIT_READ);
+	if (s->state == S_EXCHANGE && !s->is_broken)
+		s->hs.events->on_end(&s->hs, trailers);
+	else
+		server_h1_rest_check(s);
+}
+
+static void take_error(struct server_h1 *s, const struct codec_event *ev)
+{
+	struct session_failure f = {SESSION_FAULT_MALFORMED, ev->fault, 0, ev->detail};
+
+	if (s->is_peer_done)
+		f.fault = SESSION_FAULT_EOF;
+	wait_end(&s->waits, WAIT_READ);
+	if (s->state == S_HEAD) {
+		answer_bad_head(s, &f, codec_fault_status(ev->fault));
+	} else if (s->state == S_EXCHANGE) {
+		server_h1_fail(s, &f);
+	} else {
+		s->closes = true;
+		server_h1_rest_check(s);
+	}
+}
+
+/* Whether next() may be called now: an owner's body waits for its permission. */
+static bool may_pump(const struct server_h1 *s)
+{
+	switch (s->state) {
+	case S_HEAD:
+		return true;
+	case S_EXCHANGE:
+		return !s->is_broken && !s->is_request_done && s->allowance > 0;
+	case S_REST:
+		return !s->is_request_done && !s->closes;
+	default:
+		return false;
+	}
+}
+
+/* Ask for the bytes that the state can take. */
+static void read_more(struct server_h1 *s)
+{
+	if (s->is_peer_done || s->is_broken)
+		return;
+	if (s->state == S_EXCHANGE && !s->is_request_done) {
+		if (s->allowance <= 0) {
+			wait_end(&s->waits, WAIT_READ);
+			return;
+		}
+		if (!s->waits.since_ms[WAIT_READ] && !s->is_tunnel)
+			wait_begin(s->host->loop, &s->waits, WAIT_READ, s->body_idle_ms);
+		stream_read(&s->stream, LOOP_BUFFERS_LARGE);
+	} else if (s->state == S_REST && !s->is_request_done && !s->closes) {
+		stream_read(&s->stream, LOOP_BUFFERS_LARGE);
+	} else if (s->state == S_HEAD || (s->is_request_done && http1_buffered(s->codec) == 0)) {
+		/* The end of the peer, or its next request: at most one small buffer of it. */
+		stream_read(&s->stream, LOOP_BUFFERS_SMALL);
+	}
+}
+
+/* Memory for what the codec finds next: a head's is handed to the owner with it, trailers use the owner's. */
+static struct arena *pump_arena(struct server_h1 *s)
+{
+	if (s->state == S_EXCHANGE)
+		return s->message_arena;
+	if (!s->arena)
+		s->arena = arena_cache_take(&s->host->arenas);
+	return s->arena;
+}
+
+static void pump(struct server_h1 *s)
+{
+	struct codec *c = http1_codec(s->codec);
+
+	CHECK(!s->is_pumping);
+	s->is_pumping = true;
+	while (may_pump(s)) {
+		struct codec_event ev = {0};
+		enum codec_event_type type = c->ops->next(c, pump_arena(s), &ev);
+
+		if (type == CODEC_MORE)
+			break;
+		if (type == CODEC_HEAD)
+			take_head(s, ev.message);
+		else if (type == CODEC_BODY)
+			take_body(s, ev.data);
+		else if (type == CODEC_END)
+			take_end(s, ev.trailers);
+		else if (type == CODEC_CLOSED)
+			server_h1_close(s, false);
+		else
+			take_error(s, &ev);
+	}
+	s->is_pumping = false;
+	if (s->arena) { /* an idle session holds none */
+		arena_cache_give(&s->host->arenas, s->arena);
+		s->arena = NULL;
+	}
+	read_more(s);
+}
+
+void server_h1_run_pump(struct task *t)
+{
+	pump(container_of(t, struct server_h1, pump_task));
+}
+
+/* ---- events of the stream ---- */
+
+static void linger_data(struct server_h1 *s, struct slice data)
+{
+	s->unwanted += data.len;
+	slice_put(&data);
+	if (s->unwanted > LINGER_MAX)
+		server_h1_close(s, false);
+	else
+		stream_read(&s->stream, LOOP_BUFFERS_LARGE);
+}
+
+static void on_data(struct stream *st, struct slice data)
+{
+	struct server_h1 *s = of_stream(st);
+	struct codec *c = http1_codec(s->codec);
+
+	if (s->state == S_LINGER) {
+		linger_data(s, data);
+		return;
+	}
+	if (s->is_broken || s->state == S_CLOSING) {
+		slice_put(&data);
+		return;
+	}
+	if (s->state == S_HEAD && s->waits.since_ms[WAIT_IDLE]) {
+		const struct server_settings *set = server_h1_settings(s);
+
+		wait_end(&s->waits, WAIT_IDLE);
+		wait_begin(s->host->loop, &s->waits, WAIT_HEAD, set ? set->head_timeout_ms : DRAIN_IDLE_MS);
+	}
+	if (s->state == S_EXCHANGE && s->is_request_done)
+		data = loop_keep(s->host->loop, data); /* pipelined: waits for its turn */
+	c->ops->feed(c, data);
+	pump(s);
+	if (s->state == S_EXCHANGE && s->is_request_done && http1_buffered(s->codec) > 0)
+		stream_watch(st, true);
+}
+
+static void on_eof(struct stream *st)
+{
+	struct server_h1 *s = of_stream(st);
+	struct codec *c = http1_codec(s->codec);
+
+	s->is_peer_done = true;
+	if (s->state == S_LINGER) {
+		server_h1_close(s, false);
+		return;
+	}
+	if (!s->is_tunnel)
+		s->closes = s->peer_closes = true;
+	c->ops->feed_eof(c);
+	if (s->state == S_REST)
+		server_h1_rest_check(s);
+	else
+		pump(s);
+	if (s->state == S_EXCHANGE)
+		stream_watch(st, true);
+}
+
+/* The client half-closed while nothing was read.  From here only a reset matters, and that is on_fail(). */
+static void on_hangup(struct stream *st)
+{
+	struct server_h1 *s = of_stream(st);
+
+	s->closes = true;
+	if (s->state == S_EXCHANGE)
+		stream_watch(st, true);
+}
+
+static void on_sent(struct stream *st, size_t bytes)
+{
+	struct server_h1 *s = of_stream(st);
+
+	(void)bytes;
+	if (st->queued == 0)
+		wait_end(&s->waits, WAIT_WRITE);
+	else
+		wait_progress(s->host->loop, &s->waits, WAIT_WRITE);
+	if (s->state == S_EXCHANGE && !s->is_broken)
+		s->hs.events->on_sent(&s->hs);
+	else if (s->state == S_REST)
+		server_h1_rest_check(s);
+}
+
+static void on_fail(struct stream *st, int err)
+{
+	struct server_h1 *s = of_stream(st);
+	struct session_failure f = {SESSION_FAULT_RESET, CODEC_FAULT_NONE, err, {0}};
+
+	waits_stop(s->host->loop, &s->waits);
+	s->is_peer_done = true;
+	if (s->state == S_EXCHANGE)
+		server_h1_fail(s, &f);
+	else
+		server_h1_close(s, false);
+}
+
+static void head_expired(struct server_h1 *s)
+{
+	struct session_failure f = {.fault = SESSION_FAULT_HEAD_TIMEOUT};
+
+	if (s->state != S_HEAD || http1_buffered(s->codec) == 0)
+		server_h1_close(s, false);
+	else
+		answer_bad_head(s, &f, 408);
+}
+
+void server_h1_on_expire(struct timer *t)
+{
+	struct server_h1 *s = container_of(container_of(t, struct waits, timer), struct server_h1, waits);
+	struct session_failure f = {0};
+
+	switch (waits_expired(s->host->loop, &s->waits)) {
+	case WAIT_HEAD:
+		head_expired(s);
+		break;
+	case WAIT_IDLE:
+		server_h1_close(s, false);
+		break;
+	case WAIT_READ:
+		f.fault = SESSION_FAULT_BODY_TIMEOUT;
+		wait_end(&s->waits, WAIT_READ);
+		s->closes = true;
+		if (s->state == S_EXCHANGE)
+			server_h1_fail(s, &f);
+		else
+			server_h1_rest_check(s);
+		break;
+	case WAIT_WRITE:
+		f.fault = SESSION_FAULT_WRITE_TIMEOUT;
+		wait_end(&s->waits, WAIT_WRITE);
+		if (s->state == S_EXCHANGE && !s->is_broken)
+			server_h1_fail(s, &f);
+		else if (s->state != S_EXCHANGE)
+			server_h1_close(s, true);
+		break;
+	default:
+		break;
+	}
+}

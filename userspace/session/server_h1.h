@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* server_h1.h - an HTTP/1 server session: between server_h1.c (what comes in) and server_h1_calls.c (what the
+ * owner asks). */
+#ifndef SN_SESSION_SERVER_H1_H
+#define SN_SESSION_SERVER_H1_H
+
+#include "session/server.h"
+#include "session/wait.h"
+
+#define SERVER_H1_TAG	TAG('s', 'v', 'h', '1')
+#define HTTP_STREAM_TAG TAG('h', 's', 't', 'r')
+
+/* After the last response the rest of the input is thrown away, so that a reset does not overtake the
+ * response. */
+#define LINGER_MS  2000
+#define LINGER_MAX (1024 * 1024)
+/* A request that follows at once may be answered behind output that still waits, up to this. */
+#define PIPELINE_QUEUE_MAX (64 * 1024)
+/* What is read of a body that nobody wants before the connection is given up. */
+#define UNWANTED_BODY_MAX (64 * 1024)
+/* An idle session of a draining worker is kept that long for one more request. */
+#define DRAIN_IDLE_MS 1000
+
+enum server_h1_state {
+	S_HEAD,	    /* waiting for a request head, or in the middle of one */
+	S_EXCHANGE, /* an owner has the stream */
+	S_REST,	    /* the owner is done; output is flushed and the rest of the request body drained */
+	S_LINGER,   /* FIN sent; input is discarded */
+	S_CLOSING,
+};
+
+struct server_h1 {
+	uint32_t tag;
+	enum server_h1_state state;
+	struct server_host *host; /* borrowed */
+	uint32_t listener_id;
+	uint32_t requests;
+	struct list node; /* host->sessions */
+
+	struct stream stream;
+	struct http1 *codec;	     /* owned */
+	struct arena *arena;	     /* of the head that is coming; owned until on_request() */
+	struct arena *message_arena; /* of the request in S_EXCHANGE; the owner's */
+	struct waits waits;
+	struct task pump_task;
+	struct http_stream hs;
+
+	int64_t allowance; /* body bytes that may be delivered */
+	uint64_t unwanted; /* body bytes discarded in S_REST, input discarded in S_LINGER */
+	uint64_t body_idle_ms, write_idle_ms;
+	bool is_pumping, is_tunnel, is_peer_done, is_broken;
+	bool is_request_done, is_response_done, is_head_sent;
+	bool closes;	  /* no further request on this connection */
+	bool peer_closes; /* ... because the client said so: no need to linger */
+	bool owes_continue;
+};
+
+extern const struct stream_events server_h1_stream_events;
+
+static inline struct server_h1 *server_h1_of(const struct http_stream *hs)
+{
+	struct server_h1 *s = container_of(hs, struct server_h1, hs);
+
+	OBJ_CHECK(s, SERVER_H1_TAG);
+	return s;
+}
+
+/* Settings of the session's listener now; NULL: it is gone. */
+const struct server_settings *server_h1_settings(struct server_h1 *s);
+/* Begin to wait for a request head. */
+void server_h1_head_wait(struct server_h1 *s, bool is_first);
+/* Move what the codec has to say to the socket's queue. */
+void server_h1_flush(struct server_h1 *s);
+/* In S_REST: go on when the output is short enough and the request was read to its end. */
+void server_h1_rest_check(struct server_h1 *s);
+void server_h1_close(struct server_h1 *s, bool with_reset);
+/* Tell the owner, once. */
+void server_h1_fail(struct server_h1 *s, const struct session_failure *f);
+/* Task and timer. */
+void server_h1_run_pump(struct task *t);
+void server_h1_on_expire(struct timer *t);
+
+#endif

@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * session.h - one HTTP connection = stream + codec, and the message pairs (http_stream) on it.
+ * Nothing above session/ knows which protocol a session speaks: HTTP/1 has one http_stream at a time, HTTP/2
+ * many.
+ *
+ * An http_stream carries one request and its response.  On a server session the request comes in (events) and
+ * the response goes out (calls); on a client session the other way round.  Calls never call events back;
+ * events come from the loop only.  Body bytes are pulled with credit: no body event comes before
+ * http_stream_credit() allowed it, but one receive (64 KiB at most) may exceed it.  `http_stream_queued()` is
+ * the back-pressure in the other direction.
+ *
+ * The owner ends its use with exactly one of http_stream_done() and http_stream_reset(); afterwards no event
+ * comes and the pointer is dead.  After on_fail() the owner still calls http_stream_reset().
+ */
+#ifndef SN_SESSION_SESSION_H
+#define SN_SESSION_SESSION_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/arena.h"
+#include "base/iobuf.h"
+#include "http/codec.h"
+#include "net/stream.h"
+
+struct http_stream;
+
+/* faults.def of the session layer: why a stream died. */
+enum session_fault {
+	SESSION_FAULT_NONE = 0,
+	SESSION_FAULT_RESET,	     /* peer reset, or the write failed */
+	SESSION_FAULT_EOF,	     /* the peer ended inside a message */
+	SESSION_FAULT_MALFORMED,     /* codec fault: see `codec` */
+	SESSION_FAULT_HEAD_TIMEOUT,  /* server: request head too slow */
+	SESSION_FAULT_BODY_TIMEOUT,  /* no body byte for body_idle */
+	SESSION_FAULT_WRITE_TIMEOUT, /* no byte could be written for write_idle */
+	SESSION_FAULT_CONNECT,	     /* client: see `err` */
+	SESSION_FAULT_CONNECT_TIMEOUT,
+	SESSION_FAULT_STALE,	/* client: an idle connection that was reused had been closed; nothing was
+				   answered */
+	SESSION_FAULT_SHUTDOWN, /* the daemon stops now */
+	SESSION_FAULT_COUNT,
+};
+
+struct session_failure {
+	enum session_fault fault;
+	enum codec_fault codec; /* MALFORMED */
+	int err;		/* -errno of CONNECT, RESET */
+	struct span detail;	/* bytes of the peer, not escaped; valid during the event */
+};
+
+const char *session_fault_name(enum session_fault f); /* lower-case word for logs and metrics */
+
+struct http_stream_events {
+	/* Client: a response head (1xx too; the final one last).  The message lives in the arena given at
+	 * open. */
+	void (*on_head)(struct http_stream *st, struct message *m);
+	void (*on_body)(struct http_stream *st, struct slice data);	  /* reference is the owner's */
+	void (*on_end)(struct http_stream *st, struct headers *trailers); /* NULL: none */
+	void (*on_sent)(struct http_stream *st);			  /* the write queue got shorter */
+	/* The peer is gone or broken.  Bytes it sent before were delivered. */
+	void (*on_fail)(struct http_stream *st, const struct session_failure *f);
+	/* Server: the client half-closed after its complete request.  Informative. */
+};
+
+struct http_stream_ops {
+	void (*send_head)(struct http_stream *st, const struct message *m);
+	void (*send_body)(struct http_stream *st, struct slice data);
+	void (*send_end)(struct http_stream *st, const struct headers *trailers);
+	void (*credit)(struct http_stream *st, size_t bytes);
+	size_t (*queued)(const struct http_stream *st);
+	void (*done)(struct http_stream *st);
+	void (*reset)(struct http_stream *st);
+	struct stream *(*transport)(struct http_stream *st);
+};
+
+struct http_stream {
+	uint32_t tag;
+	const struct http_stream_ops *ops;
+	const struct http_stream_events *events; /* the owner's */
+	void *owner;
+	uint32_t id; /* h1: 1 */
+};
+
+/* Head of a message: request on a client session, response (1xx too) on a server session.  Spans are copied.
+ */
+static inline void http_stream_send_head(struct http_stream *st, const struct message *m)
+{
+	st->ops->send_head(st, m);
+}
+
+/* Takes the reference. */
+static inline void http_stream_send_body(struct http_stream *st, struct slice data)
+{
+	st->ops->send_body(st, data);
+}
+
+static inline void http_stream_send_end(struct http_stream *st, const struct headers *trailers)
+{
+	st->ops->send_end(st, trailers);
+}
+
+/* Allow that many more body bytes to come (tunnel bytes too). */
+static inline void http_stream_credit(struct http_stream *st, size_t bytes)
+{
+	st->ops->credit(st, bytes);
+}
+
+/* Bytes sent by the owner that the socket has not taken yet. */
+static inline size_t http_stream_queued(const struct http_stream *st)
+{
+	return st->ops->queued(st);
+}
+
+/*
+ * Both messages are complete as far as the owner cares.  Server: what is queued is still written, then the
+ * connection is kept or closed (an unread rest of the request body is drained up to 64 KiB, else the
+ * connection closes after the response).  Client: the connection goes to the idle pool if both sides are
+ * complete and reusable, else it closes.
+ */
+static inline void http_stream_done(struct http_stream *st)
+{
+	st->ops->done(st);
+}
+
+/* Abandon: h1 closes the connection (a server that has sent response bytes resets it), h2 resets the stream.
+ */
+static inline void http_stream_reset(struct http_stream *st)
+{
+	st->ops->reset(st);
+}
+
+/* The byte stream below: for addresses and, for tunnels of a plain h1 session, the later kernel engines. */
+static inline struct stream *http_stream_transport(struct http_stream *st)
+{
+	return st->ops->transport(st);
+}
+
+#endif

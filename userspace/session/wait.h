@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * wait.h - the deadlines of a session's waits, on one timer.
+ *
+ * A wait is {since, limit}: beginning and progress only store the time, the wheel is touched when a deadline
+ * comes that is earlier than the armed one.  When the timer fires too early (there was progress) it is armed
+ * again for the rest. So a kept connection costs no wheel operation a request.
+ */
+#ifndef SN_SESSION_WAIT_H
+#define SN_SESSION_WAIT_H
+
+#include "loop/loop.h"
+
+enum wait_kind {
+	WAIT_HEAD,  /* the whole head; progress does not help */
+	WAIT_READ,  /* the next body byte */
+	WAIT_WRITE, /* the socket takes a byte */
+	WAIT_IDLE,  /* the next request, or the next use */
+	WAIT_COUNT,
+};
+
+struct waits {
+	struct timer timer;
+	uint64_t since_ms[WAIT_COUNT]; /* 0: not waiting */
+	uint32_t limit_ms[WAIT_COUNT];
+};
+
+void waits_init(struct waits *w, void (*on_expire)(struct timer *t));
+/* Begin, or go on from now after progress.  limit_ms 0: no deadline. */
+void wait_begin(struct loop *l, struct waits *w, enum wait_kind kind, uint64_t limit_ms);
+static inline void wait_progress(struct loop *l, struct waits *w, enum wait_kind kind)
+{
+	if (w->since_ms[kind])
+		w->since_ms[kind] = loop_now_ms(l);
+}
+static inline void wait_end(struct waits *w, enum wait_kind kind)
+{
+	w->since_ms[kind] = 0;
+}
+void waits_stop(struct loop *l, struct waits *w);
+/* From on_expire: the wait that is over, or WAIT_COUNT: none (the timer is armed again if need be). */
+enum wait_kind waits_expired(struct loop *l, struct waits *w);
+
+#endif
