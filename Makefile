@@ -71,7 +71,7 @@ DEPENDENCIES := liburing:liburing-dev libbpf:libbpf-dev libxdp:libxdp-dev openss
 pkg_names := $(foreach d,$(DEPENDENCIES),$(firstword $(subst :, ,$(d))))
 
 # These goals need no library: they install them, or only read text.
-TEXT_GOALS := help clean bootstrap run test check-all layers style docs lint
+TEXT_GOALS := help clean bootstrap run test check-all check-tools layers style docs lint
 needs_libraries := $(if $(MAKECMDGOALS),$(filter-out $(TEXT_GOALS),$(MAKECMDGOALS)),all)
 
 LLHTTP_DIR ?= /usr/share/llhttp
@@ -259,7 +259,7 @@ $(foreach n,$(FUZZ_NAMES),$(eval $(call fuzz_rule,$(n))))
 
 # --- checks ------------------------------------------------------------------------------------------------------
 
-.PHONY: layers style docs lint globals check check-bpf check-integration test check-all
+.PHONY: layers style docs lint globals check check-tools check-bpf check-integration test check-all
 layers: ## check that no folder includes what its .may_include does not allow
 	@tools/check-layers
 style: ## check the house style
@@ -268,10 +268,12 @@ docs: ## check that the generated manual is fresh and that links lead somewhere
 	@tools/check-docs $(wildcard $(O)/sentinel)
 lint: layers style ## everything that reads text only
 
+check-tools: ## prove that the checks see what they are there to see
+	@selftests/tools/run
 globals: all ## check that no global of ours hides one of a library
 	@tools/check-globals $(O)/sentinel
 
-check: unit layers style fuzz-replay all globals ## unit + layers + style + docs + fuzz corpora: under a minute, no root
+check: unit layers style check-tools fuzz-replay all globals ## unit + layers + style + docs + fuzz corpora: under a minute, no root
 	@tools/check-docs $(O)/sentinel
 
 check-bpf: $(BPF_TEST_PROGRAMS) ## load every BPF program and run the packet tables (root)
