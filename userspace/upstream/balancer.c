@@ -12,7 +12,7 @@ struct balancer_names {
 
 static const struct balancer_names rows[] = {
 #define BALANCER(symbol, names) { &symbol, names },
-#define BALANCER_LATER(names) { NULL, names },
+#define BALANCER_LATER(names)	{ NULL, names },
 #include "upstream/balancers.def"
 #undef BALANCER
 #undef BALANCER_LATER

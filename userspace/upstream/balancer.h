@@ -19,7 +19,7 @@ struct balance_context {
 
 struct balancer {
 	const char *name; /* as written in the file; aliases are in balancers.def */
-	size_t (*state_size)(unsigned endpoint_count); /* per worker and upstream */
+	size_t (*state_size)(unsigned endpoint_count);	     /* per worker and upstream */
 	void (*init)(void *state, const struct upstream *u); /* state is zeroed */
 	/*
 	 * Among the endpoints whose bit in `usable` is set (at least one is, and each has a weight above 0).

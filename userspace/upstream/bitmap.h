@@ -61,8 +61,8 @@ static inline unsigned bitmap_next_wrap(const uint64_t *bits, unsigned count, un
 	return i == BITMAP_NONE ? bitmap_next(bits, count, 0) : i;
 }
 
-#define bitmap_for_each(i, bits, count)                                    \
-	for ((i) = bitmap_next((bits), (count), 0); (i) != BITMAP_NONE;    \
+#define bitmap_for_each(i, bits, count)                                                                      \
+	for ((i) = bitmap_next((bits), (count), 0); (i) != BITMAP_NONE;                                      \
 	     (i) = bitmap_next((bits), (count), (i) + 1))
 
 #endif

@@ -17,8 +17,8 @@
 #define ENDPOINT_ADDRS_MAX 64
 
 enum endpoint_health { /* control writes, workers read */
-	ENDPOINT_UP,
-	ENDPOINT_DOWN,
+		       ENDPOINT_UP,
+		       ENDPOINT_DOWN,
 };
 
 struct endpoint {
@@ -27,7 +27,7 @@ struct endpoint {
 	char *host; /* owned; without brackets; the path of a Unix socket */
 	uint16_t port;
 	bool is_numeric; /* no resolution needed */
-	uint32_t slot; /* small, unique among live endpoints: index of a worker's table */
+	uint32_t slot;	 /* small, unique among live endpoints: index of a worker's table */
 
 	_Atomic uint32_t refs;
 	_Atomic uint32_t health;      /* enum endpoint_health; endpoint_set_health() only */

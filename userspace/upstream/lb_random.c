@@ -28,7 +28,8 @@ static void random_init(void *state, const struct upstream *u)
 	struct random_column *columns = state;
 	unsigned n = u->endpoint_count, small = 0, large = n;
 	uint64_t *share = mem_array(n + 1, sizeof(*share)); /* weight * n */
-	uint32_t *stack = mem_array(n + 1, sizeof(*stack)); /* below average at the left, others at the right */
+	uint32_t *stack =
+		mem_array(n + 1, sizeof(*stack)); /* below average at the left, others at the right */
 	uint64_t total = 0;
 
 	for (unsigned i = 0; i < n; i++)
@@ -65,10 +66,10 @@ static unsigned random_draw(const struct random_column *columns, const struct up
 			return i;
 	}
 	/* Few are usable: exactly, by the sum of their weights. */
-	bitmap_for_each(i, usable, n)
-		total += u->weights[i];
+	bitmap_for_each(i, usable, n) total += u->weights[i];
 	ticket = rand_u64() % total;
-	bitmap_for_each(i, usable, n) {
+	bitmap_for_each(i, usable, n)
+	{
 		if (ticket < u->weights[i])
 			break;
 		ticket -= u->weights[i];
