@@ -108,6 +108,7 @@ static void member_start(struct json *j, const char *key)
 		CHECK(!key);
 		return;
 	}
+	CHECK(!key == (j->closing[j->depth - 1] == ']'));
 	if (j->has_member[j->depth - 1])
 		strbuf_add_char(j->out, ',');
 	j->has_member[j->depth - 1] = true;
@@ -118,29 +119,30 @@ static void member_start(struct json *j, const char *key)
 	strbuf_add_str(j->out, j->is_pretty ? ": " : ":");
 }
 
-static void nest(struct json *j, const char *key, char bracket)
+static void nest(struct json *j, const char *key, const char brackets[2])
 {
 	CHECK(j->depth < JSON_DEPTH_MAX);
 	member_start(j, key);
-	strbuf_add_char(j->out, bracket);
+	strbuf_add_char(j->out, brackets[0]);
+	j->closing[j->depth] = brackets[1];
 	j->has_member[j->depth++] = false;
 }
 
 void json_object(struct json *j, const char *key)
 {
-	nest(j, key, '{');
+	nest(j, key, "{}");
 }
 
 void json_array(struct json *j, const char *key)
 {
-	nest(j, key, '[');
+	nest(j, key, "[]");
 }
 
 void json_end(struct json *j, char bracket)
 {
-	CHECK(bracket == '}' || bracket == ']');
 	CHECK(j->depth > 0);
 	j->depth--;
+	CHECK(bracket == j->closing[j->depth]);
 	if (j->has_member[j->depth])
 		line_start(j);
 	strbuf_add_char(j->out, bracket);

@@ -20,6 +20,7 @@ struct json {
 	unsigned depth;
 	bool is_pretty; /* two spaces, one member a line */
 	bool has_member[JSON_DEPTH_MAX];
+	char closing[JSON_DEPTH_MAX]; /* '}' or ']' */
 };
 
 void json_init(struct json *j, struct strbuf *out, bool is_pretty);

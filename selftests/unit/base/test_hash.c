@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* test_hash.c - SipHash against another implementation, folding, and spread. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <stdlib.h>
+
+#include "base/hash.h"
+
+/* What CPython 3.11 gives for the same bytes under the all-zero key. */
+static void test_siphash_agrees_with_cpython(void **state)
+{
+	static const struct {
+		struct span text;
+		uint64_t hash;
+	} rows[] = {
+		{ { "a", 1 }, 0x407448d2b89b1813 },
+		{ { "sentinel", 8 }, 0x9fa172e0ff918bf6 },
+		{ { "0123456789abcde", 15 }, 0x26f4d862282d8fcb },
+		{ { "The quick brown fox jumps over the lazy dog", 43 }, 0x8df676d3d00c451e },
+	};
+	const uint64_t key[2] = { 0, 0 };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++)
+		assert_true(hash_siphash13(key, rows[i].text.ptr, rows[i].text.len) == rows[i].hash);
+}
+
+/* The first vector of the reference code for 1-3 rounds: key 00..0f, no bytes. */
+static void test_siphash_uses_the_key(void **state)
+{
+	const uint64_t key[2] = { 0x0706050403020100, 0x0f0e0d0c0b0a0908 };
+
+	(void)state;
+	assert_true(hash_siphash13(key, "", 0) == 0xabac0158050fc4dc);
+}
+
+static void test_process_key_is_not_zero_and_stays(void **state)
+{
+	const uint64_t zero[2] = { 0, 0 };
+	uint64_t before = hash_bytes("sentinel", 8);
+
+	(void)state;
+	assert_true(before != hash_siphash13(zero, "sentinel", 8));
+	hash_init();
+	assert_true(hash_bytes("sentinel", 8) == before);
+	assert_true(hash_span(SPAN("sentinel")) == before);
+}
+
+static void test_nocase_folds_letters_and_nothing_else(void **state)
+{
+	/* Every byte, at each position of a word and in the tail. */
+	char a[13], b[13];
+
+	(void)state;
+	for (unsigned at = 0; at < sizeof(a); at++) {
+		for (unsigned c = 0; c < 256; c++) {
+			bool is_upper = c >= 'A' && c <= 'Z';
+
+			memset(a, 'x', sizeof(a));
+			memset(b, 'x', sizeof(b));
+			a[at] = (char)c;
+			b[at] = (char)(c ^ 0x20);
+			if (is_upper || (c >= 'a' && c <= 'z'))
+				assert_true(hash_span_nocase(span_of(a, 13)) ==
+					    hash_span_nocase(span_of(b, 13)));
+			else
+				assert_true(hash_span_nocase(span_of(a, 13)) !=
+					    hash_span_nocase(span_of(b, 13)));
+			if (!is_upper)
+				assert_true(hash_span_nocase(span_of(a, 13)) == hash_bytes(a, 13));
+		}
+	}
+}
+
+static void test_mixer_spreads_small_numbers(void **state)
+{
+	unsigned buckets[64] = { 0 };
+
+	(void)state;
+	for (uint64_t v = 0; v < 6400; v++)
+		buckets[hash_u64(v << 16) & 63]++;
+	for (unsigned i = 0; i < 64; i++)
+		assert_in_range(buckets[i], 50, 150);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_siphash_agrees_with_cpython),
+		cmocka_unit_test(test_siphash_uses_the_key),
+		cmocka_unit_test(test_process_key_is_not_zero_and_stays),
+		cmocka_unit_test(test_nocase_folds_letters_and_nothing_else),
+		cmocka_unit_test(test_mixer_spreads_small_numbers),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
