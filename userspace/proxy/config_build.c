@@ -1,0 +1,533 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* config_build.c - from what was written to what the data path reads: a whole snapshot, or nothing. */
+#include "proxy/config.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <stdio.h>
+
+#include "base/check.h"
+#include "base/mem.h"
+#include "proxy/access_log.h"
+#include "proxy/config_rows.h"
+#include "proxy/handler.h"
+#include "proxy/snapshot.h"
+
+struct builder {
+	struct snapshot *snapshot; /* being built */
+	struct arena *arena;	   /* its arena */
+	const struct config *config;
+	struct config_registry *registry;
+	const struct snapshot *previous; /* or NULL */
+	struct diag *diag;
+
+	struct listener *listeners;
+	struct route *routes;
+	unsigned file_routes; /* the first routes come from the file, the others are internal */
+	struct upstream *upstreams;
+	uint32_t *slot_sizes;
+};
+
+/* ---- registry ------------------------------------------------------------------------------------------------------ */
+
+void config_registry_init(struct config_registry *r)
+{
+	*r = (struct config_registry){ 0 };
+	endpoint_registry_init(&r->endpoints);
+}
+
+void config_registry_fini(struct config_registry *r)
+{
+	struct span key;
+	void *value;
+	size_t pos = 0;
+
+	while (hmap_next(&r->listener_numbers, &pos, &key, &value))
+		free((void *)(uintptr_t)key.ptr);
+	hmap_fini(&r->listener_numbers);
+	endpoint_registry_fini(&r->endpoints);
+}
+
+/* The same id and address have the same number for as long as the process lives. */
+static uint32_t listener_number(struct config_registry *r, const char *id, const struct addr *addr)
+{
+	char text[ADDR_TEXT_MAX], key[ADDR_TEXT_MAX + 300];
+	int len;
+	void *number;
+
+	addr_format(addr, text);
+	len = snprintf(key, sizeof(key), "%s %s", id, text);
+	CHECK(len > 0 && (size_t)len < sizeof(key));
+	number = hmap_get(&r->listener_numbers, span_of(key, (size_t)len));
+	if (number)
+		return (uint32_t)(uintptr_t)number;
+	r->listener_number_last++;
+	hmap_set(&r->listener_numbers, span_of(mem_strndup(key, (size_t)len), (size_t)len),
+		 (void *)(uintptr_t)r->listener_number_last);
+	return r->listener_number_last;
+}
+
+/* ---- small conversions ------------------------------------------------------------------------------------------- */
+
+static void addr_from_value(struct addr *out, const union value_addr *v)
+{
+	*out = (struct addr){ 0 };
+	if (v->sa.sa_family == AF_INET6) {
+		out->in6 = v->in6;
+		out->len = sizeof(out->in6);
+	} else {
+		out->in = v->in;
+		out->len = sizeof(out->in);
+	}
+}
+
+static const struct prefix *prefixes_build(struct builder *b, const struct schema_cidrs *cidrs)
+{
+	static const uint8_t mapped[12] = { [10] = 0xff, [11] = 0xff };
+	struct prefix *p = arena_array(b->arena, cidrs->count, sizeof(*p));
+
+	for (size_t i = 0; i < cidrs->count; i++) {
+		const struct value_cidr *c = &cidrs->items[i];
+
+		if (c->family == AF_INET) {
+			memcpy(p[i].ip, mapped, sizeof(mapped));
+			memcpy(p[i].ip + 12, c->addr, 4);
+			p[i].len = (uint8_t)(96 + c->bits);
+		} else {
+			memcpy(p[i].ip, c->addr, 16);
+			p[i].len = c->bits;
+		}
+	}
+	return p;
+}
+
+/* ---- upstreams ---------------------------------------------------------------------------------------------------- */
+
+struct endpoint_refs {
+	struct config_registry *registry;
+	const struct upstream *upstreams;
+	unsigned count;
+};
+
+static void endpoints_put(void *ptr)
+{
+	struct endpoint_refs *refs = ptr;
+
+	for (unsigned i = 0; i < refs->count; i++)
+		for (unsigned e = 0; e < refs->upstreams[i].endpoint_count; e++)
+			endpoint_put(&refs->registry->endpoints, refs->upstreams[i].endpoints[e]);
+}
+
+static void upstream_add(struct builder *b, struct upstream *u, const char *address, unsigned weight,
+			 struct schema_pos pos)
+{
+	struct endpoint *e = endpoint_get(&b->registry->endpoints, address);
+
+	if (!e) {
+		diag_error(b->diag, pos, "there are more than %d targets", ENDPOINTS_MAX);
+		return;
+	}
+	u->endpoints[u->endpoint_count] = e;
+	u->weights[u->endpoint_count++] = weight;
+}
+
+static void upstream_build(struct builder *b, struct upstream *u, const struct config_upstream *c)
+{
+	u->id = c->id;
+	u->endpoints = arena_array(b->arena, c->target_count + 1, sizeof(*u->endpoints));
+	u->weights = arena_array(b->arena, c->target_count + 1, sizeof(*u->weights));
+	if (c->address)
+		upstream_add(b, u, c->address, 1, SCHEMA_POS(c, address));
+	for (size_t i = 0; i < c->target_count; i++)
+		upstream_add(b, u, c->targets[i].address, c->targets[i].weight, c->targets[i].meta.pos);
+	u->balancer = balancer_find(schema_word_text(config_balancer_words, c->balancing.algorithm));
+	CHECK(u->balancer);
+	u->timeouts = (struct upstream_timeouts){
+		.connect_ms = c->timeouts.connect_ms,
+		.first_byte_ms = c->timeouts.first_byte_ms,
+		.read_ms = c->timeouts.read_ms,
+		.write_ms = c->timeouts.write_ms,
+	};
+	u->pool = (struct upstream_pool_settings){
+		.max_connections = c->pool.max_connections,
+		.max_idle = c->pool.max_idle,
+		.idle_timeout_ms = c->pool.idle_timeout_ms,
+		.max_lifetime_ms = c->pool.max_lifetime_ms,
+		.max_requests = c->pool.max_requests,
+	};
+}
+
+static void upstreams_build(struct builder *b)
+{
+	size_t count = b->config->upstream_count;
+	struct endpoint_refs *refs = arena_zalloc(b->arena, sizeof(*refs));
+
+	b->upstreams = arena_array(b->arena, count, sizeof(*b->upstreams));
+	for (size_t i = 0; i < count; i++) {
+		b->upstreams[i].index = (uint32_t)i;
+		upstream_build(b, &b->upstreams[i], &b->config->upstreams[i]);
+	}
+	*refs = (struct endpoint_refs){ b->registry, b->upstreams, (unsigned)count };
+	arena_on_reset(b->arena, endpoints_put, refs);
+	b->snapshot->upstreams = b->upstreams;
+	b->snapshot->upstream_count = (unsigned)count;
+}
+
+/* ---- routes --------------------------------------------------------------------------------------------------------- */
+
+static void filters_build(struct builder *b, struct route *r, const struct config_route *c)
+{
+	struct filter_use *uses = arena_array(b->arena, c->filters.count, sizeof(*uses));
+	const struct config *config = b->config;
+
+	for (size_t i = 0; i < c->filters.count; i++) {
+		const struct schema_variant *v = config->filters;
+
+		while (strcmp(v->id, c->filters.items[i].text) != 0)
+			CHECK(++v < config->filters + config->filter_count);
+		uses[i] = (struct filter_use){
+			.filter = filter_find(v->block->name),
+			.id = v->id,
+			.config = v->config,
+			.slot = b->snapshot->filter_slot_count++,
+			.index = (uint32_t)i,
+		};
+		b->slot_sizes[uses[i].slot] = (uint32_t)uses[i].filter->worker_size;
+	}
+	r->filters = uses;
+	r->filter_count = (unsigned)c->filters.count;
+}
+
+static void retry_build(struct retry_settings *out, const struct config_retry *c)
+{
+	*out = (struct retry_settings){ .attempts_max = 1, .budget_percent = 20, .replay_buffer_max = 65536 };
+	if (!c)
+		return;
+	out->attempts_max = c->attempts_max;
+	out->retries_non_idempotent = c->retries_non_idempotent;
+	out->backoff_base_ms = c->backoff_base_ms;
+	out->backoff_max_ms = c->backoff_max_ms;
+	out->replay_buffer_max = (uint32_t)c->replay_buffer_max;
+	out->budget_percent = c->budget_percent;
+	for (size_t i = 0; i < c->statuses.count; i++)
+		out->statuses[c->statuses.items[i] / 64] |= 1ull << (c->statuses.items[i] % 64);
+}
+
+static void route_defaults(struct builder *b, struct route *r, const char *id)
+{
+	r->id = id;
+	r->index = (uint32_t)(r - b->routes);
+	r->tunnel_idle_ms = 3600 * 1000;
+	r->body_max = b->config->limits.body_max;
+	retry_build(&r->retry, NULL);
+}
+
+static void route_build(struct builder *b, struct route *r, const struct config_route *c)
+{
+	const struct config_policies *p = &c->policies;
+
+	route_defaults(b, r, c->id);
+	r->pos = c->meta.pos;
+	filters_build(b, r, c);
+	/* a route that only redirects never gets to its handler */
+	r->handler = c->upstream ? &handler_forward
+				 : handler_find(c->builtin_handler ? c->builtin_handler : "not-found");
+	CHECK(r->handler);
+	if (c->upstream)
+		r->upstream = &b->upstreams[config_upstream_find(b->config, c->upstream) - b->config->upstreams];
+	header_ops_build(&r->request_headers, &p->request_headers.ops, b->arena);
+	header_ops_build(&r->response_headers, &p->response_headers.ops, b->arena);
+	r->timeout_ms = p->timeout_ms;
+	r->tunnel_idle_ms = p->tunnel_idle_ms;
+	if (SCHEMA_HAS(p, body_max))
+		r->body_max = p->body_max;
+	retry_build(&r->retry, c->retry);
+	r->websocket = c->allows_upgrade ? ROUTE_UPGRADE_ALLOWED : ROUTE_UPGRADE_REFUSED;
+	r->allows_connect = c->allows_connect;
+	r->prefers_json_errors = c->service != CONFIG_SERVICE_WEB || c->builtin_handler;
+}
+
+/* Pages of the metrics listener: path, handler. */
+static const struct {
+	const char *id, *path, *handler;
+} pages[] = {
+	{ "(metrics)", NULL, "metrics" }, /* NULL: the path that is configured */
+	{ "(health)", "/health", "health" },
+	{ "(status)", "/status", "status" },
+	{ "(config)", "/config", "config" },
+	{ "(upstreams)", "/upstreams", "upstreams" },
+};
+
+static void routes_build(struct builder *b)
+{
+	size_t count = b->config->route_count, uses = 0;
+
+	for (size_t i = 0; i < count; i++)
+		uses += b->config->routes[i].filters.count;
+	b->slot_sizes = arena_array(b->arena, uses, sizeof(*b->slot_sizes));
+	b->routes = arena_array(b->arena, count + ARRAY_LEN(pages), sizeof(*b->routes));
+	for (size_t i = 0; i < count; i++)
+		route_build(b, &b->routes[i], &b->config->routes[i]);
+	b->file_routes = (unsigned)count;
+	for (size_t i = 0; b->config->observability.metrics.is_enabled && i < ARRAY_LEN(pages); i++, count++) {
+		struct route *r = &b->routes[count];
+
+		route_defaults(b, r, pages[i].id);
+		r->handler = handler_find(pages[i].handler);
+		CHECK(r->handler);
+		r->prefers_json_errors = true;
+	}
+	b->snapshot->routes = b->routes;
+	b->snapshot->route_count = (unsigned)count;
+	b->snapshot->filter_worker_sizes = b->slot_sizes;
+}
+
+/* ---- routers --------------------------------------------------------------------------------------------------------- */
+
+static void match_build(struct builder *b, struct route_match *m, const struct route *r)
+{
+	const struct config_route *c = &b->config->routes[r->index];
+	struct match_condition *conditions = arena_array(b->arena, c->matches.count, sizeof(*conditions));
+	unsigned n = 0;
+
+	for (const struct config_match *p = c->matches.first; p; p = p->next)
+		conditions[n++] = (struct match_condition){ p->kind, p->name, p->value };
+	*m = (struct route_match){
+		.route = r,
+		.id = r->id,
+		.priority = c->priority,
+		.order = r->index,
+		.line = c->meta.pos.line,
+		.conditions = conditions,
+		.count = n,
+	};
+}
+
+static bool route_is_served(const struct config_route *c, const char *listener)
+{
+	if (c->listeners.count == 0)
+		return true;
+	for (size_t i = 0; listener && i < c->listeners.count; i++)
+		if (strcmp(c->listeners.items[i].text, listener) == 0)
+			return true;
+	return false;
+}
+
+struct hidden {
+	struct builder *b;
+};
+
+static void hidden_report(void *ctx, const struct route_match *lost, const struct route_match *by)
+{
+	struct builder *b = ((struct hidden *)ctx)->b;
+
+	diag_note(b->diag,
+		  diag_warning(b->diag, lost->route->pos, "route \"%s\" is never reached", lost->id),
+		  by->route->pos, "route \"%s\" takes all its requests", by->id);
+}
+
+static const struct router *router_make(struct builder *b, const struct route_match *matches, unsigned count)
+{
+	struct router *router = NULL;
+	const char *why = NULL;
+
+	if (router_build(&router, matches, count, b->arena, &why) < 0)
+		diag_error(b->diag, (struct schema_pos){ 0 }, "the routes cannot be compiled: %s", why);
+	return router;
+}
+
+/* The router of the routes that `listener` serves; NULL: of those that name no listener. */
+static const struct router *router_for(struct builder *b, const char *listener)
+{
+	struct route_match *matches = arena_array(b->arena, b->file_routes, sizeof(*matches));
+	struct hidden hidden = { b };
+	const struct router *router;
+	bool is_own = !listener;
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < b->file_routes; i++) {
+		const struct config_route *c = &b->config->routes[i];
+
+		if (!route_is_served(c, listener))
+			continue;
+		is_own |= c->listeners.count > 0;
+		match_build(b, &matches[n++], &b->routes[i]);
+	}
+	if (!is_own)
+		return b->snapshot->router; /* the same routes */
+	router = router_make(b, matches, n);
+	if (router)
+		router_find_hidden(router, hidden_report, &hidden);
+	return router;
+}
+
+static const struct router *router_for_pages(struct builder *b)
+{
+	struct route_match matches[ARRAY_LEN(pages)];
+
+	for (unsigned i = 0; i < ARRAY_LEN(pages); i++) {
+		struct match_condition *condition = arena_zalloc(b->arena, sizeof(*condition));
+
+		condition->kind = MATCH_PATH;
+		condition->value = pages[i].path ? pages[i].path : b->config->observability.metrics.path;
+		matches[i] = (struct route_match){
+			.route = &b->routes[b->file_routes + i],
+			.id = pages[i].id,
+			.order = i,
+			.conditions = condition,
+			.count = 1,
+		};
+	}
+	return router_make(b, matches, ARRAY_LEN(matches));
+}
+
+/* ---- listeners -------------------------------------------------------------------------------------------------------- */
+
+static void server_build(struct builder *b, struct server_settings *s)
+{
+	const struct config_limits *limits = &b->config->limits;
+
+	*s = (struct server_settings){
+		.limits = { .request_line_max = limits->request_line_max,
+			    .head_max = limits->head_max,
+			    .fields_max = limits->fields_max,
+			    .trailer_max = 8192,
+			    .chunk_line_max = 256 },
+		.head_timeout_ms = 10 * 1000,
+		.body_idle_timeout_ms = 30 * 1000,
+		.keep_alive_timeout_ms = 75 * 1000,
+		.write_idle_timeout_ms = 30 * 1000,
+	};
+}
+
+static void listener_build(struct builder *b, struct listener *l, const struct config_listener *c)
+{
+	const struct schema_cidrs *trusted = SCHEMA_HAS(c, trusted_proxies) ? &c->trusted_proxies
+									     : &b->config->system.trusted_proxies;
+
+	l->id = c->id;
+	addr_from_value(&l->addr, &c->address);
+	l->number = listener_number(b->registry, l->id, &l->addr);
+	l->pos = c->meta.pos;
+	server_build(b, &l->server);
+	l->server.head_timeout_ms = c->head_timeout_ms;
+	l->server.body_idle_timeout_ms = c->body_timeout_ms;
+	l->server.keep_alive_timeout_ms = c->keep_alive_timeout_ms;
+	l->server.write_idle_timeout_ms = c->write_timeout_ms;
+	l->server.keep_alive_requests_max = c->keep_alive_requests_max;
+	l->trusted_proxies = prefixes_build(b, trusted);
+	l->trusted_proxy_count = (unsigned)trusted->count;
+	if (c->default_route)
+		l->default_route = &b->routes[config_route_find(b->config, c->default_route) - b->config->routes];
+	l->router = router_for(b, c->id);
+}
+
+static void listener_build_pages(struct builder *b, struct listener *l)
+{
+	l->id = CONFIG_METRICS_LISTENER;
+	addr_from_value(&l->addr, &b->config->observability.metrics.address);
+	l->number = listener_number(b->registry, l->id, &l->addr);
+	l->pos = SCHEMA_POS(&b->config->observability.metrics, address);
+	server_build(b, &l->server);
+	l->router = router_for_pages(b);
+}
+
+/* What was accepted by a listener that left the file is served once more each, by the routes of all listeners. */
+static void listener_build_removed(struct builder *b, struct listener *l, const struct listener *was)
+{
+	struct prefix *trusted = arena_array(b->arena, was->trusted_proxy_count, sizeof(*trusted));
+
+	if (was->trusted_proxy_count)
+		memcpy(trusted, was->trusted_proxies, was->trusted_proxy_count * sizeof(*trusted));
+	*l = *was;
+	l->id = arena_strdup(b->arena, was->id);
+	l->pos = (struct schema_pos){ 0 };
+	l->server.keep_alive_requests_max = 1;
+	l->trusted_proxies = trusted;
+	l->default_route = NULL;
+	l->router = b->snapshot->router;
+	l->is_removed = true;
+}
+
+static void listeners_build(struct builder *b)
+{
+	const struct config *c = b->config;
+	unsigned old_count = b->previous ? b->previous->listener_count : 0, n = 0;
+
+	b->listeners = arena_array(b->arena, c->listener_count + 1 + old_count, sizeof(*b->listeners));
+	b->snapshot->router = router_for(b, NULL);
+	for (size_t i = 0; i < c->listener_count; i++)
+		listener_build(b, &b->listeners[n++], &c->listeners[i]);
+	if (c->observability.metrics.is_enabled)
+		listener_build_pages(b, &b->listeners[n++]);
+	for (unsigned i = 0; i < old_count; i++) {
+		const struct listener *was = &b->previous->listeners[i];
+		bool is_there = was->is_removed;
+
+		for (unsigned k = 0; k < n && !is_there; k++)
+			is_there = b->listeners[k].number == was->number;
+		if (!is_there)
+			listener_build_removed(b, &b->listeners[n++], was);
+	}
+	b->snapshot->listeners = b->listeners;
+	b->snapshot->listener_count = n;
+}
+
+/* ---- the whole --------------------------------------------------------------------------------------------------------- */
+
+static void snapshot_fill(struct builder *b)
+{
+	struct snapshot *s = b->snapshot;
+	const struct config *c = b->config;
+	const struct config_log *log = &c->observability.logging.access;
+
+	upstreams_build(b);
+	routes_build(b);
+	listeners_build(b);
+	s->trace_id_format = c->system.trace_id_format;
+	s->instance = c->system.instance;
+	s->drain_timeout_ms = c->system.drain_timeout_ms;
+	s->max_connections = c->system.max_connections;
+	if (log->is_enabled) {
+		struct access_log_settings *a = arena_zalloc(b->arena, sizeof(*a));
+
+		a->is_enabled = true;
+		a->file = log->file;
+		a->format = log->format == CONFIG_LOG_COMBINED ? ACCESS_LOG_COMBINED : ACCESS_LOG_JSON;
+		a->buffer_size = log->buffer_bytes;
+		s->access_log = a;
+	}
+	s->config_json = config_json(c, b->arena);
+}
+
+static int build(struct snapshot **out, const char *name, const struct span *text, struct builder *b)
+{
+	struct config *c = NULL;
+	int rc;
+
+	b->snapshot = snapshot_new();
+	b->arena = &b->snapshot->arena;
+	rc = text ? config_load_text(b->arena, name, *text, b->diag, &c) : config_load(b->arena, name, b->diag, &c);
+	b->config = c;
+	b->snapshot->config = c;
+	if (rc == 0)
+		snapshot_fill(b);
+	*out = b->snapshot;
+	return b->diag->error_count ? -EINVAL : 0;
+}
+
+int config_build(struct snapshot **out, const char *path, struct config_registry *r,
+		 const struct snapshot *previous, struct diag *d)
+{
+	struct builder b = { .registry = r, .previous = previous, .diag = d };
+
+	return build(out, path, NULL, &b);
+}
+
+int config_build_text(struct snapshot **out, const char *name, struct span text, struct config_registry *r,
+		      const struct snapshot *previous, struct diag *d)
+{
+	struct builder b = { .registry = r, .previous = previous, .diag = d };
+
+	return build(out, name, &text, &b);
+}

@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* config_check.c - rules across blocks: references, doubled addresses, what nobody uses. */
+#include "proxy/config_rows.h"
+
+#include <net/if.h>
+
+/* ---- references ------------------------------------------------------------------------------------------------- */
+
+#define NAMES_MAX 256 /* candidates for "did you mean" */
+
+struct names {
+	const char *items[NAMES_MAX];
+	size_t count;
+};
+
+static void names_add(struct names *n, const char *id)
+{
+	if (id && n->count < NAMES_MAX)
+		n->items[n->count++] = id;
+}
+
+static void reference_missing(struct schema *s, struct schema_pos pos, const char *what, const char *id,
+			      const struct names *known)
+{
+	struct diag_item *item = diag_error(s->diag, pos, "there is no %s \"%s\"", what, id);
+
+	if (known->count == 0)
+		diag_hint(s->diag, item, "the file has no %s at all", what);
+	else
+		diag_suggest(s->diag, item, span_str(id), known->items, known->count);
+}
+
+static struct schema_variant *filter_named(const struct config *c, const char *id)
+{
+	for (size_t i = 0; i < c->filter_count; i++)
+		if (c->filters[i].id && strcmp(c->filters[i].id, id) == 0)
+			return &c->filters[i];
+	return NULL;
+}
+
+static bool route_always_answers(const struct config *c, const struct config_route *r)
+{
+	for (size_t i = 0; i < r->filters.count; i++) {
+		const struct schema_variant *f = filter_named(c, r->filters.items[i].text);
+
+		if (!f || !f->block || strcmp(f->block->name, "redirect") == 0)
+			return true; /* an unknown filter is an error of its own */
+	}
+	return false;
+}
+
+static void route_references(struct schema *s, const struct config *c, const struct config_route *r,
+			     const struct names *upstreams, const struct names *filters,
+			     const struct names *listeners)
+{
+	if (r->upstream && !config_upstream_find(c, r->upstream))
+		reference_missing(s, SCHEMA_POS(r, upstream), "upstream", r->upstream, upstreams);
+	for (size_t i = 0; i < r->filters.count; i++)
+		if (!filter_named(c, r->filters.items[i].text))
+			reference_missing(s, r->filters.items[i].pos, "filter", r->filters.items[i].text,
+					  filters);
+	for (size_t i = 0; i < r->listeners.count; i++)
+		if (!config_listener_find(c, r->listeners.items[i].text))
+			reference_missing(s, r->listeners.items[i].pos, "listener",
+					  r->listeners.items[i].text, listeners);
+	if (!SCHEMA_HAS(r, upstream) && !SCHEMA_HAS(r, builtin_handler) && !route_always_answers(c, r))
+		diag_hint(s->diag,
+			  diag_error(s->diag, r->meta.pos, "route \"%s\" has nowhere to send requests", r->id),
+			  "add `upstream \"...\"`, `builtin-handler \"...\"` or a filter of type redirect");
+}
+
+static void check_references(struct schema *s, const struct config *c)
+{
+	struct names upstreams = { .count = 0 }, filters = { .count = 0 }, routes = { .count = 0 },
+		     listeners = { .count = 0 };
+
+	for (size_t i = 0; i < c->upstream_count; i++)
+		names_add(&upstreams, c->upstreams[i].id);
+	for (size_t i = 0; i < c->filter_count; i++)
+		names_add(&filters, c->filters[i].id);
+	for (size_t i = 0; i < c->route_count; i++)
+		names_add(&routes, c->routes[i].id);
+	for (size_t i = 0; i < c->listener_count; i++)
+		names_add(&listeners, c->listeners[i].id);
+	for (size_t i = 0; i < c->route_count; i++)
+		route_references(s, c, &c->routes[i], &upstreams, &filters, &listeners);
+	for (size_t i = 0; i < c->listener_count; i++) {
+		const struct config_listener *l = &c->listeners[i];
+
+		if (l->default_route && !config_route_find(c, l->default_route))
+			reference_missing(s, SCHEMA_POS(l, default_route), "route", l->default_route, &routes);
+	}
+}
+
+/* ---- what nobody uses -------------------------------------------------------------------------------------------- */
+
+static void check_unused(struct schema *s, const struct config *c)
+{
+	for (size_t i = 0; i < c->upstream_count; i++) {
+		bool is_used = !c->upstreams[i].id;
+
+		for (size_t r = 0; r < c->route_count && !is_used; r++)
+			is_used = c->routes[r].upstream && strcmp(c->routes[r].upstream, c->upstreams[i].id) == 0;
+		if (!is_used)
+			diag_warning(s->diag, c->upstreams[i].meta.pos, "no route uses upstream \"%s\"",
+				     c->upstreams[i].id);
+	}
+	for (size_t i = 0; i < c->filter_count; i++) {
+		bool is_used = !c->filters[i].id || !*c->filters[i].id;
+
+		for (size_t r = 0; r < c->route_count && !is_used; r++)
+			for (size_t f = 0; f < c->routes[r].filters.count && !is_used; f++)
+				is_used = strcmp(c->routes[r].filters.items[f].text, c->filters[i].id) == 0;
+		if (!is_used)
+			diag_warning(s->diag, c->filters[i].meta.pos, "no route uses filter \"%s\"",
+				     c->filters[i].id);
+	}
+}
+
+/* ---- addresses ----------------------------------------------------------------------------------------------------- */
+
+static bool address_eq(const union value_addr *a, const union value_addr *b)
+{
+	if (a->sa.sa_family != b->sa.sa_family || a->sa.sa_family == 0 || a->in.sin_port != b->in.sin_port)
+		return false;
+	if (a->sa.sa_family == AF_INET)
+		return a->in.sin_addr.s_addr == b->in.sin_addr.s_addr;
+	return memcmp(&a->in6.sin6_addr, &b->in6.sin6_addr, sizeof(a->in6.sin6_addr)) == 0;
+}
+
+static bool address_is_loopback(const union value_addr *a)
+{
+	if (a->sa.sa_family == AF_INET)
+		return (ntohl(a->in.sin_addr.s_addr) >> 24) == 127;
+	return a->sa.sa_family == AF_INET6 && IN6_IS_ADDR_LOOPBACK(&a->in6.sin6_addr);
+}
+
+static void check_addresses(struct schema *s, const struct config *c)
+{
+	const struct config_metrics *m = &c->observability.metrics;
+	char text[VALUE_TEXT_MAX];
+
+	for (size_t i = 0; i < c->listener_count; i++) {
+		const struct config_listener *l = &c->listeners[i];
+
+		for (size_t j = 0; j < i; j++)
+			if (address_eq(&l->address, &c->listeners[j].address))
+				diag_note(s->diag,
+					  diag_error(s->diag, SCHEMA_POS(l, address),
+						     "listener \"%s\" has the address of listener \"%s\"", l->id,
+						     c->listeners[j].id),
+					  SCHEMA_POS(&c->listeners[j], address), "first used here");
+		if (m->is_enabled && address_eq(&l->address, &m->address))
+			diag_hint(s->diag,
+				  diag_error(s->diag, SCHEMA_POS(l, address),
+					     "%s is where the metrics are served",
+					     value_addr_text(text, &l->address)),
+				  "give `observability { metrics { address \"...\" } }` another port");
+	}
+	if (m->is_enabled && SCHEMA_HAS_VALID(m, address) && !address_is_loopback(&m->address))
+		diag_hint(s->diag,
+			  diag_warning(s->diag, SCHEMA_POS(m, address),
+				       "everybody who reaches %s can read the metrics",
+				       value_addr_text(text, &m->address)),
+			  "an address like 127.0.0.1 keeps them on this host");
+}
+
+/* Pages about the inside of the proxy that a route offers to the world. */
+static void check_exposed(struct schema *s, const struct config *c)
+{
+	static const char *const inside[] = { "config", "upstreams", "metrics" };
+
+	for (size_t r = 0; r < c->route_count; r++) {
+		const struct config_route *route = &c->routes[r];
+		bool is_inside = false;
+
+		for (size_t i = 0; route->builtin_handler && i < ARRAY_LEN(inside); i++)
+			is_inside |= strcmp(route->builtin_handler, inside[i]) == 0;
+		for (size_t i = 0; is_inside && i < c->listener_count; i++) {
+			const struct config_listener *l = &c->listeners[i];
+			bool serves = route->listeners.count == 0;
+
+			for (size_t n = 0; n < route->listeners.count; n++)
+				serves |= l->id && strcmp(route->listeners.items[n].text, l->id) == 0;
+			if (!serves || l->address.sa.sa_family == 0 || address_is_loopback(&l->address))
+				continue;
+			diag_note(s->diag,
+				  diag_warning(s->diag, SCHEMA_POS(route, builtin_handler),
+					       "route \"%s\" shows the inside of the proxy to everybody", route->id),
+				  l->meta.pos, "it is served on this listener; `listeners` can restrict it");
+			break;
+		}
+	}
+}
+
+/* ---- the rest -------------------------------------------------------------------------------------------------------- */
+
+static void check_filters(struct schema *s, const struct config *c)
+{
+	for (size_t i = 0; i < c->filter_count; i++) {
+		const struct schema_variant *v = &c->filters[i];
+		const struct filter *f = v->block && v->config ? filter_find(v->block->name) : NULL;
+
+		if (f && f->check)
+			(void)f->check(v->config, s->diag);
+	}
+}
+
+static void check_kernel(struct schema *s, const struct config *c)
+{
+	for (size_t i = 0; i < c->kernel.interface_count; i++) {
+		const struct config_interface *n = &c->kernel.interfaces[i];
+
+		if (n->name && if_nametoindex(n->name) == 0)
+			diag_warning(s->diag, n->meta.pos, "there is no interface \"%s\" now", n->name);
+	}
+}
+
+void config_check(struct schema *s, void *config)
+{
+	const struct config *c = config;
+
+	check_references(s, c);
+	check_addresses(s, c);
+	check_filters(s, c);
+	check_kernel(s, c);
+	if (c->listener_count && c->route_count == 0)
+		diag_warning(s->diag, c->listeners[0].meta.pos, "there is no route: every request gets 404");
+	check_unused(s, c);
+	check_exposed(s, c);
+}

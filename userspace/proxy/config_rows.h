@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* config_rows.h - tables that the files config_*.c share: one block a file of them, joined in config.c. */
+#ifndef SN_PROXY_CONFIG_ROWS_H
+#define SN_PROXY_CONFIG_ROWS_H
+
+#include "base/check.h"
+#include "proxy/config.h"
+
+extern const struct schema_block config_system_block;
+extern const struct schema_row config_listeners_rows[];
+extern const struct schema_row config_routes_rows[];
+extern const struct schema_row config_upstreams_rows[];
+extern const struct schema_block config_limits_block;
+extern const struct schema_block config_observability_block;
+extern const struct schema_block config_kernel_block;
+
+/* Words of `load-balancing`: the main spelling is a name for balancer_find(). */
+extern const struct schema_word config_balancer_words[];
+
+/* Rules across blocks (config_check.c); also run when rows were wrong. */
+void config_check(struct schema *s, void *config);
+
+#endif

@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* config_system.c - rows of `system`, `listeners` and `limits`. */
+#include "proxy/config_rows.h"
+
+static const struct schema_word trace_id_words[] = {
+	{ "tinyflake", TRACE_ID_TINYFLAKE, .help = "11 characters that sort by time" },
+	{ "uuid", TRACE_ID_UUID, "uuid4 uuidv4", "a random UUID (version 4)" },
+	{ NULL },
+};
+
+static const struct schema_word auto_words[] = {
+	{ "auto", 0, .help = "one for each CPU" },
+	{ NULL },
+};
+
+static const char *instance_verify(const char *text, struct arena *a)
+{
+	(void)a;
+	if (text[0] == '.' || strlen(text) > 63)
+		return "is not a name of an instance: at most 63 characters, the first is no dot";
+	for (const char *p = text; *p; p++)
+		if (!(*p >= 'a' && *p <= 'z') && !(*p >= 'A' && *p <= 'Z') && !(*p >= '0' && *p <= '9') &&
+		    !strchr("-_.", *p))
+			return "is not a name of an instance: letters, digits, `-`, `_` and `.` only";
+	return NULL;
+}
+
+static const char *absolute_verify(const char *text, struct arena *a)
+{
+	(void)a;
+	return text[0] == '/' ? NULL : "is not an absolute path";
+}
+
+static const char *socket_verify(const char *text, struct arena *a)
+{
+	if (strlen(text) > 107)
+		return "is too long for a socket: 107 bytes at most";
+	return absolute_verify(text, a);
+}
+
+static const struct schema_row admin_rows[] = {
+	ROW_PATH(struct config_admin, socket, "socket", NULL,
+		 "Unix socket for `sentinel reload`, `status`, `stop` and `ban`.  Only root and the user of the "
+		 "daemon may talk to it.  Default: /run/sentinel/INSTANCE.sock for root, else "
+		 "$XDG_RUNTIME_DIR/sentinel-INSTANCE.sock (without that variable "
+		 "/tmp/sentinel-UID/INSTANCE.sock).",
+		 .verify = socket_verify),
+	ROW_END,
+};
+
+static const struct schema_block admin_block =
+	SCHEMA_BLOCK(struct config_admin, "admin", admin_rows, NULL, "How the daemon is administered.");
+
+static const struct schema_row system_rows[] = {
+	ROW_UINT(struct config_system, worker_count, "worker-threads", 0, 1024, "auto",
+		 "Worker threads.  Each has its own event loop and its own listening sockets.  0 is `auto`.  "
+		 "Cannot be changed by a reload.", .words = auto_words),
+	ROW_UINT(struct config_system, max_connections, "max-connections", 1, 10000000, "10000",
+		 "Client connections of the whole process; more are refused with a reset and counted."),
+	ROW_DURATION(struct config_system, drain_timeout_ms, "graceful-shutdown-timeout-secs", SCHEMA_SECONDS,
+		     0, SCHEMA_DAY, "30",
+		     "After SIGTERM: how long open exchanges and tunnels may go on before they are ended."),
+	ROW_PATH(struct config_system, pid_file, "pid-file", NULL,
+		 "File for the number of the process.  Cannot be changed by a reload."),
+	ROW_STRING(struct config_system, user, "user", NULL,
+		   "Run as this user.  Needs root; the control thread keeps the capabilities that reloads need, "
+		   "the workers keep none.  Cannot be changed by a reload."),
+	ROW_STRING(struct config_system, group, "group", NULL,
+		   "Run with this group; default: that of the user.  Cannot be changed by a reload."),
+	ROW_PATH(struct config_system, working_directory, "working-directory", NULL,
+		 "Change to this directory at the start.  Cannot be changed by a reload."),
+	ROW_BOOL(struct config_system, auto_reload, "auto-reload", "#false",
+		 "Reload by itself 200 ms after the file, or one that it includes, was changed."),
+	ROW_UINT(struct config_system, route_cache_size, "route-cache-size", 1, 100000000, "1000",
+		 "Accepted for compatibility and without effect: routes are compiled into tables whose look-up "
+		 "is as fast as a cache would be."),
+	ROW_ENUM(struct config_system, trace_id_format, "trace-id-format", trace_id_words, "tinyflake",
+		 "Form of the ids of requests."),
+	ROW_STRING(struct config_system, instance, "instance", "default",
+		   "Name of this daemon among several on one machine: of its admin socket and of its pins in the "
+		   "BPF file system.  Cannot be changed by a reload.", .verify = instance_verify),
+	ROW_BLOCK(struct config_system, admin, "admin", &admin_block, "How the daemon is administered."),
+	ROW_CIDRS(struct config_system, trusted_proxies, "trusted-proxies", NULL,
+		  "Networks of proxies in front: their X-Forwarded-* fields are believed.  The client's address is "
+		  "the right-most one that is not theirs.  A listener may have its own."),
+	ROW_LATER("daemon"),
+	ROW_LATER("drain-timeout"),
+	ROW_END,
+};
+
+const struct schema_block config_system_block =
+	SCHEMA_BLOCK(struct config_system, "system", system_rows, NULL, "The process.");
+
+static const struct schema_word protocol_words[] = {
+	{ "http", CONFIG_PROTOCOL_HTTP, .help = "HTTP/1.1 and HTTP/1.0 in plain text" },
+	{ "https", .is_later = true },
+	{ "h2", .aliases = "http2", .is_later = true },
+	{ "h3", .aliases = "http3", .is_later = true },
+	{ NULL },
+};
+
+#define LISTENER struct config_listener
+
+static void listener_check(struct schema *s, void *config)
+{
+	LISTENER *c = config;
+
+	(void)s;
+	if (SCHEMA_HAS_VALID(c, request_timeout_ms) && !SCHEMA_HAS(c, head_timeout_ms))
+		c->head_timeout_ms = c->request_timeout_ms;
+	if (SCHEMA_HAS_VALID(c, request_timeout_ms) && !SCHEMA_HAS(c, body_timeout_ms))
+		c->body_timeout_ms = c->request_timeout_ms;
+}
+
+static const struct schema_row listener_rows[] = {
+	ROW_ID(LISTENER, id, "Name of the listener."),
+	ROW_ADDR(LISTENER, address, "address", NULL,
+		 "IP:PORT to listen on.  `[::]:PORT` takes IPv4 as well.", .flags = SCHEMA_REQUIRED),
+	ROW_ENUM(LISTENER, protocol, "protocol", protocol_words, "http", "What clients speak."),
+	ROW_DURATION(LISTENER, head_timeout_ms, "head-timeout-secs", SCHEMA_SECONDS, 1, SCHEMA_HOUR, "10",
+		     "The head of a request must be complete this long after its first byte; of the first one, after "
+		     "the connection was accepted.  Then 408."),
+	ROW_DURATION(LISTENER, body_timeout_ms, "body-idle-timeout-secs", SCHEMA_SECONDS, 1, SCHEMA_DAY, "30",
+		     "Longest wait for the next bytes of a request's body.  Then 408."),
+	ROW_DURATION(LISTENER, request_timeout_ms, "request-timeout-secs", SCHEMA_SECONDS, 1, SCHEMA_DAY, NULL,
+		     "Short for `head-timeout-secs` and `body-idle-timeout-secs` with the same time; where one of "
+		     "them is written too, that one counts."),
+	ROW_DURATION(LISTENER, keep_alive_timeout_ms, "keepalive-timeout-secs", SCHEMA_SECONDS, 1, SCHEMA_DAY,
+		     "75", "Close a connection after this long without a request."),
+	ROW_DURATION(LISTENER, write_timeout_ms, "write-idle-timeout-secs", SCHEMA_SECONDS, 1, SCHEMA_DAY, "30",
+		     "End a connection whose client took no byte of a response for this long."),
+	ROW_UINT(LISTENER, keep_alive_requests_max, "keepalive-max-requests", 1, 1000000000000LL, "none",
+		 "Close a connection after this many requests."),
+	ROW_STRING(LISTENER, default_route, "default-route", NULL,
+		   "Route for requests that no route matches; without one they get 404."),
+	ROW_CIDRS(LISTENER, trusted_proxies, "trusted-proxies", NULL,
+		  "As in `system`, for this listener instead of those."),
+	ROW_LATER("tls"),
+	ROW_LATER("namespace"),
+	ROW_LATER("max-concurrent-streams"),
+	ROW_LATER("proxy-protocol"),
+	ROW_END,
+};
+
+static const struct schema_block listener_block =
+	SCHEMA_BLOCK(LISTENER, "listener", listener_rows, listener_check, "A socket that takes connections of clients.");
+
+const struct schema_row config_listeners_rows[] = {
+	ROW_LIST(struct config, listeners, listener_count, "listener", &listener_block,
+		 "A socket that takes connections of clients.", .flags = SCHEMA_REQUIRED),
+	ROW_END,
+};
+
+static const struct schema_row limits_rows[] = {
+	ROW_SIZE(struct config_limits, head_max, "max-header-size", 1024, 1 << 20, "16KiB",
+		 "Bytes of a request's head with its first line; more is 431.", .aliases = "max-header-size-bytes"),
+	ROW_SIZE(struct config_limits, request_line_max, "max-request-line-size", 256, 1 << 20, "8KiB",
+		 "Bytes of a request's first line; more is 414.", .aliases = "max-request-line-size-bytes"),
+	ROW_UINT(struct config_limits, fields_max, "max-header-count", 1, 10000, "100",
+		 "Fields of a request's head; more is 431."),
+	ROW_SIZE(struct config_limits, body_max, "max-body-size", 0, 1LL << 50, "10MiB",
+		 "Bytes of a request's body; more is 413.  A route may have its own limit.",
+		 .aliases = "max-body-size-bytes"),
+	ROW_LATER("max-header-name-bytes"),
+	ROW_LATER("max-header-value-bytes"),
+	ROW_LATER("max-body-buffer-bytes"),
+	ROW_LATER("max-body-inspection-bytes"),
+	ROW_LATER("max-decompression-ratio"),
+	ROW_LATER("max-decompressed-size-bytes"),
+	ROW_LATER("max-connections-per-client"),
+	ROW_LATER("max-connections-per-route"),
+	ROW_LATER("max-total-connections"),
+	ROW_LATER("max-connections"),
+	ROW_LATER("max-idle-connections-per-upstream"),
+	ROW_LATER("max-in-flight-requests"),
+	ROW_LATER("max-in-flight-requests-per-worker"),
+	ROW_LATER("max-queued-requests"),
+	ROW_LATER("max-agent-queue-depth"),
+	ROW_LATER("max-agent-body-bytes"),
+	ROW_LATER("max-agent-response-bytes"),
+	ROW_LATER("max-requests-per-second-global"),
+	ROW_LATER("max-requests-per-second-per-client"),
+	ROW_LATER("max-requests-per-second-per-route"),
+	ROW_LATER("max-memory-bytes"),
+	ROW_LATER("max-memory-percent"),
+	ROW_END,
+};
+
+static void limits_check(struct schema *s, void *config)
+{
+	struct config_limits *c = config;
+
+	if (c->request_line_max > c->head_max && SCHEMA_HAS(c, request_line_max))
+		diag_error(s->diag, SCHEMA_POS(c, request_line_max),
+			   "the first line may not be larger than the whole head (max-header-size)");
+	else if (c->request_line_max > c->head_max)
+		c->request_line_max = c->head_max;
+}
+
+const struct schema_block config_limits_block =
+	SCHEMA_BLOCK(struct config_limits, "limits", limits_rows, limits_check,
+		     "What a client may send; the limits apply to all listeners.");
