@@ -38,6 +38,9 @@ static inline bool obj_has_tag(const void *p, size_t tag_offset, uint32_t tag)
 #define likely(x) __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)
 
+/* glibc makes macros of these for clang with _FORTIFY_SOURCE, and a macro cannot be poisoned. */
+#undef sprintf
+#undef vsprintf
 #pragma GCC poison strcpy strcat sprintf vsprintf strtok gets atoi atol
 
 #endif

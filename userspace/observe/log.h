@@ -34,8 +34,8 @@ enum log_format {
 struct metrics_shard;
 
 /*
- * Without this: text to standard error, from LOG_LEVEL_INFO on.  fd is borrowed and must stay open.  Levels are
- * coloured if fd is a terminal and the format is text.
+ * Without this: text to standard error, from LOG_LEVEL_INFO on.  fd is borrowed and must stay open.
+ * Levels are coloured if fd is a terminal and the format is text.
  */
 void log_init(int fd, enum log_level min, enum log_format format);
 void log_level_set(enum log_level min);
@@ -44,8 +44,8 @@ enum log_level log_level_min(void);
 bool log_level_parse(struct span name, enum log_level *out_level);
 
 /*
- * Write to the file `path` from now on (created with mode 0640, appended to).  Called again, after the file was
- * renamed by a log rotation, it opens the new one; threads in the middle of a line finish it on either file.
+ * Write to the file `path` from now on (created with mode 0640, appended to).  Called again, after the file
+ * was renamed by a log rotation, it opens the new one; a line that is being written goes to either file.
  * One thread at a time.  0 or -errno; after an error the log stays where it was.
  */
 int log_reopen(const char *path);

@@ -2,13 +2,13 @@
 /*
  * logfile.h - a buffered file of lines that is only appended to: the access log and the audit log.
  *
- * Each worker has its own `struct logfile` of the same path.  Lines are collected in its buffer and written, whole
- * lines at a time, when the buffer is full or LOGFILE_DELAY_NS after the first one (the owner calls
+ * Each worker has its own `struct logfile` of the same path.  Lines are collected in its buffer and written,
+ * whole lines at a time, when the buffer is full or LOGFILE_DELAY_NS after the first one (the owner calls
  * logfile_flush_due() at least once a second).  O_APPEND keeps lines of several workers apart.
  *
- * A regular file is written synchronously.  A pipe, terminal or other device is opened non-blocking: what it does not
- * take is dropped and counted.  Lines that a full disk refuses are dropped and counted as well; memory never grows.
- * Writing to a pipe without a reader raises SIGPIPE: the process ignores it.
+ * A regular file is written synchronously.  A pipe, terminal or other device is opened non-blocking: what it
+ * does not take is dropped and counted.  Lines that a full disk refuses are dropped and counted as well;
+ * memory never grows.  Writing to a pipe without a reader raises SIGPIPE: the process ignores it.
  *
  * One thread at a time, except logfile_reopen_all().
  */
@@ -47,8 +47,8 @@ struct logfile {
 };
 
 /*
- * Open for appending; the file (0640) and its parent folders (0755) are created.  buffer_bytes: MIN to MAX, or
- * -EINVAL.  Other errors: what open(2) and mkdir(2) say; a FIFO without a reader is -ENXIO.  f needs no
+ * Open for appending; the file (0640) and its parent folders (0755) are created.  buffer_bytes: MIN to MAX,
+ * or -EINVAL.  Other errors: what open(2) and mkdir(2) say; a FIFO without a reader is -ENXIO.  f needs no
  * initialisation, and on error nothing is held.
  */
 int logfile_open(struct logfile *f, const char *path, size_t buffer_bytes);
@@ -69,8 +69,8 @@ int logfile_flush_due(struct logfile *f, uint64_t now_ns);
 int logfile_flush(struct logfile *f);
 
 /*
- * Every logfile opens its path again before its next write (log rotation).  What is in a buffer goes to the old
- * file.  If the path cannot be opened the old file is kept.  Any thread; safe in a signal handler.
+ * Every logfile opens its path again before its next write (log rotation).  What is in a buffer goes to the
+ * old file.  If the path cannot be opened the old file is kept.  Any thread; safe in a signal handler.
  */
 void logfile_reopen_all(void);
 

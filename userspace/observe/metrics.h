@@ -2,10 +2,10 @@
 /*
  * metrics.h - counters, gauges and histograms, and their Prometheus text (format 0.0.4).
  *
- * A shard is one thread's set of cells: one writer, so adding is a plain load and store that others may read at
- * any time.  Readers add the shards up.  Cells live until metrics_fini(); callers keep pointers to them.
- * A metric without labels has its cell in every shard from the start and is shown even while it is 0; one with
- * labels gets a cell, and a line, per combination of values.
+ * A shard is one thread's set of cells: one writer, so adding is a plain load and store that others may read
+ * at any time.  Readers add the shards up.  Cells live until metrics_fini(); callers keep pointers to them.
+ * A metric without labels has its cell in every shard from the start and is shown even while it is 0; one
+ * with labels gets a cell, and a line, per combination of values.
  *
  * Values are whole numbers: a gauge may fall below 0 in one shard if another one makes up for it.  Durations
  * are kept in microseconds and shown in seconds.
@@ -61,9 +61,9 @@ void metrics_series_max_set(size_t max);
 
 /*
  * The cell for these values, one for each label of the metric in its order; NULL for a metric without labels.
- * Found or created, never NULL.  Values are copied; bytes that are not UTF-8 are shown as U+FFFD.  At the limit of
- * series every new combination shares the one whose values are all "other", and metrics_series_dropped_total
- * counts.  Costs a hash and a look-up: keep the pointer.  The shard's thread.
+ * Found or created, never NULL.  Values are copied; bytes that are not UTF-8 are shown as U+FFFD.  At the
+ * limit of series every new combination shares the one whose values are all "other", and
+ * metrics_series_dropped_total counts.  Costs a hash and a look-up: keep the pointer.  The shard's thread.
  */
 struct metric_cell *metric_cell(struct metrics_shard *s, enum metric_id id, const struct span *values);
 
@@ -96,12 +96,15 @@ void metric_set(struct metrics_shard *s, enum metric_id id, uint64_t value);
 
 /*
  * Call fn(ctx) at the beginning of every metrics_render(), on the thread that renders, in the order of
- * registration.  Never two at once: collectors may share a shard that nobody else writes.  A collector must not
- * call metrics_on_collect() or metrics_render().  Before the first render.
+ * registration.  Never two at once: collectors may share a shard that nobody else writes.  A collector must
+ * not call metrics_on_collect() or metrics_render().  At most 64.
  */
 void metrics_on_collect(void (*fn)(void *ctx), void *ctx);
 
-/* Append everything, in an order that does not change between calls.  Any thread; concurrent calls wait for each other. */
+/*
+ * Append everything, in an order that does not change between calls.  Any thread; concurrent calls wait for
+ * each other.
+ */
 void metrics_render(struct strbuf *out);
 
 #endif

@@ -37,7 +37,9 @@ static void test_escapes_at_every_offset(void **state)
 	static const struct {
 		char byte;
 		const char *escaped;
-	} rows[] = { { '"', "\\\"" }, { '\\', "\\\\" }, { '\n', "\\n" }, { 0x1f, "\\u001f" }, { 0x7f, "\\u007f" } };
+	} rows[] = {
+		{ '"', "\\\"" }, { '\\', "\\\\" }, { '\n', "\\n" }, { 0x1f, "\\u001f" }, { 0x7f, "\\u007f" },
+	};
 	char in[20], expected[32];
 
 	(void)state;

@@ -83,8 +83,9 @@ static void test_empty_list_has_one_empty_element(void **state)
 
 static void test_decimal_is_digits_only_and_bounded(void **state)
 {
-	static const char *const refused[] = { "",  "-1",  "+1", " 1", "1 ", "0x1", "1a", "18446744073709551616",
-					       "99999999999999999999" };
+	static const char *const refused[] = {
+		"", "-1", "+1", " 1", "1 ", "0x1", "1a", "18446744073709551616", "99999999999999999999",
+	};
 	uint64_t v = 7;
 
 	(void)state;
