@@ -1,0 +1,626 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * test_guard_attach.c - the guard on real interfaces: veth pairs between network namespaces of this process.
+ *
+ * The machine's own interfaces and its BPF file system are never touched: the process leaves them first.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+#include <arpa/inet.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/if_link.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+
+#include <bpf/libbpf.h>
+
+#include "base/clock.h"
+#include "fastpath/attach.h"
+#include "fastpath/fastpath.h"
+#include "packets.h"
+
+#define SECOND_NS 1000000000ull
+#define INSTANCE_DIR "/sys/fs/bpf/sentinel/test%one"
+
+static int home_ns, peer_ns;
+static int event_count;
+
+static void shell(const char *command)
+{
+	int rc = system(command);
+
+	if (rc != 0)
+		fail_msg("%s: exit status %d", command, rc);
+}
+
+/* What a command prints, at most size - 1 bytes. */
+static void shell_read(const char *command, char *out, size_t size)
+{
+	FILE *f = popen(command, "r");
+	size_t n;
+
+	assert_non_null(f);
+	n = fread(out, 1, size - 1, f);
+	out[n] = '\0';
+	assert_int_equal(pclose(f), 0);
+}
+
+static void on_drop(void *ctx, const struct sn_drop_event *e)
+{
+	(void)ctx;
+	assert_true(e->reason == SN_DROP_ACL || e->reason == SN_DROP_BLOCK);
+	event_count++;
+}
+
+static struct fastpath *open_guard(void)
+{
+	const struct fastpath_options o = { .instance = "test.one", .on_drop = on_drop };
+
+	return fastpath_new(&o);
+}
+
+static void close_guard(struct fastpath *fp)
+{
+	fastpath_stop(fp);
+	fastpath_free(fp);
+}
+
+static void plan_listen(struct fastpath_plan *p, const char *ip, uint16_t port)
+{
+	struct fastpath_vip v = { .port = port, .proto = IPPROTO_UDP, .listener = 1 };
+
+	packet_ip(ip, v.ip);
+	assert_int_equal(plan_add_vip(p, &v), 0);
+}
+
+static void plan_rule(struct fastpath_plan *p, uint8_t action, const char *ip, uint8_t len)
+{
+	struct fastpath_acl a = { .action = action, .len = len, .rule = (uint32_t)p->acl_count + 1 };
+
+	packet_ip(ip, a.ip);
+	assert_int_equal(plan_add_acl(p, &a), 0);
+}
+
+/* Listen on UDP port 7000 of every own address, and deny the peer's second addresses. */
+static struct fastpath_plan plan_of(enum fastpath_mode mode)
+{
+	struct fastpath_plan p = { 0 };
+
+	assert_int_equal(plan_add_interface(&p, "guard0", mode), 0);
+	plan_listen(&p, "::", 7000);
+	plan_rule(&p, SN_ACL_DENY, "10.77.0.3", 128);
+	plan_rule(&p, SN_ACL_DENY, "fd77::3", 128);
+	return p;
+}
+
+static int udp_socket(const char *ip, uint16_t port)
+{
+	struct sockaddr_in6 a = { .sin6_family = AF_INET6, .sin6_port = htons(port) };
+	int fd = socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	packet_ip(ip, a.sin6_addr.s6_addr);
+	assert_true(fd >= 0);
+	assert_int_equal(bind(fd, (struct sockaddr *)&a, sizeof(a)), 0);
+	return fd;
+}
+
+/* Send one datagram from the peer's address to port; did it come? */
+static bool arrives_at(const char *source, const char *destination, uint16_t port)
+{
+	struct sockaddr_in6 to = { .sin6_family = AF_INET6, .sin6_port = htons(port) };
+	struct pollfd p = { .events = POLLIN };
+	int sender, came;
+
+	p.fd = udp_socket("::", port);
+	assert_int_equal(setns(peer_ns, CLONE_NEWNET), 0);
+	sender = udp_socket(source, 0);
+	packet_ip(destination, to.sin6_addr.s6_addr);
+	assert_int_equal(sendto(sender, "hello", 5, 0, (struct sockaddr *)&to, sizeof(to)), 5);
+	assert_int_equal(setns(home_ns, CLONE_NEWNET), 0);
+	/* A veth delivers within microseconds; what was dropped never comes. */
+	came = poll(&p, 1, 300);
+	(void)close(sender);
+	(void)close(p.fd);
+	return came == 1;
+}
+
+static bool arrives(const char *source)
+{
+	return arrives_at(source, strchr(source, ':') ? "fd77::1" : "10.77.0.1", 7000);
+}
+
+static struct fastpath_status status_of(struct fastpath *fp)
+{
+	struct fastpath_status s;
+
+	fastpath_status(fp, &s);
+	return s;
+}
+
+static uint64_t dropped(struct fastpath *fp, unsigned reason)
+{
+	struct fastpath_stats s;
+
+	assert_int_equal(fastpath_stats(fp, &s), 0);
+	return s.drops[reason].packets;
+}
+
+static bool exists(const char *path)
+{
+	return access(path, F_OK) == 0;
+}
+
+static unsigned xdp_program_on(const char *name)
+{
+	LIBBPF_OPTS(bpf_xdp_query_opts, o);
+
+	assert_int_equal(bpf_xdp_query((int)if_nametoindex(name), 0, &o), 0);
+	return o.prog_id;
+}
+
+/* Attach as `mode`, see denied sources die and others live, and nothing left afterwards. */
+static void guard_in_mode(enum fastpath_mode mode, const char *how)
+{
+	struct fastpath *fp = open_guard();
+	struct fastpath_plan p = plan_of(mode);
+	struct fastpath_status s;
+
+	assert_int_equal(fastpath_apply(fp, &p), 0);
+	s = status_of(fp);
+	assert_true(s.is_loaded);
+	assert_string_equal(s.reason, "");
+	assert_string_equal(fastpath_attach_name(s.interfaces[0].attached), how);
+	assert_true(arrives("10.77.0.2"));
+	assert_true(arrives("fd77::2"));
+	assert_int_equal(dropped(fp, SN_DROP_ACL), 0);
+	assert_false(arrives("10.77.0.3"));
+	assert_false(arrives("fd77::3"));
+	assert_int_equal(dropped(fp, SN_DROP_ACL), 2);
+	/* Another port is nobody's business. */
+	assert_true(arrives_at("10.77.0.3", "10.77.0.1", 7001));
+	assert_int_equal(dropped(fp, SN_DROP_ACL), 2);
+	event_count = 0;
+	assert_int_equal(fastpath_events_consume(fp), 2);
+	assert_int_equal(event_count, 2);
+	close_guard(fp);
+	plan_fini(&p);
+	assert_true(arrives("10.77.0.3"));
+	assert_false(exists("/sys/fs/bpf/sentinel"));
+	assert_int_equal(xdp_program_on("guard0"), 0);
+}
+
+static void test_tc_drops_denied_sources(void **state)
+{
+	(void)state;
+	guard_in_mode(FASTPATH_MODE_TC, "tc (tcx)");
+}
+
+static void test_auto_takes_tc_on_veth(void **state)
+{
+	(void)state;
+	guard_in_mode(FASTPATH_MODE_AUTO, "tc (tcx)");
+}
+
+static void test_xdp_drops_denied_sources(void **state)
+{
+	(void)state;
+	guard_in_mode(FASTPATH_MODE_XDP, "xdp (native, single program)");
+}
+
+/* The loopback device has no native XDP. */
+static void test_xdp_is_generic_without_driver(void **state)
+{
+	struct fastpath *fp = open_guard();
+	struct fastpath_plan p = { 0 };
+
+	(void)state;
+	assert_int_equal(plan_add_interface(&p, "lo", FASTPATH_MODE_XDP), 0);
+	plan_listen(&p, "10.77.0.1", 7000);
+	assert_int_equal(fastpath_apply(fp, &p), 0);
+	assert_string_equal(fastpath_attach_name(status_of(fp).interfaces[0].attached),
+			    "xdp (generic, single program)");
+	close_guard(fp);
+	plan_fini(&p);
+}
+
+static void test_bans_live_and_end(void **state)
+{
+	struct fastpath *fp = open_guard();
+	struct fastpath_plan p = plan_of(FASTPATH_MODE_TC);
+	struct bans *b = fastpath_bans(fp);
+	uint64_t now = clock_boot_ns();
+	uint8_t ip[16];
+
+	(void)state;
+	packet_ip("10.77.0.2", ip);
+	/* Banned before the guard is there: it comes to the kernel with it. */
+	assert_int_equal(bans_add(b, ip, now, now + 60 * SECOND_NS, SN_BAN_MANUAL), 0);
+	assert_int_equal(fastpath_apply(fp, &p), 0);
+	heartbeat_control(fastpath_heartbeat(fp), now);
+	assert_true(heartbeat_beat(fastpath_heartbeat(fp), now));
+	assert_false(arrives("10.77.0.2"));
+	assert_int_equal(dropped(fp, SN_DROP_BLOCK), 1);
+	assert_int_equal(bans_remove(b, ip), 0);
+	assert_true(arrives("10.77.0.2"));
+	/* By itself. */
+	now = clock_boot_ns();
+	assert_int_equal(bans_add(b, ip, now, now + SECOND_NS, SN_BAN_MANUAL), 0);
+	assert_false(arrives("10.77.0.2"));
+	usleep(800 * 1000);
+	assert_true(arrives("10.77.0.2"));
+	close_guard(fp);
+	plan_fini(&p);
+}
+
+static void test_reload_changes_maps_in_place(void **state)
+{
+	struct fastpath *fp = open_guard();
+	struct fastpath_plan p = plan_of(FASTPATH_MODE_TC), next = plan_of(FASTPATH_MODE_TC);
+
+	(void)state;
+	assert_int_equal(fastpath_apply(fp, &p), 0);
+	assert_false(arrives("10.77.0.3"));
+	plan_rule(&next, SN_ACL_ALLOW, "10.77.0.3", 128);
+	plan_rule(&next, SN_ACL_DENY, "10.77.0.2", 128);
+	assert_int_equal(fastpath_apply(fp, &next), 0);
+	assert_true(arrives("10.77.0.3"));
+	assert_false(arrives("10.77.0.2"));
+	assert_int_equal(fastpath_apply(fp, &p), 0);
+	assert_false(arrives("10.77.0.3"));
+	assert_true(arrives("10.77.0.2"));
+	close_guard(fp);
+	plan_fini(&p);
+	plan_fini(&next);
+}
+
+static void test_mode_changes_without_a_gap_in_the_rules(void **state)
+{
+	struct fastpath *fp = open_guard();
+	struct fastpath_plan tc = plan_of(FASTPATH_MODE_TC), xdp = plan_of(FASTPATH_MODE_XDP);
+
+	(void)state;
+	assert_int_equal(fastpath_apply(fp, &tc), 0);
+	assert_int_equal(fastpath_apply(fp, &xdp), 0);
+	assert_true(exists(INSTANCE_DIR "/xdp-guard0"));
+	assert_false(exists(INSTANCE_DIR "/tcx-guard0"));
+	assert_false(arrives("10.77.0.3"));
+	assert_int_equal(fastpath_apply(fp, &tc), 0);
+	assert_int_equal(xdp_program_on("guard0"), 0);
+	assert_false(arrives("10.77.0.3"));
+	close_guard(fp);
+	plan_fini(&tc);
+	plan_fini(&xdp);
+}
+
+/* A daemon that dies closes its descriptors and does nothing else. */
+static void crash_and_adopt(enum fastpath_mode mode)
+{
+	struct fastpath *fp = open_guard();
+	struct fastpath_plan p = plan_of(mode);
+	uint64_t now = clock_boot_ns();
+	struct ban *list;
+	size_t count;
+	uint8_t ip[16];
+
+	packet_ip("10.77.0.2", ip);
+	assert_int_equal(fastpath_apply(fp, &p), 0);
+	assert_false(status_of(fp).interfaces[0].is_adopted);
+	assert_int_equal(bans_add(fastpath_bans(fp), ip, now, now + 60 * SECOND_NS, SN_BAN_MANUAL), 0);
+	assert_false(arrives("10.77.0.3"));
+	fastpath_free(fp);
+
+	/* Nobody is there: operator's rules hold, bans do not (the heartbeat was never written). */
+	assert_false(arrives("10.77.0.3"));
+	assert_true(arrives("10.77.0.2"));
+
+	fp = open_guard();
+	assert_int_equal(fastpath_apply(fp, &p), 0);
+	assert_true(status_of(fp).interfaces[0].is_adopted);
+	assert_int_equal(dropped(fp, SN_DROP_ACL), 2);
+	list = bans_list(fastpath_bans(fp), &count);
+	assert_int_equal(count, 1);
+	assert_memory_equal(list[0].ip, ip, 16);
+	free(list);
+	heartbeat_control(fastpath_heartbeat(fp), now);
+	assert_true(heartbeat_beat(fastpath_heartbeat(fp), clock_boot_ns()));
+	assert_false(arrives("10.77.0.2"));
+	close_guard(fp);
+	plan_fini(&p);
+	assert_true(arrives("10.77.0.3"));
+	assert_false(exists("/sys/fs/bpf/sentinel"));
+}
+
+static void test_restart_adopts_tc(void **state)
+{
+	(void)state;
+	crash_and_adopt(FASTPATH_MODE_TC);
+}
+
+static void test_restart_adopts_xdp(void **state)
+{
+	(void)state;
+	crash_and_adopt(FASTPATH_MODE_XDP);
+}
+
+static void test_keep_on_stop_leaves_the_guard(void **state)
+{
+	struct fastpath *fp = open_guard();
+	struct fastpath_plan p = plan_of(FASTPATH_MODE_TC);
+	struct strbuf text = { 0 };
+
+	(void)state;
+	strbuf_init(&text);
+	p.keep_on_stop = true;
+	assert_int_equal(fastpath_apply(fp, &p), 0);
+	close_guard(fp);
+	assert_false(arrives("10.77.0.3"));
+	assert_true(fastpath_pins_describe(NULL, "test.one", &text) > 1);
+	assert_non_null(strstr(text.ptr, "guard0: tc (tcx)"));
+	strbuf_reset(&text);
+	assert_true(fastpath_pins_detach(NULL, "test.one", &text) > 1);
+	assert_non_null(strstr(text.ptr, "guard0: detached tc (tcx)"));
+	assert_true(arrives("10.77.0.3"));
+	assert_false(exists("/sys/fs/bpf/sentinel"));
+	assert_int_equal(fastpath_pins_detach(NULL, "test.one", &text), -ENOENT);
+	strbuf_fini(&text);
+	plan_fini(&p);
+}
+
+static void test_interface_left_out_after_a_crash_is_detached(void **state)
+{
+	struct fastpath *fp = open_guard();
+	struct fastpath_plan p = plan_of(FASTPATH_MODE_TC), nothing = { 0 };
+
+	(void)state;
+	assert_int_equal(fastpath_apply(fp, &p), 0);
+	fastpath_free(fp);
+	fp = open_guard();
+	assert_int_equal(fastpath_apply(fp, &nothing), 0);
+	assert_false(status_of(fp).is_loaded);
+	assert_true(arrives("10.77.0.3"));
+	assert_false(exists("/sys/fs/bpf/sentinel"));
+	fastpath_free(fp);
+	plan_fini(&p);
+}
+
+/* The XDP object itself serves as somebody else's program. */
+static void test_foreign_xdp_program_is_refused(void **state)
+{
+	struct fastpath *fp = open_guard();
+	struct fastpath_plan p = plan_of(FASTPATH_MODE_XDP);
+	struct fastpath_status s;
+	unsigned id;
+
+	(void)state;
+	shell("bpftool prog load build/bpf/guard_xdp.bpf.o /sys/fs/bpf/foreign 2>/dev/null");
+	shell("bpftool net attach xdpdrv pinned /sys/fs/bpf/foreign dev guard0");
+	id = xdp_program_on("guard0");
+	assert_int_not_equal(id, 0);
+	assert_int_equal(fastpath_apply(fp, &p), -EAGAIN);
+	s = status_of(fp);
+	assert_int_equal(s.interfaces[0].attached, FASTPATH_ATTACH_NONE);
+	assert_non_null(strstr(s.reason, "guard0: another XDP program is attached"));
+	assert_int_equal(xdp_program_on("guard0"), id);
+	/* It leaves, and the next try is through. */
+	shell("bpftool net detach xdpdrv dev guard0 && rm /sys/fs/bpf/foreign");
+	assert_int_equal(fastpath_retry(fp), 0);
+	assert_string_equal(status_of(fp).reason, "");
+	assert_false(arrives("10.77.0.3"));
+	close_guard(fp);
+	plan_fini(&p);
+}
+
+/* clsact, as kernels before 6.6 have it: a foreign filter and qdisc stay, and a restart finds its own. */
+#define CLSACT_PREF "pref 21326" /* 0x534e */
+
+static void test_clsact_lives_beside_others(void **state)
+{
+	struct loader_paths paths;
+	struct fastpath_maps maps;
+	struct strbuf why = { 0 };
+	struct attach_context c = { .paths = &paths, .maps = &maps, .program_fd = { -1, -1 }, .has_no_tcx = true };
+	struct attachment a = { .fd = -1 }, found[4];
+	unsigned replaced;
+	char text[4096];
+
+	(void)state;
+	strbuf_init(&why);
+	maps_init(&maps);
+	shell("bpftool prog load build/bpf/guard_tc.bpf.o /sys/fs/bpf/foreign && tc qdisc add dev guard0 clsact && "
+	      "tc filter add dev guard0 ingress pref 9 bpf da pinned /sys/fs/bpf/foreign");
+	assert_int_equal(loader_paths_init(&paths, NULL, "test.one"), 0);
+	assert_int_equal(loader_maps_open(&paths, &maps, &replaced, &why), 0);
+	assert_int_equal(attach_tc(&c, "guard0", &a, &why), 0);
+	assert_int_equal(a.how, FASTPATH_ATTACH_CLSACT);
+	shell_read("tc filter show dev guard0 ingress", text, sizeof(text));
+	assert_non_null(strstr(text, CLSACT_PREF));
+	assert_non_null(strstr(text, "pref 9"));
+	attach_close(&a);
+	attach_context_fini(&c);
+
+	assert_int_equal(attach_scan(&paths, found, 4), 1);
+	assert_true(attach_is_alive(&found[0]));
+	assert_int_equal(attach_tc(&c, "guard0", &found[0], &why), 0);
+	assert_true(found[0].is_adopted);
+	/* Without its pin it is a stranger. */
+	a = (struct attachment){ .fd = -1 };
+	assert_int_equal(attach_tc(&c, "guard0", &a, &why), -EBUSY);
+	assert_int_equal(attach_detach(&paths, &found[0]), 0);
+	shell_read("tc filter show dev guard0 ingress", text, sizeof(text));
+	assert_null(strstr(text, CLSACT_PREF));
+	assert_non_null(strstr(text, "pref 9"));
+	attach_context_fini(&c);
+	maps_fini(&maps);
+	assert_true(loader_maps_unpin(&paths) > 0);
+	shell("tc qdisc del dev guard0 clsact && rm /sys/fs/bpf/foreign");
+	strbuf_fini(&why);
+}
+
+static void test_pins_of_another_layout_are_replaced(void **state)
+{
+	struct fastpath *fp = open_guard();
+	struct fastpath_plan p = plan_of(FASTPATH_MODE_TC);
+
+	(void)state;
+	assert_int_equal(fastpath_apply(fp, &p), 0);
+	fastpath_free(fp);
+	/* Same sizes, but no names: made by something else. */
+	shell("rm " INSTANCE_DIR "/v1/acl4 && bpftool map create " INSTANCE_DIR
+	      "/v1/acl4 type lpm_trie key 8 value 8 entries 32768 name acl4 flags 1");
+	fp = open_guard();
+	assert_int_equal(fastpath_apply(fp, &p), 0);
+	assert_string_equal(status_of(fp).note, "1 pinned maps had another layout and were replaced");
+	assert_false(arrives("10.77.0.3"));
+	close_guard(fp);
+	plan_fini(&p);
+}
+
+static void test_dump_is_readable(void **state)
+{
+	struct fastpath *fp = open_guard();
+	struct fastpath_plan p = plan_of(FASTPATH_MODE_TC);
+	char text[65536];
+
+	(void)state;
+	assert_int_equal(fastpath_apply(fp, &p), 0);
+	assert_false(arrives("10.77.0.3"));
+	shell_read("bpftool map dump pinned " INSTANCE_DIR "/v1/acl4", text, sizeof(text));
+	assert_non_null(strstr(text, "\"action\": 1"));
+	assert_non_null(strstr(text, "\"rule\": 1"));
+	shell_read("bpftool map dump pinned " INSTANCE_DIR "/v1/drops", text, sizeof(text));
+	assert_non_null(strstr(text, "\"packets\": 1"));
+	shell_read("bpftool map dump pinned " INSTANCE_DIR "/v1/vips", text, sizeof(text));
+	assert_non_null(strstr(text, "\"proto\": 17"));
+	close_guard(fp);
+	plan_fini(&p);
+}
+
+static void test_interface_that_comes_later(void **state)
+{
+	struct fastpath *fp = open_guard();
+	struct fastpath_plan p = plan_of(FASTPATH_MODE_TC);
+
+	(void)state;
+	assert_int_equal(plan_add_interface(&p, "later.7", FASTPATH_MODE_AUTO), 0);
+	assert_int_equal(fastpath_apply(fp, &p), -EAGAIN);
+	assert_string_equal(status_of(fp).reason, "later.7: no such interface");
+	assert_false(arrives("10.77.0.3"));
+	shell("ip link add later.7 type veth peer name later1 && ip link set later.7 up");
+	assert_int_equal(fastpath_retry(fp), 0);
+	assert_int_equal(status_of(fp).interfaces[1].attached, FASTPATH_ATTACH_TCX);
+	assert_true(exists(INSTANCE_DIR "/tcx-later%7"));
+	/* It goes: noticed, and its pin is no longer kept. */
+	shell("ip link del later.7");
+	assert_int_equal(fastpath_retry(fp), -EAGAIN);
+	assert_false(exists(INSTANCE_DIR "/tcx-later%7"));
+	close_guard(fp);
+	plan_fini(&p);
+}
+
+static void test_new_address_is_covered_by_a_wildcard(void **state)
+{
+	struct fastpath *fp = open_guard();
+	struct fastpath_plan p = plan_of(FASTPATH_MODE_TC);
+	struct pollfd notice = { .events = POLLIN };
+
+	(void)state;
+	assert_int_equal(fastpath_apply(fp, &p), 0);
+	notice.fd = fastpath_addresses_fd(fp);
+	assert_int_equal(poll(&notice, 1, 0), 0);
+	shell("ip addr add 10.77.0.9/24 dev guard0");
+	assert_true(arrives_at("10.77.0.3", "10.77.0.9", 7000));
+	assert_int_equal(poll(&notice, 1, 1000), 1);
+	assert_int_equal(fastpath_addresses_update(fp), 0);
+	assert_false(arrives_at("10.77.0.3", "10.77.0.9", 7000));
+	shell("ip addr del 10.77.0.9/24 dev guard0");
+	close_guard(fp);
+	plan_fini(&p);
+}
+
+static void test_without_bpffs_it_says_so(void **state)
+{
+	const struct fastpath_options o = { .instance = "test", .bpffs = "/proc" };
+	struct fastpath *fp = fastpath_new(&o);
+	struct fastpath_plan p = plan_of(FASTPATH_MODE_TC);
+
+	(void)state;
+	assert_int_equal(fastpath_apply(fp, &p), -EAGAIN);
+	assert_string_equal(status_of(fp).reason, "no BPF file system at /proc (mount -t bpf bpf /proc)");
+	assert_false(status_of(fp).is_loaded);
+	close_guard(fp);
+	plan_fini(&p);
+}
+
+static void make_network(void)
+{
+	home_ns = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+	CHECK(unshare(CLONE_NEWNET) == 0);
+	peer_ns = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+	CHECK(unshare(CLONE_NEWNET) == 0);
+	(void)close(home_ns);
+	home_ns = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+	CHECK(home_ns >= 0 && peer_ns >= 0);
+	/* /sys shows the devices of the namespace in which it was mounted. */
+	CHECK(mount("sysfs", "/sys", "sysfs", 0, NULL) == 0);
+	CHECK(mount("bpf", "/sys/fs/bpf", "bpf", 0, NULL) == 0);
+}
+
+static int setup(void **state)
+{
+	char command[256];
+
+	(void)state;
+	(void)snprintf(command, sizeof(command),
+		       "ip link add guard0 type veth peer name peer0 && ip link set peer0 netns /proc/%d/fd/%d",
+		       getpid(), peer_ns);
+	shell(command);
+	shell("ip link set lo up && ip link set guard0 up && ip addr add 10.77.0.1/24 dev guard0 && "
+	      "ip addr add fd77::1/64 dev guard0 nodad");
+	assert_int_equal(setns(peer_ns, CLONE_NEWNET), 0);
+	shell("ip link set lo up && ip link set peer0 up && ip addr add 10.77.0.2/24 dev peer0 && "
+	      "ip addr add 10.77.0.3/24 dev peer0 && ip addr add fd77::2/64 dev peer0 nodad && "
+	      "ip addr add fd77::3/64 dev peer0 nodad");
+	assert_int_equal(setns(home_ns, CLONE_NEWNET), 0);
+	return 0;
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_tc_drops_denied_sources),
+		cmocka_unit_test(test_auto_takes_tc_on_veth),
+		cmocka_unit_test(test_xdp_drops_denied_sources),
+		cmocka_unit_test(test_xdp_is_generic_without_driver),
+		cmocka_unit_test(test_bans_live_and_end),
+		cmocka_unit_test(test_reload_changes_maps_in_place),
+		cmocka_unit_test(test_mode_changes_without_a_gap_in_the_rules),
+		cmocka_unit_test(test_restart_adopts_tc),
+		cmocka_unit_test(test_restart_adopts_xdp),
+		cmocka_unit_test(test_keep_on_stop_leaves_the_guard),
+		cmocka_unit_test(test_interface_left_out_after_a_crash_is_detached),
+		cmocka_unit_test(test_foreign_xdp_program_is_refused),
+		cmocka_unit_test(test_clsact_lives_beside_others),
+		cmocka_unit_test(test_pins_of_another_layout_are_replaced),
+		cmocka_unit_test(test_dump_is_readable),
+		cmocka_unit_test(test_interface_that_comes_later),
+		cmocka_unit_test(test_new_address_is_covered_by_a_wildcard),
+		cmocka_unit_test(test_without_bpffs_it_says_so),
+	};
+	int err;
+
+	if (geteuid() != 0)
+		packet_skip("attaching BPF programs takes root", "");
+	err = packet_private_bpffs();
+	if (err)
+		packet_skip("no private BPF file system: ", strerror(-err));
+	make_network();
+	return cmocka_run_group_tests(tests, setup, NULL);
+}
