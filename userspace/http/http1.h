@@ -42,7 +42,7 @@ struct http1_limits {
 	uint32_t chunk_line_max;   /* a chunk-size line with extensions: 256 bytes: 400 */
 };
 
-struct http1; /* first member: struct codec */
+struct http1; /* opaque: http1_codec() */
 
 struct http1 *http1_new(bool is_server, const struct http1_limits *limits); /* is_server: reads requests, writes responses */
 void http1_free(struct http1 *h); /* NULL ok */

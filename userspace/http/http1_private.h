@@ -39,8 +39,8 @@ struct http1_request {
 };
 
 struct http1 {
-	struct codec codec;
 	uint32_t tag;
+	struct codec codec;
 	bool is_server;
 	bool is_eof;
 	struct http1_limits limits;

@@ -2,14 +2,12 @@
 /* uri.c - request targets: split, normalise, decode (RFC 3986). */
 #include "http/uri.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <string.h>
 
 #include "base/check.h"
 
-#define HOST_MAX     255
-#define IP_LITERAL_MAX 45 /* of an IPv6 address with an embedded IPv4 one */
+#define HOST_MAX 255 /* bytes of a name: RFC 1035 2.3.4 */
 
 enum { /* classes of path bytes for the normalisation */
 	PLAIN = 0,
@@ -222,17 +220,59 @@ static bool reg_name_is_valid(struct span s)
 	return s.len > 0 && s.len <= HOST_MAX;
 }
 
-/* "[v6]": zone identifiers and future versions are refused. */
+/* Four numbers up to 255 without leading zeros. */
+static bool ipv4_is_valid(struct span s)
+{
+	unsigned count = 0;
+	struct span number;
+	uint64_t value;
+
+	while (span_next(&s, '.', &number)) {
+		if (number.len == 0 || number.len > 3 || (number.len > 1 && number.ptr[0] == '0') ||
+		    !span_to_u64(number, &value) || value > 255)
+			return false;
+		count++;
+	}
+	return count == 4;
+}
+
+/* Eight groups of up to four digits, one run of zero groups as "::", an IPv4 address as the last two. */
+static bool ipv6_is_valid(struct span s)
+{
+	bool has_gap = span_starts(s, SPAN("::"));
+	unsigned groups = 0;
+	size_t i = has_gap ? 2 : 0, start;
+
+	while (i < s.len) {
+		for (start = i; i < s.len && hex_value(s.ptr[i]) >= 0; i++)
+			;
+		if (i < s.len && s.ptr[i] == '.') {
+			if (!ipv4_is_valid(span_skip(s, start)))
+				return false;
+			groups += 2;
+			break;
+		}
+		if (i == start || i - start > 4)
+			return false;
+		groups++;
+		if (i == s.len)
+			break;
+		if (s.ptr[i++] != ':' || i == s.len)
+			return false;
+		if (s.ptr[i] == ':') {
+			if (has_gap)
+				return false;
+			has_gap = true;
+			i++;
+		}
+	}
+	return has_gap ? groups <= 7 : groups == 8;
+}
+
+/* "[v6]": zone identifiers and addresses of the future are refused. */
 static bool ip_literal_is_valid(struct span s)
 {
-	char text[IP_LITERAL_MAX + 1];
-	struct in6_addr addr;
-
-	if (s.len < 4 || s.len - 2 > IP_LITERAL_MAX || s.ptr[s.len - 1] != ']' || memchr(s.ptr, 0, s.len))
-		return false;
-	memcpy(text, s.ptr + 1, s.len - 2);
-	text[s.len - 2] = '\0';
-	return inet_pton(AF_INET6, text, &addr) == 1;
+	return s.len > 2 && s.ptr[s.len - 1] == ']' && ipv6_is_valid(span_of(s.ptr + 1, s.len - 2));
 }
 
 bool uri_split_authority(struct span authority, struct span *out_host, unsigned *out_port)

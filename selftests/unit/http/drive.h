@@ -60,26 +60,39 @@ static inline void drive_head(const struct drive *d, const struct message *m, st
 		drive_fields(&m->headers, out);
 }
 
-/* Take events until none is left.  False after a fault. */
-static inline bool drive_take(const struct drive *d, struct http1 *h, struct arena *a, struct strbuf *body,
-			      struct strbuf *out)
+/* One run. */
+struct drive_state {
+	struct http1 *h;
+	struct arena arena;
+	struct strbuf body; /* since the last event of another kind */
+	bool is_tunnel;
+};
+
+static inline void drive_body(struct drive_state *s, struct strbuf *out)
 {
-	struct codec *c = http1_codec(h);
+	if (s->body.len == 0)
+		return;
+	strbuf_add_str(out, "|body=");
+	strbuf_add_span(out, strbuf_span(&s->body));
+	strbuf_reset(&s->body);
+}
+
+/* Take events until none is left.  False when it is over: after a fault, the end, or the end of a tunnel. */
+static inline bool drive_take(const struct drive *d, struct drive_state *s, struct strbuf *out)
+{
+	struct codec *c = http1_codec(s->h);
+	struct arena *a = &s->arena;
 	struct codec_event ev;
 
 	while (c->ops->next(c, a, &ev) != CODEC_MORE) {
 		CHECK(ev.stream == 1);
 		if (ev.type == CODEC_BODY) {
 			CHECK(ev.data.len > 0);
-			strbuf_add(body, ev.data.ptr, ev.data.len);
+			strbuf_add(&s->body, ev.data.ptr, ev.data.len);
 			slice_put(&ev.data);
 			continue;
 		}
-		if (body->len) {
-			strbuf_add_str(out, "|body=");
-			strbuf_add_span(out, strbuf_span(body));
-			strbuf_reset(body);
-		}
+		drive_body(s, out);
 		if (ev.type == CODEC_ERROR) {
 			strbuf_printf(out, "|!%s", codec_fault_name(ev.fault));
 			/* An error is final. */
@@ -92,51 +105,48 @@ static inline bool drive_take(const struct drive *d, struct http1 *h, struct are
 		}
 		if (ev.type == CODEC_HEAD) {
 			drive_head(d, ev.message, out);
+			s->is_tunnel = ev.message->framing == BODY_TUNNEL;
 			continue;
 		}
 		CHECK(ev.type == CODEC_END);
 		strbuf_add_str(out, "|end");
 		drive_fields(ev.trailers, out);
 		CHECK(c->ops->next(c, a, &ev) == CODEC_MORE);
-		http1_next_message(h);
+		if (s->is_tunnel)
+			return false;
+		http1_next_message(s->h);
 		if (!d->is_server)
-			http1_expect_response(h, d->method);
+			http1_expect_response(s->h, d->method);
 	}
 	return true;
 }
 
-/* A tunnel that has ended takes no next message: such inputs must stop there. */
 static inline void drive_run(const struct drive *d, struct span in, size_t cut, struct strbuf *out)
 {
-	struct http1 *h = http1_new(d->is_server, d->limits.head_max ? &d->limits : &drive_limits);
-	struct codec *c = http1_codec(h);
+	struct drive_state s = { .h = http1_new(d->is_server, d->limits.head_max ? &d->limits : &drive_limits) };
+	struct codec *c = http1_codec(s.h);
 	bool goes_on = true;
-	struct strbuf body;
-	struct arena a;
 	size_t at = 0;
 
-	arena_init(&a, 4096);
-	strbuf_init(&body);
+	arena_init(&s.arena, 4096);
+	strbuf_init(&s.body);
 	if (!d->is_server)
-		http1_expect_response(h, d->method);
+		http1_expect_response(s.h, d->method);
 	while (at < in.len && goes_on) {
 		size_t len = cut == CUT_EVERYWHERE ? 1 : (at < cut ? MIN(cut, in.len) : in.len) - at;
 
 		c->ops->feed(c, slice_copy(in.ptr + at, (uint32_t)len));
 		at += len;
-		goes_on = drive_take(d, h, &a, &body, out);
+		goes_on = drive_take(d, &s, out);
 	}
 	if (goes_on && !d->has_no_eof) {
 		c->ops->feed_eof(c);
-		goes_on = drive_take(d, h, &a, &body, out);
+		(void)drive_take(d, &s, out);
 	}
-	if (body.len) {
-		strbuf_add_str(out, "|body=");
-		strbuf_add_span(out, strbuf_span(&body));
-	}
-	strbuf_fini(&body);
-	arena_fini(&a);
-	http1_free(h);
+	drive_body(&s, out);
+	strbuf_fini(&s.body);
+	arena_fini(&s.arena);
+	http1_free(s.h);
 }
 
 #endif
