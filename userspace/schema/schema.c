@@ -106,8 +106,13 @@ static void required_check(struct schema *s, const struct schema_meta *meta, con
 	for (size_t i = 0; rows[i].name; i++) {
 		bool is_written = schema_pos_is_set(marks[i].pos);
 
-		if ((rows[i].flags & SCHEMA_REQUIRED) && !is_written)
-			diag_error(s->diag, pos, "\"%s\" is missing in %s", rows[i].name, where);
+		if ((rows[i].flags & SCHEMA_REQUIRED) && !is_written) {
+			struct diag_item *item =
+				diag_error(s->diag, pos, "\"%s\" is missing in %s", rows[i].name, where);
+
+			if (rows[i].flags & SCHEMA_ARG_ONLY)
+				diag_hint(s->diag, item, "it is a value on the line itself: %s \"...\"", where);
+		}
 		if (rows[i].type == SCHEMA_GROUP && is_written)
 			required_check(s, meta, rows[i].rows, rows[i].name, marks[i].pos);
 	}
