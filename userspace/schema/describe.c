@@ -46,7 +46,7 @@ bool describe_is_skipped(const struct schema_row *row)
 	return (row->flags & SCHEMA_HIDDEN) || row->type == SCHEMA_LATER;
 }
 
-/* ---- phrases ---------------------------------------------------------------------------------------------------- */
+/* Phrases */
 
 static void words_form(const struct schema_word *words, struct strbuf *out)
 {
@@ -195,7 +195,7 @@ void describe_facts(const struct schema_row *row, struct strbuf *out)
 		out->ptr[--out->len] = 0;
 }
 
-/* ---- JSON ------------------------------------------------------------------------------------------------------- */
+/* JSON */
 
 static void rows_json(struct json *j, const struct schema_row *rows, const char *path, unsigned depth);
 
@@ -331,7 +331,7 @@ void describe_json(const struct schema_block *root, struct strbuf *out)
 	strbuf_add_char(out, '\n');
 }
 
-/* ---- plain text ------------------------------------------------------------------------------------------------- */
+/* Plain text */
 
 /* Calls `visit` for every row, parents first. */
 struct walk {

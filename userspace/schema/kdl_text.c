@@ -15,7 +15,7 @@ static void value_set_text(struct kdl_scan *s, struct kdl_value *v, struct span 
 	v->text = span_of(arena_strndup(s->arena, text.ptr, text.len), text.len);
 }
 
-/* ---- quoted strings ----------------------------------------------------------------------------------------- */
+/* Quoted strings */
 
 static void add_utf8(struct strbuf *b, uint32_t c)
 {
@@ -289,7 +289,7 @@ static int read_quoted(struct kdl_scan *s, struct kdl_value *v, size_t hashes, b
 	return 0;
 }
 
-/* ---- words: identifiers, keywords, numbers ------------------------------------------------------------------ */
+/* Words: identifiers, keywords, numbers */
 
 static struct span scan_word(struct kdl_scan *s)
 {

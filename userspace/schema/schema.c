@@ -39,7 +39,7 @@ void schema_fini(struct schema *s)
 	*s = (struct schema){ 0 };
 }
 
-/* ---- before anything is written: marks and defaults ---------------------------------------------------------- */
+/* Before anything is written: marks and defaults */
 
 static void config_init(struct schema *s, const struct schema_block *block, void *config);
 
@@ -96,7 +96,7 @@ static struct schema_frame frame_of(struct schema *s, const struct schema_block 
 	};
 }
 
-/* ---- after everything was written ----------------------------------------------------------------------------- */
+/* After everything was written */
 
 static void required_check(struct schema *s, const struct schema_meta *meta, const struct schema_row *rows,
 			   const char *where, struct schema_pos pos)
@@ -126,7 +126,7 @@ static void block_finish(struct schema *s, const struct schema_block *block, voi
 		block->check(s, config);
 }
 
-/* ---- unknown names -------------------------------------------------------------------------------------------- */
+/* Unknown names */
 
 static size_t names_collect(const struct schema_row *rows, unsigned flag, const char **out_names)
 {
@@ -200,7 +200,7 @@ static const struct schema_row *row_of(struct schema_frame *f, struct span name,
 	return row;
 }
 
-/* ---- marks ------------------------------------------------------------------------------------------------------ */
+/* Marks */
 
 static bool may_repeat(const struct schema_row *row)
 {
@@ -236,7 +236,7 @@ static void default_drop(const struct schema_row *row, void *member)
 	}
 }
 
-/* ---- rows with values ------------------------------------------------------------------------------------------ */
+/* Rows with values */
 
 /* The values of one row, from one node or one property. */
 static void values_read(struct schema_frame *f, const struct schema_row *row, struct span key,
@@ -334,7 +334,7 @@ static void map_node(struct schema_frame *f, const struct schema_row *row, const
 	}
 }
 
-/* ---- rows with blocks ------------------------------------------------------------------------------------------ */
+/* Rows with blocks */
 
 static void block_fill(struct schema *s, const struct schema_block *block, void *config,
 		       const struct kdl_node *node)
@@ -425,7 +425,7 @@ static void custom_node(struct schema_frame *f, const struct schema_row *row, co
 		mark->is_wrong = true;
 }
 
-/* ---- variants --------------------------------------------------------------------------------------------------- */
+/* Variants */
 
 /* The value of the selecting key, wherever it is written. */
 static const struct kdl_value *selector_find(const struct schema_variants *variants,
@@ -523,7 +523,7 @@ static void variant_node(struct schema_frame *f, const struct schema_row *row, c
 	block_finish(f->s, block, config, node->pos);
 }
 
-/* ---- a node and its parts ---------------------------------------------------------------------------------------- */
+/* A node and its parts */
 
 static void child_fill(struct schema_frame *f, const struct schema_row *row, const struct kdl_node *node)
 {
@@ -631,7 +631,7 @@ static void node_fill(struct schema_frame *f, const struct kdl_node *node)
 	children_fill(f, node->children);
 }
 
-/* ---- entry points ------------------------------------------------------------------------------------------------ */
+/* Entry points */
 
 int schema_parse(struct schema *s, const struct schema_block *block, const struct kdl_node *nodes,
 		 void *config)

@@ -26,7 +26,7 @@ void *schema_array_add(struct arena *a, void **items, size_t *count, size_t size
 	return (char *)*items + (*count)++ * size;
 }
 
-/* ---- errors ------------------------------------------------------------------------------------------------- */
+/* Errors */
 
 static struct diag_item *type_error(const struct schema_reading *r, const char *wanted)
 {
@@ -104,7 +104,7 @@ static int word_error(const struct schema_reading *r)
 	return -EINVAL;
 }
 
-/* ---- numbers ------------------------------------------------------------------------------------------------ */
+/* Numbers */
 
 /* Bounds were checked; a table whose bounds do not fit its member is our bug. */
 static void number_store(const struct schema_row *row, void *member, int64_t value)
@@ -260,7 +260,7 @@ static int rate_read(const struct schema_reading *r)
 	return value_rate(text, r->member) ? form_error(r, wanted) : 0;
 }
 
-/* ---- texts -------------------------------------------------------------------------------------------------- */
+/* Texts */
 
 const char *schema_string_read(const struct schema_reading *r)
 {
@@ -357,7 +357,7 @@ static int bool_read(const struct schema_reading *r)
 	return 0;
 }
 
-/* ---- addresses ---------------------------------------------------------------------------------------------- */
+/* Addresses */
 
 static bool is_text(const struct schema_reading *r, const char *wanted)
 {
@@ -434,7 +434,7 @@ static int cidrs_read(const struct schema_reading *r)
 	return 0;
 }
 
-/* ---- lists -------------------------------------------------------------------------------------------------- */
+/* Lists */
 
 static int strings_read(const struct schema_reading *r)
 {
@@ -469,7 +469,7 @@ static int uints_read(const struct schema_reading *r)
 	return 0;
 }
 
-/* ---- all of them -------------------------------------------------------------------------------------------- */
+/* All of them */
 
 static bool is_none(const struct schema_row *row)
 {

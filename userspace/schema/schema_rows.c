@@ -103,7 +103,7 @@ bool schema_type_is_value(enum schema_type type)
 	return type > SCHEMA_NONE && type < SCHEMA_MAP;
 }
 
-/* ---- where a member was written ----------------------------------------------------------------------------- */
+/* Where a member was written */
 
 const struct schema_mark *schema_mark_find(const struct schema_meta *meta, size_t offset)
 {
@@ -127,7 +127,7 @@ struct schema_pos schema_mark_pos(const struct schema_meta *meta, size_t offset)
 	return mark ? mark->pos : meta->pos;
 }
 
-/* ---- as the user would write it ------------------------------------------------------------------------------ */
+/* As the user would write it */
 
 static uint64_t uint_load(const void *member, size_t size)
 {

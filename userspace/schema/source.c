@@ -77,7 +77,7 @@ struct span source_line(const struct source_set *s, struct schema_pos pos)
 	return span_of(rest.ptr, len);
 }
 
-/* ---- files -------------------------------------------------------------------------------------------------- */
+/* Files */
 
 /* Register a text; its number, or 0 with an error at `from` if that is too much. */
 static uint32_t file_add(struct source_set *s, const char *path, struct span text, struct schema_pos from,
@@ -145,7 +145,7 @@ static int file_read(struct source_set *s, const char *path, struct span *out_te
 	return err;
 }
 
-/* ---- environment -------------------------------------------------------------------------------------------- */
+/* Environment */
 
 static bool is_name_char(char c)
 {
@@ -219,7 +219,7 @@ static int value_expand(struct source_set *s, struct kdl_value *v, struct diag *
 	return err;
 }
 
-/* ---- include ------------------------------------------------------------------------------------------------ */
+/* Include */
 
 static int file_load(struct source_set *s, const char *path, struct schema_pos from,
 		     const struct source_chain *parent, struct diag *d, struct kdl_node **out_nodes);
@@ -342,7 +342,7 @@ static int nodes_expand(struct source_set *s, struct kdl_node **list, const stru
 	return err;
 }
 
-/* ---- loading ------------------------------------------------------------------------------------------------ */
+/* Loading */
 
 static int text_parse(struct source_set *s, uint32_t file, const struct source_chain *chain, struct diag *d,
 		      struct kdl_node **out_nodes)

@@ -400,7 +400,7 @@ int value_double(struct span text, double *out_value)
 	return 0;
 }
 
-/* ---- to text ------------------------------------------------------------------------------------------------ */
+/* To text */
 
 const char *value_duration_text(char out[VALUE_TEXT_MAX], uint64_t ms)
 {

@@ -45,7 +45,8 @@ static const struct schema_row leaf_rows[] = {
 	ROW_ID(struct leaf_config, id, "Name of the leaf."),
 	ROW_ENUM(struct leaf_config, mode, "mode", modes, "fast", "How it goes.", .flags = SCHEMA_PROP),
 	ROW_DURATION(struct leaf_config, wait_ms, "wait-secs", SCHEMA_SECONDS, 0, SCHEMA_HOUR, "60",
-		     "How long to wait for a thing that takes a long time to come, with a text that is longer than a line. "
+		     "How long to wait for a thing that takes a long time to come, with a text that is longer "
+		     "than a line. "
 		     "Then go on. 'quoted' words and .dots stay.", .aliases = "wait !patience"),
 	ROW_STRING(struct leaf_config, key, "key", NULL, "A \"key\" with C:\\path.", .flags = SCHEMA_SECRET),
 	ROW_FLOAT(struct leaf_config, ratio, "ratio", 0, 1, "0.5", "Part."),
@@ -80,7 +81,7 @@ static const struct describe_page page = {
 	.date = "November 24, 2026",
 	.summary = "configuration of the proxy",
 	.intro = "The file is written in KDL.\n",
-	.outro = ".Sh SEE ALSO\n.Xr mandoc 1\n",
+	.outro = ".Sh FILES\n.Pa /etc/sentinel/sentinel.kdl\n",
 };
 
 static void test_text_lists_all_keys(void **state)

@@ -18,7 +18,7 @@
 #include "base/strbuf.h"
 #include "schema/kdl.h"
 
-/* ---- trees as text: name@1:1 "arg"@1:6 key=1@1:9 { child@2:1 } ------------------------------------------------ */
+/* Trees as text: name@1:1 "arg"@1:6 key=1@1:9 { child@2:1 } */
 
 static void pos_dump(struct schema_pos pos, struct strbuf *out)
 {
@@ -148,7 +148,7 @@ static void refuse_all(const struct refused *rows, size_t count)
 	}
 }
 
-/* ---- KDL 2 ------------------------------------------------------------------------------------------------------ */
+/* KDL 2 */
 
 static const struct accepted nodes_v2[] = {
 	{ "", "" },
@@ -174,7 +174,8 @@ static const struct accepted nodes_v2[] = {
 	{ "node - + -a +b .a -.a", "node '-' '+' '-a' '+b' '.a' '-.a'" },
 	{ "node a<b> c,d", "node 'a<b>' 'c,d'" },
 	{ "node truely nanx", "node 'truely' 'nanx'" },
-	{ "\xe3\x83\x8e\xe3\x83\xbc\xe3\x83\x89 \xc3\xa9t\xc3\xa9", "\xe3\x83\x8e\xe3\x83\xbc\xe3\x83\x89 '\xc3\xa9t\xc3\xa9'" },
+	{ "\xe3\x83\x8e\xe3\x83\xbc\xe3\x83\x89 \xc3\xa9t\xc3\xa9",
+	  "\xe3\x83\x8e\xe3\x83\xbc\xe3\x83\x89 '\xc3\xa9t\xc3\xa9'" },
 	{ "node (u8)1 (t)\"s\" k=(x)2", "node (u8)1 (t)'s' k=(x)2" },
 	{ "(type)node 1", "(type)node 1" },
 	{ "( type ) node ( \"a b\" ) 1", "(type)node (a b)1" },
@@ -269,7 +270,7 @@ static void test_numbers(void **state)
 	accept_all(numbers_v2, ARRAY_LEN(numbers_v2), 2, false);
 }
 
-/* ---- KDL 1 ------------------------------------------------------------------------------------------------------ */
+/* KDL 1 */
 
 static const struct accepted documents_v1[] = {
 	{ "node true false null", "node true false null" },
@@ -292,7 +293,7 @@ static void test_falls_back_to_kdl_1(void **state)
 	accept_all(documents_v1, ARRAY_LEN(documents_v1), 1, false);
 }
 
-/* ---- places ----------------------------------------------------------------------------------------------------- */
+/* Places */
 
 static const struct accepted places[] = {
 	{ "node 12 k=\"v\" {\n\tchild #true\n}",
@@ -311,7 +312,7 @@ static void test_places_of_everything(void **state)
 	accept_all(places, ARRAY_LEN(places), 2, true);
 }
 
-/* ---- refused ---------------------------------------------------------------------------------------------------- */
+/* Refused */
 
 static const struct refused refused[] = {
 	{ "node {", 1, 6, "never closed" },
@@ -406,7 +407,7 @@ static void test_reports_the_error_of_kdl_2_when_both_fail(void **state)
 	refuse_all(rows, ARRAY_LEN(rows));
 }
 
-/* ---- limits ----------------------------------------------------------------------------------------------------- */
+/* Limits */
 
 static int parse_repeated(const char *before, const char *part, size_t count, const char *after, double *out_secs)
 {

@@ -15,7 +15,7 @@
 #include "schema/schema.h"
 #include "schema/source.h"
 
-/* ---- one table with everything ------------------------------------------------------------------------------ */
+/* One table with everything */
 
 enum color {
 	COLOR_RED = 1,
@@ -201,7 +201,7 @@ static const struct schema_row test_rows[] = {
 static const struct schema_block test_block =
 	SCHEMA_BLOCK(struct test_config, "test", test_rows, test_config_check, "Test.");
 
-/* ---- harness -------------------------------------------------------------------------------------------------- */
+/* Harness */
 
 struct run {
 	struct arena arena;
@@ -279,7 +279,7 @@ static void one_error(const char *text, unsigned col, const char *message)
 	run_fini(&r);
 }
 
-/* ---- types ------------------------------------------------------------------------------------------------------ */
+/* Types */
 
 static void test_values_are_read(void **state)
 {
@@ -352,83 +352,83 @@ static void test_values_are_read(void **state)
 		value_is(rows[i].text, rows[i].key, rows[i].expected);
 }
 
+static const struct wrong_row {
+	const char *text;
+	unsigned col;
+	const char *message;
+} wrong_rows[] = {
+	{ "flag 1", 6, "\"flag\" takes #true or #false, not a whole number" },
+	{ "flag \"true\"", 6, "hint: booleans are #true and #false" },
+	{ "flag \"${PORT}\"", 6, "\"8080\" is not true or false" },
+	{ "port \"80\"", 6, "hint: write it without quotes" },
+	{ "port 0", 6, "\"port\" must be from 1 to 65535, not 0" },
+	{ "port 65536", 6, "must be from 1 to 65535" },
+	{ "port -1", 6, "not -1" },
+	{ "port 99999999999999999999", 6, "not 99999999999999999999" },
+	{ "port 1.5", 6, "takes a whole number, not a number" },
+	{ "port #null", 6, "not null" },
+	{ "port \"${YES}\"", 6, "\"true\" is not a whole number" },
+	{ "count autoo", 7, "did you mean \"auto\"?" },
+	{ "level 6", 7, "from -5 to 5" },
+	{ "ratio 1.5", 7, "from 0 to 1" },
+	{ "ratio #nan", 7, "from 0 to 1" },
+	{ "ratio x", 7, "takes a number" },
+	{ "name 5", 6, "hint: write it in quotes" },
+	{ "name \"\"", 6, "must not be empty" },
+	{ "name \"123456789\"", 6, "longer than 8 bytes" },
+	{ "name \"a\\u{0}b\"", 6, "NUL" },
+	{ "file \"/nonexistent/x\"", 6, "cannot read /nonexistent/x: no such file or directory" },
+	{ "file \"/etc\"", 6, "not a regular file" },
+	{ "pattern \"a(b\"", 9, "\"pattern\" is not a pattern: missing )" },
+	{ "color blu", 7, "hint: one of \"red\", \"dark-blue\", \"green\"" },
+	{ "color darkblue", 7, "did you mean \"dark-blue\"?" },
+	{ "color ultra_violet", 7, "\"ultra-violet\" is not in this version of Sentinel" },
+	{ "color 1", 7, "takes a word" },
+	{ "colors red gren", 12, "did you mean \"green\"?" },
+	{ "wait -1", 6, "from 0s to 1h" },
+	{ "wait \"2h\"", 6, "from 0s to 1h, not 2h" },
+	{ "wait \"5 s\"", 6, "is not a duration" },
+	{ "wait \"5x\"", 6, "is not a duration" },
+	{ "wait \"\"", 6, "is not a duration" },
+	{ "wait \"1s1m\"", 6, "is not a duration" },
+	{ "wait 0.0001", 6, "is not a duration" },
+	{ "wait #true", 6, "not a boolean" },
+	{ "wait 99999999999999999999", 6, "from 0s to 1h" },
+	{ "bytes 0", 7, "from 1 to 1GiB" },
+	{ "bytes \"10M\"", 7, "is not a size" },
+	{ "bytes \"2GiB\"", 7, "from 1 to 1GiB" },
+	{ "bytes \"99999999TiB\"", 7, "from 1 to 1GiB" },
+	{ "rate \"5/x\"", 6, "is not a rate" },
+	{ "rate \"/s\"", 6, "is not a rate" },
+	{ "rate \"5/0s\"", 6, "is not a rate" },
+	{ "address \"localhost:80\"", 9, "is not an address" },
+	{ "address \"1.2.3.4\"", 9, "is not an address" },
+	{ "address \"1.2.3.4:0\"", 9, "port of \"address\" must be from 1" },
+	{ "address \"1.2.3.4:99999\"", 9, "port of \"address\"" },
+	{ "address \"::1:80\"", 9, "is not an address" },
+	{ "address 80", 9, "takes an address" },
+	{ "target \"host\"", 8, "is not an address" },
+	{ "target \"1.2.3:80\"", 8, "is not an address" },
+	{ "target \"-a:80\"", 8, "is not an address" },
+	{ "target \"a..b:80\"", 8, "is not an address" },
+	{ "nets \"10.0.0.1/8\"", 6, "did you mean \"10.0.0.0/8\"?" },
+	{ "nets \"10.0.0.0/33\"", 6, "is not a network" },
+	{ "nets \"host\"", 6, "is not a network" },
+	{ "nets \"::ffff:1.2.3.4\"", 6, "is not a network" },
+	{ "codes 99", 7, "from 100 to 599" },
+	{ "codes 500 x", 11, "takes a whole number" },
+	{ "set { A 1 }", 9, "takes a string" },
+	{ "set { A \"x\"; A \"y\" }", 14, "\"A\" is written twice in set" },
+	{ "set { A }", 7, "\"A\" takes one value" },
+	{ "set \"x\"", 1, "takes a block of names and values" },
+	{ "twice \"x\"", 1, "not twice" },
+};
+
 static void test_wrong_values_are_refused(void **state)
 {
-	static const struct {
-		const char *text;
-		unsigned col;
-		const char *message;
-	} rows[] = {
-		{ "flag 1", 6, "\"flag\" takes #true or #false, not a whole number" },
-		{ "flag \"true\"", 6, "hint: booleans are #true and #false" },
-		{ "flag \"${PORT}\"", 6, "\"8080\" is not true or false" },
-		{ "port \"80\"", 6, "hint: write it without quotes" },
-		{ "port 0", 6, "\"port\" must be from 1 to 65535, not 0" },
-		{ "port 65536", 6, "must be from 1 to 65535" },
-		{ "port -1", 6, "not -1" },
-		{ "port 99999999999999999999", 6, "not 99999999999999999999" },
-		{ "port 1.5", 6, "takes a whole number, not a number" },
-		{ "port #null", 6, "not null" },
-		{ "port \"${YES}\"", 6, "\"true\" is not a whole number" },
-		{ "count autoo", 7, "did you mean \"auto\"?" },
-		{ "level 6", 7, "from -5 to 5" },
-		{ "ratio 1.5", 7, "from 0 to 1" },
-		{ "ratio #nan", 7, "from 0 to 1" },
-		{ "ratio x", 7, "takes a number" },
-		{ "name 5", 6, "hint: write it in quotes" },
-		{ "name \"\"", 6, "must not be empty" },
-		{ "name \"123456789\"", 6, "longer than 8 bytes" },
-		{ "name \"a\\u{0}b\"", 6, "NUL" },
-		{ "file \"/nonexistent/x\"", 6, "cannot read /nonexistent/x: no such file or directory" },
-		{ "file \"/etc\"", 6, "not a regular file" },
-		{ "pattern \"a(b\"", 9, "\"pattern\" is not a pattern: missing )" },
-		{ "color blu", 7, "hint: one of \"red\", \"dark-blue\", \"green\"" },
-		{ "color darkblue", 7, "did you mean \"dark-blue\"?" },
-		{ "color ultra_violet", 7, "\"ultra-violet\" is not in this version of Sentinel" },
-		{ "color 1", 7, "takes a word" },
-		{ "colors red gren", 12, "did you mean \"green\"?" },
-		{ "wait -1", 6, "from 0s to 1h" },
-		{ "wait \"2h\"", 6, "from 0s to 1h, not 2h" },
-		{ "wait \"5 s\"", 6, "is not a duration" },
-		{ "wait \"5x\"", 6, "is not a duration" },
-		{ "wait \"\"", 6, "is not a duration" },
-		{ "wait \"1s1m\"", 6, "is not a duration" },
-		{ "wait 0.0001", 6, "is not a duration" },
-		{ "wait #true", 6, "not a boolean" },
-		{ "wait 99999999999999999999", 6, "from 0s to 1h" },
-		{ "bytes 0", 7, "from 1 to 1GiB" },
-		{ "bytes \"10M\"", 7, "is not a size" },
-		{ "bytes \"2GiB\"", 7, "from 1 to 1GiB" },
-		{ "bytes \"99999999TiB\"", 7, "from 1 to 1GiB" },
-		{ "rate \"5/x\"", 6, "is not a rate" },
-		{ "rate \"/s\"", 6, "is not a rate" },
-		{ "rate \"5/0s\"", 6, "is not a rate" },
-		{ "address \"localhost:80\"", 9, "is not an address" },
-		{ "address \"1.2.3.4\"", 9, "is not an address" },
-		{ "address \"1.2.3.4:0\"", 9, "port of \"address\" must be from 1" },
-		{ "address \"1.2.3.4:99999\"", 9, "port of \"address\"" },
-		{ "address \"::1:80\"", 9, "is not an address" },
-		{ "address 80", 9, "takes an address" },
-		{ "target \"host\"", 8, "is not an address" },
-		{ "target \"1.2.3:80\"", 8, "is not an address" },
-		{ "target \"-a:80\"", 8, "is not an address" },
-		{ "target \"a..b:80\"", 8, "is not an address" },
-		{ "nets \"10.0.0.1/8\"", 6, "did you mean \"10.0.0.0/8\"?" },
-		{ "nets \"10.0.0.0/33\"", 6, "is not a network" },
-		{ "nets \"host\"", 6, "is not a network" },
-		{ "nets \"::ffff:1.2.3.4\"", 6, "is not a network" },
-		{ "codes 99", 7, "from 100 to 599" },
-		{ "codes 500 x", 11, "takes a whole number" },
-		{ "set { A 1 }", 9, "takes a string" },
-		{ "set { A \"x\"; A \"y\" }", 14, "\"A\" is written twice in set" },
-		{ "set { A }", 7, "\"A\" takes one value" },
-		{ "set \"x\"", 1, "takes a block of names and values" },
-		{ "twice \"x\"", 1, "not twice" },
-	};
-
 	(void)state;
-	for (size_t i = 0; i < ARRAY_LEN(rows); i++)
-		one_error(rows[i].text, rows[i].col, rows[i].message);
+	for (size_t i = 0; i < ARRAY_LEN(wrong_rows); i++)
+		one_error(wrong_rows[i].text, wrong_rows[i].col, wrong_rows[i].message);
 }
 
 static void test_shapes_of_nodes_are_checked(void **state)
@@ -475,18 +475,31 @@ static void test_deprecated_spelling_warns(void **state)
 	run_fini(&r);
 }
 
-/* ---- blocks ------------------------------------------------------------------------------------------------------- */
+/* Blocks */
 
 static void test_defaults_are_values_of_their_rows(void **state)
 {
 	static const struct {
 		const char *key, *expected;
 	} rows[] = {
-		{ "flag", "#true" },	 { "port", "none" },	{ "count", "7" },	 { "level", "-1" },
-		{ "ratio", "0.5" },	 { "name", "\"anon\"" }, { "none", "none" },	 { "color", "green" },
-		{ "colors", "red green" }, { "wait-secs", "1m" }, { "pause", "none" },	 { "bytes", "64KiB" },
-		{ "rate", "100/s" },	 { "address", "none" }, { "target", "none" },	 { "names", "\"a\" \"b\"" },
-		{ "codes", "502 503" },	 { "nets", "127.0.0.0/8 ::1/128" },
+		{ "flag", "#true" },
+		{ "port", "none" },
+		{ "count", "7" },
+		{ "level", "-1" },
+		{ "ratio", "0.5" },
+		{ "name", "\"anon\"" },
+		{ "none", "none" },
+		{ "color", "green" },
+		{ "colors", "red green" },
+		{ "wait-secs", "1m" },
+		{ "pause", "none" },
+		{ "bytes", "64KiB" },
+		{ "rate", "100/s" },
+		{ "address", "none" },
+		{ "target", "none" },
+		{ "names", "\"a\" \"b\"" },
+		{ "codes", "502 503" },
+		{ "nets", "127.0.0.0/8 ::1/128" },
 	};
 	struct run r;
 

@@ -120,7 +120,8 @@ static void test_include_is_replaced_in_sorted_order(void **state)
 	struct tree *t = *state;
 
 	dir_put(t, "conf.d");
-	file_put(t, "main.kdl", "a\ninclude \"conf.d/*.kdl\"\nblock {\n  include \"inner.kdl\" \"conf.d/20-x.kdl\"\n  z\n}\n");
+	file_put(t, "main.kdl", "a\ninclude \"conf.d/*.kdl\"\n"
+				"block {\n  include \"inner.kdl\" \"conf.d/20-x.kdl\"\n  z\n}\n");
 	file_put(t, "conf.d/20-x.kdl", "x\n");
 	file_put(t, "conf.d/10-y.kdl", "y1\ny2\ninclude \"deep.inc\"\n");
 	file_put(t, "conf.d/deep.inc", "deep\n");
