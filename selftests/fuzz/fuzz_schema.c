@@ -5,6 +5,7 @@
 #include "base/check.h"
 #include "schema/schema.h"
 #include "schema/source.h"
+#include "schema/visit.h"
 
 struct leaf_config {
 	struct schema_meta meta;
@@ -58,7 +59,8 @@ static const struct schema_row root_rows[] = {
 	ROW_FLAGS(struct root_config, words, "W", words, "c", ""),
 	ROW_ENUM(struct root_config, word, "e", words, "c", ""),
 	ROW_FLOAT(struct root_config, ratio, "d", -1, 1, "0", ""),
-	ROW_DURATION(struct root_config, wait_ms, "t-secs", SCHEMA_SECONDS, 0, SCHEMA_DAY, "1s", "", .aliases = "t t-ms"),
+	ROW_DURATION(struct root_config, wait_ms, "t-secs", SCHEMA_SECONDS, 0, SCHEMA_DAY, "1s", "",
+		     .aliases = "t t-ms"),
 	ROW_SIZE(struct root_config, bytes, "b", 0, INT64_MAX, "1MiB", ""),
 	ROW_STRING(struct root_config, name, "n", "x", "", .max = 9, .flags = SCHEMA_SECRET),
 	ROW_FILE(struct root_config, file, "i", NULL, ""),
@@ -108,10 +110,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	err = source_load_text(&sources, "f", span_of((const char *)data, size), &d, &nodes);
 	if (!err) {
 		err = schema_parse(&schema, &root, nodes, &config);
-		for (const struct schema_row *row = root_rows; row->name; row++) {
-			if (row->type != SCHEMA_GROUP && row->type != SCHEMA_LATER)
-				schema_value_print(row, &config, &out);
-		}
+		CHECK(visit_diff(&root, &config, &config, &out) == 0);
 	}
 	CHECK((err != 0) == (d.error_count > 0));
 	diag_print(&d, &out);

@@ -157,13 +157,21 @@ static int64_t int_load(const void *member, size_t size)
 	}
 }
 
+/* As KDL would read it again; control bytes never go to a terminal. */
 static void quoted_print(const char *text, struct strbuf *out)
 {
 	strbuf_add_char(out, '"');
 	for (; *text; text++) {
-		if (*text == '"' || *text == '\\')
-			strbuf_add_char(out, '\\');
-		strbuf_add_char(out, *text);
+		unsigned char c = (unsigned char)*text;
+
+		if (c == '"' || c == '\\')
+			strbuf_printf(out, "\\%c", c);
+		else if (c == '\n')
+			strbuf_add_str(out, "\\n");
+		else if (c < 0x20 || c == 0x7f)
+			strbuf_printf(out, "\\u{%x}", c);
+		else
+			strbuf_add_char(out, *text);
 	}
 	strbuf_add_char(out, '"');
 }
@@ -249,15 +257,11 @@ static void endpoint_print(const struct value_endpoint *endpoint, struct strbuf 
 			      endpoint->port);
 }
 
-void schema_value_print(const struct schema_row *row, const void *config, struct strbuf *out)
+void schema_value_reveal(const struct schema_row *row, const void *config, struct strbuf *out)
 {
 	const void *member = schema_member(row, config);
 	char text[VALUE_TEXT_MAX];
 
-	if (row->flags & SCHEMA_SECRET) {
-		strbuf_add_str(out, "***");
-		return;
-	}
 	switch (row->type) {
 	case SCHEMA_BOOL:
 		strbuf_add_str(out, *(const bool *)member ? "#true" : "#false");
@@ -304,4 +308,12 @@ void schema_value_print(const struct schema_row *row, const void *config, struct
 	default:
 		break;
 	}
+}
+
+void schema_value_print(const struct schema_row *row, const void *config, struct strbuf *out)
+{
+	if (row->flags & SCHEMA_SECRET)
+		strbuf_add_str(out, "***");
+	else
+		schema_value_reveal(row, config, out);
 }

@@ -304,6 +304,7 @@ static void test_values_are_read(void **state)
 		{ "name \"x\"", "name", "\"x\"" },
 		{ "name word", "name", "\"word\"" },
 		{ "name \"q\\\"\\\\\"", "name", "\"q\\\"\\\\\"" },
+		{ "name \"a\\n\\u{1b}[2J\"", "name", "\"a\\n\\u{1b}[2J\"" },
 		{ "empty \"\"", "empty", "\"\"" },
 		{ "token \"abc\"", "token", "***" },
 		{ "none \"none\"", "none", "\"none\"" },
