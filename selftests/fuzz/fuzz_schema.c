@@ -109,8 +109,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	schema_init(&schema, &a, &d, NULL);
 	err = source_load_text(&sources, "f", span_of((const char *)data, size), &d, &nodes);
 	if (!err) {
+		size_t changes;
+
 		err = schema_parse(&schema, &root, nodes, &config);
-		CHECK(visit_diff(&root, &config, &config, &out) == 0);
+		changes = visit_diff(&root, &config, &config, &out);
+		CHECK(err || changes == 0); /* ids that occur twice are an error */
 	}
 	CHECK((err != 0) == (d.error_count > 0));
 	diag_print(&d, &out);
