@@ -167,12 +167,15 @@ static void search_hosts(struct search *s)
 		const struct router_table *t = at ? &r->wildcards : &r->hosts;
 		const struct router_entry *e = NULL;
 		const char *dot;
+		size_t from;
 
 		if (t->count)
 			e = table_find(t, hash_run(0, host + at, len - at), span_of(host + at, len - at), 0);
 		if (e)
 			s->groups[s->group_count++] = *e->ranks;
-		dot = r->wildcards.count ? memchr(host + at + 1, '.', len - at - 1) : NULL;
+		/* A label may be empty, but not all that a wildcard stands for. */
+		from = MAX(at, 1);
+		dot = r->wildcards.count ? memchr(host + from, '.', len - from) : NULL;
 		if (!dot)
 			return;
 		at = (size_t)(dot - host);

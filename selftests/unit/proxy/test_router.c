@@ -206,6 +206,7 @@ static void test_hosts(void **state)
 	assert_string_equal(taken(r, rows, "GET http://example.com/"), "none");
 	assert_string_equal(taken(r, rows, "GET http://.example.com/"), "none");
 	assert_string_equal(taken(r, rows, "GET http://xexample.com/"), "none");
+	assert_string_equal(taken(r, rows, "GET http://x..example.com/"), "wild");
 	assert_string_equal(taken(r, rows, "GET http://one.test/x"), "two");
 	assert_string_equal(taken(r, rows, "GET http://two.test/x/y"), "two");
 	assert_string_equal(taken(r, rows, "GET http://three.test/x"), "none");
