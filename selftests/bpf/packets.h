@@ -186,6 +186,7 @@ static inline void packet_guard_open(struct packet_guard *g)
 
 	strbuf_init(&why);
 	maps_init(&g->maps);
+	(void)libbpf_set_print(NULL);
 	if (geteuid() != 0)
 		packet_skip("loading BPF programs takes root", "");
 	err = packet_private_bpffs();
