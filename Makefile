@@ -65,9 +65,8 @@ CFLAGS += $(if $(filter thread,$(san_names)),$(if $(is_clang),,-Wno-tsan))
 # --- dependencies ----------------------------------------------------------------------------------------------
 
 # pkg-config name : Debian package
-DEPENDENCIES := liburing:liburing-dev libbpf:libbpf-dev libxdp:libxdp-dev openssl:libssl-dev \
-	libnghttp2:libnghttp2-dev libpcre2-8:libpcre2-dev libcares:libc-ares-dev \
-	zlib:zlib1g-dev libelf:libelf-dev libmaxminddb:libmaxminddb-dev
+DEPENDENCIES := liburing:liburing-dev libbpf:libbpf-dev libxdp:libxdp-dev libpcre2-8:libpcre2-dev \
+	libcares:libc-ares-dev
 pkg_names := $(foreach d,$(DEPENDENCIES),$(firstword $(subst :, ,$(d))))
 
 # These goals need no library: they install them, or only read text.
@@ -92,7 +91,7 @@ ifneq ($(strip $(missing)),)
 $(error missing Debian package(s): $(strip $(missing)) (tools/bootstrap installs them))
 endif
 CPPFLAGS += $(LLHTTP_CFLAGS) $(shell $(PKG_CONFIG) --cflags $(pkg_names))
-LDLIBS := $(shell $(PKG_CONFIG) --libs $(pkg_names)) -lm
+LDLIBS := $(shell $(PKG_CONFIG) --libs $(pkg_names))
 CMOCKA_LIBS := $(shell $(PKG_CONFIG) --libs cmocka)
 endif
 
