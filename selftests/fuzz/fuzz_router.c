@@ -61,9 +61,7 @@ static unsigned routes_read(struct arena *a, struct span *rest, struct route_mat
 		struct match_condition *conditions = arena_array(a, CONDITIONS_MAX, sizeof(*conditions));
 		struct route_match *m = &matches[count];
 
-		*m = (struct route_match){ .route = (const struct route *)&marks[count],
-					   .id = "r",
-					   .order = count };
+		*m = (struct route_match){ .route = (const struct route *)&marks[count], .id = "r", .order = count };
 		m->conditions = conditions;
 		if (line.ptr[0] >= '0' && line.ptr[0] <= '9') {
 			m->priority = line.ptr[0] - '0';

@@ -48,33 +48,33 @@ struct row { /* one route: conditions end with a NULL in both */
 	struct match_condition conditions[8];
 };
 
-#define PATH(v)                                                                                              \
-	{                                                                                                    \
-		MATCH_PATH, NULL, v                                                                          \
+#define PATH(v)                                                                                                        \
+	{                                                                                                              \
+		MATCH_PATH, NULL, v                                                                                    \
 	}
-#define PREFIX(v)                                                                                            \
-	{                                                                                                    \
-		MATCH_PATH_PREFIX, NULL, v                                                                   \
+#define PREFIX(v)                                                                                                      \
+	{                                                                                                              \
+		MATCH_PATH_PREFIX, NULL, v                                                                             \
 	}
-#define REGEX(v)                                                                                             \
-	{                                                                                                    \
-		MATCH_PATH_REGEX, NULL, v                                                                    \
+#define REGEX(v)                                                                                                       \
+	{                                                                                                              \
+		MATCH_PATH_REGEX, NULL, v                                                                              \
 	}
-#define HOST(v)                                                                                              \
-	{                                                                                                    \
-		MATCH_HOST, NULL, v                                                                          \
+#define HOST(v)                                                                                                        \
+	{                                                                                                              \
+		MATCH_HOST, NULL, v                                                                                    \
 	}
-#define METHOD(v)                                                                                            \
-	{                                                                                                    \
-		MATCH_METHOD, NULL, v                                                                        \
+#define METHOD(v)                                                                                                      \
+	{                                                                                                              \
+		MATCH_METHOD, NULL, v                                                                                  \
 	}
-#define HEADER(n, v)                                                                                         \
-	{                                                                                                    \
-		MATCH_HEADER, n, v                                                                           \
+#define HEADER(n, v)                                                                                                   \
+	{                                                                                                              \
+		MATCH_HEADER, n, v                                                                                     \
 	}
-#define QUERY(n, v)                                                                                          \
-	{                                                                                                    \
-		MATCH_QUERY_PARAM, n, v                                                                      \
+#define QUERY(n, v)                                                                                                    \
+	{                                                                                                              \
+		MATCH_QUERY_PARAM, n, v                                                                                \
 	}
 
 static int build(struct router **out, const struct row *rows, unsigned count)
@@ -90,8 +90,8 @@ static int build(struct router **out, const struct row *rows, unsigned count)
 			.line = i + 1,
 			.conditions = rows[i].conditions,
 		};
-		while (matches[i].count < 8 && (rows[i].conditions[matches[i].count].name ||
-						rows[i].conditions[matches[i].count].value))
+		while (matches[i].count < 8 &&
+		       (rows[i].conditions[matches[i].count].name || rows[i].conditions[matches[i].count].value))
 			matches[i].count++;
 	}
 	return router_build(out, matches, count, &arena, &error);
@@ -330,13 +330,11 @@ static void test_a_route_without_conditions_takes_all(void **state)
 static void test_what_is_refused(void **state)
 {
 	static const struct row bad[] = {
-		{ "r", 50, { REGEX("a(") } },	{ "r", 50, { PATH("relative") } },
-		{ "r", 50, { PATH("/a?b") } },	{ "r", 50, { PREFIX("/../x") } },
-		{ "r", 50, { PREFIX("") } },	{ "r", 50, { PATH("/%zz") } },
-		{ "r", 50, { HOST("a.*.b") } }, { "r", 50, { HOST("*") } },
-		{ "r", 50, { HOST("*.") } },	{ "r", 50, { HOST("") } },
-		{ "r", 50, { PREFIX("*") } },	{ "r", 50, { PATH("/a#b") } },
-		{ "r", 50, { REGEX("\\C") } },	{ "r", 50, { REGEX("(*UTF)a") } },
+		{ "r", 50, { REGEX("a(") } },	  { "r", 50, { PATH("relative") } }, { "r", 50, { PATH("/a?b") } },
+		{ "r", 50, { PREFIX("/../x") } }, { "r", 50, { PREFIX("") } },	     { "r", 50, { PATH("/%zz") } },
+		{ "r", 50, { HOST("a.*.b") } },	  { "r", 50, { HOST("*") } },	     { "r", 50, { HOST("*.") } },
+		{ "r", 50, { HOST("") } },	  { "r", 50, { PREFIX("*") } },	     { "r", 50, { PATH("/a#b") } },
+		{ "r", 50, { REGEX("\\C") } },	  { "r", 50, { REGEX("(*UTF)a") } },
 	};
 	struct router *r = NULL;
 
@@ -358,8 +356,7 @@ static void test_a_regex_that_explodes_is_no_match_and_counted(void **state)
 	(void)state;
 	assert_string_equal(taken(r, rows, "GET http://h/aac"), "evil");
 	assert_int_equal(router_scratch_limit_hits(scratch), 0);
-	assert_string_equal(
-		taken(r, rows, "GET http://h/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaab"), "none");
+	assert_string_equal(taken(r, rows, "GET http://h/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaab"), "none");
 	assert_int_equal(router_scratch_limit_hits(scratch), 1);
 }
 
@@ -442,17 +439,16 @@ static void test_explain_says_why(void **state)
 	headers_add_name(&headers, SPAN("x-a"), SPAN("2"));
 	strbuf_init(&told);
 	router_explain(r, scratch, &q, tell, NULL);
-	assert_string_equal(told.ptr,
-			    "-api: path prefix /api does not match /x\n"
-			    "-two: path /a and 2 more do not match /x\n"
-			    "-host: host *.test does not match h\n"
-			    "-post: method POST is not GET\n"
-			    "-header: header X-A is \"2\", not \"1\"\n"
-			    "-absent: header X-B is missing\n"
-			    "-query: query parameter k is not \"v\"\n"
-			    "+won: path prefix /, header X-A\n"
-			    "+late: matches too, but \"won\" comes first: more specific (1021 over 1001)\n"
-			    "+later: matches too, but \"won\" comes first: more specific (1021 over 1001)\n");
+	assert_string_equal(told.ptr, "-api: path prefix /api does not match /x\n"
+				      "-two: path /a and 2 more do not match /x\n"
+				      "-host: host *.test does not match h\n"
+				      "-post: method POST is not GET\n"
+				      "-header: header X-A is \"2\", not \"1\"\n"
+				      "-absent: header X-B is missing\n"
+				      "-query: query parameter k is not \"v\"\n"
+				      "+won: path prefix /, header X-A\n"
+				      "+late: matches too, but \"won\" comes first: more specific (1021 over 1001)\n"
+				      "+later: matches too, but \"won\" comes first: more specific (1021 over 1001)\n");
 	strbuf_fini(&told);
 }
 
@@ -491,8 +487,7 @@ static void test_hidden_routes_are_found(void **state)
 /* ---- the tables against the walk over all routes
  * -------------------------------------------------------------- */
 
-static const char *const words[] = { "/",      "/a", "/b",    "/a/b", "/a/", "/ab",
-				     "/a/b/c", "//", "/a//b", "/%2F", "/c/" };
+static const char *const words[] = { "/", "/a", "/b", "/a/b", "/a/", "/ab", "/a/b/c", "//", "/a//b", "/%2F", "/c/" };
 static const char *const hosts[] = { "a.x", "b.x", "a.b.x", "x", "c.a.b.x", "A.X", "" };
 static const char *const patterns[] = { "^/a", "b$", "^/a/.*c", "a|b", "^/(a|b)/", "/+b" };
 static const char *const values[] = { "1", "2", NULL };
@@ -611,10 +606,10 @@ static void test_a_thousand_routes(void **state)
 	(void)state;
 	for (unsigned i = 0; i < 1000; i++) {
 		rows[i] = (struct row){ .id = arena_printf(&arena, "r%u", i), .priority = 50 };
-		rows[i].conditions[0] =
-			i % 3 == 0   ? (struct match_condition)PREFIX(arena_printf(&arena, "/p%u", i))
-			: i % 3 == 1 ? (struct match_condition)PATH(arena_printf(&arena, "/e%u", i))
-				     : (struct match_condition)HOST(arena_printf(&arena, "h%u.test", i));
+		rows[i].conditions[0] = i % 3 == 0 ? (struct match_condition)PREFIX(arena_printf(&arena, "/p%u", i))
+					: i % 3 == 1
+						? (struct match_condition)PATH(arena_printf(&arena, "/e%u", i))
+						: (struct match_condition)HOST(arena_printf(&arena, "h%u.test", i));
 	}
 	r = build_ok(rows, 1000);
 	for (unsigned i = 0; i < 1000; i++) {
