@@ -67,24 +67,55 @@ static bool is_plain8(uint64_t w)
 		 EACH_BYTE(0x80));
 }
 
-/* Copies what needs no care and takes it off *s. */
+/* Fewer than eight bytes, filled up with spaces. */
+static uint64_t load_tail(const char *from, size_t len)
+{
+	uint64_t w = EACH_BYTE(' ');
+	char *to = (char *)&w;
+
+	if (len & 4) {
+		memcpy(to, from, 4);
+		to += 4;
+		from += 4;
+	}
+	if (len & 2) {
+		memcpy(to, from, 2);
+		to += 2;
+		from += 2;
+	}
+	if (len & 1)
+		*to = *from;
+	return w;
+}
+
+/* Copies what needs no care and takes it off *s.  May write eight bytes too far: there is room. */
 static void put_plain(struct line *l, struct span *s)
 {
-	const char *from = s->ptr, *end = s->ptr + s->len;
+	const char *from = s->ptr;
+	size_t left = s->len;
 	uint64_t w;
 
-	while (end - from >= 8) {
-		memcpy(&w, from, 8);
+	for (;;) {
+		size_t n = MIN(left, 8);
+
+		if (n == 8)
+			memcpy(&w, from, 8);
+		else
+			w = load_tail(from, n);
 		if (!is_plain8(w))
 			break;
 		memcpy(l->to, &w, 8);
-		l->to += 8;
-		from += 8;
+		l->to += n;
+		from += n;
+		left -= n;
+		if (!left)
+			break;
 	}
-	while (from < end && is_plain((unsigned char)*from))
+	while (left && is_plain((unsigned char)*from)) {
 		*l->to++ = *from++;
-	s->ptr = from;
-	s->len = (size_t)(end - from);
+		left--;
+	}
+	*s = span_of(from, left);
 }
 
 static void put_hex(struct line *l, unsigned char c)
