@@ -33,9 +33,9 @@ struct match_condition {
 };
 
 /*
- * The path conditions (of all three kinds together) are alternatives, so are the hosts and the methods; of
- * headers and query parameters all must hold (in one of several fields of a name).  Methods are compared as
- * they come; values exactly.  A trailing dot of a host is ignored.
+ * The path conditions (of all three kinds together) are alternatives, so are the hosts and the methods; of headers
+ * and query parameters all must hold (in one of several fields of a name).  Methods are put in upper case; values are
+ * compared exactly.  A trailing dot of a host is ignored.
  */
 struct route_match {
 	const struct route *route; /* borrowed */

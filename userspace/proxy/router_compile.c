@@ -103,6 +103,17 @@ static int host_compile(struct build *b, const struct route_match *m, const stru
 	return 0;
 }
 
+/* Every method that can arrive is in upper case; a file may say "get". */
+static struct span upper_case(struct arena *a, struct span s)
+{
+	char *text = arena_strndup(a, s.len ? s.ptr : "", s.len);
+
+	for (size_t i = 0; i < s.len; i++)
+		if (text[i] >= 'a' && text[i] <= 'z')
+			text[i] -= 'a' - 'A';
+	return span_of(text, s.len);
+}
+
 static int condition_compile(struct build *b, const struct route_match *m, const struct match_condition *c,
 			     struct rule_condition *out)
 {
@@ -128,6 +139,8 @@ static int condition_compile(struct build *b, const struct route_match *m, const
 		out->token = header_token_of(out->name);
 		return 0;
 	case MATCH_METHOD:
+		out->value = upper_case(b->arena, out->value);
+		return 0;
 	case MATCH_QUERY_PARAM:
 		return 0;
 	}

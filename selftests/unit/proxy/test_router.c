@@ -237,7 +237,7 @@ static void test_host_longer_than_any_name(void **state)
 static void test_methods_are_alternatives(void **state)
 {
 	static const struct row rows[] = {
-		{ "write", 50, { PREFIX("/"), METHOD("POST"), METHOD("PUT"), METHOD("PURGE") } },
+		{ "write", 50, { PREFIX("/"), METHOD("POST"), METHOD("PUT"), METHOD("purge") } },
 		{ "rest", 50, { PREFIX("/") } },
 	};
 	struct router *r = build_ok(rows, ARRAY_LEN(rows));
