@@ -30,7 +30,11 @@ static void filter_types_collect(void)
 		CHECK(n < FILTER_TYPES_MAX - ARRAY_LEN(later_filters));
 		CHECK(f->config_size >= sizeof(struct schema_meta));
 		filter_blocks[n] = (struct schema_block){
-			.name = f->name, .size = f->config_size, .rows = f->rows, .help = f->help
+			.name = f->name,
+			.size = f->config_size,
+			.rows = f->rows,
+			.check = f->check,
+			.help = f->help,
 		};
 		filter_types[n] = &filter_blocks[n];
 	}

@@ -195,17 +195,6 @@ static void check_exposed(struct schema *s, const struct config *c)
 
 /* ---- the rest -------------------------------------------------------------------------------------------------------- */
 
-static void check_filters(struct schema *s, const struct config *c)
-{
-	for (size_t i = 0; i < c->filter_count; i++) {
-		const struct schema_variant *v = &c->filters[i];
-		const struct filter *f = v->block && v->config ? filter_find(v->block->name) : NULL;
-
-		if (f && f->check)
-			(void)f->check(v->config, s->diag);
-	}
-}
-
 static void check_kernel(struct schema *s, const struct config *c)
 {
 	for (size_t i = 0; i < c->kernel.interface_count; i++) {
@@ -222,7 +211,6 @@ void config_check(struct schema *s, void *config)
 
 	check_references(s, c);
 	check_addresses(s, c);
-	check_filters(s, c);
 	check_kernel(s, c);
 	if (c->listener_count && c->route_count == 0)
 		diag_warning(s->diag, c->listeners[0].meta.pos, "there is no route: every request gets 404");

@@ -15,6 +15,7 @@
 #include "proxy/settings.h"
 
 struct access_log_settings;
+struct metric_cell;
 struct config;
 
 struct snapshot {
@@ -63,6 +64,7 @@ struct pin {
 	void **filter_states;		   /* by slot */
 	struct route_counters *
 		*route_counters; /* cached metric cells by route->index; see proxy/counters.h */
+	struct metric_cell **attempt_cells; /* upstream_attempts_total by route->index; see record.c */
 	bool is_current;
 };
 

@@ -164,13 +164,8 @@ struct endpoint *endpoint_get(struct endpoint_registry *r, const char *name)
 	return e;
 }
 
-void endpoint_put(struct endpoint_registry *r, struct endpoint *e)
+static void endpoint_free(struct endpoint_registry *r, struct endpoint *e)
 {
-	if (!e)
-		return;
-	OBJ_CHECK(e, ENDPOINT_TAG);
-	if (atomic_fetch_sub_explicit(&e->refs, 1, memory_order_acq_rel) != 1)
-		return;
 	CHECK(hmap_remove(&r->by_name, span_str(e->name)) == e);
 	slot_give(r, e->slot);
 	pthread_mutex_destroy(&e->lock);
@@ -178,6 +173,45 @@ void endpoint_put(struct endpoint_registry *r, struct endpoint *e)
 	free(e->name);
 	free(e->host);
 	free(e);
+}
+
+void endpoint_put(struct endpoint_registry *r, struct endpoint *e)
+{
+	if (!e)
+		return;
+	OBJ_CHECK(e, ENDPOINT_TAG);
+	if (atomic_fetch_sub_explicit(&e->refs, 1, memory_order_acq_rel) == 1)
+		endpoint_free(r, e);
+}
+
+void endpoint_ref(struct endpoint *e)
+{
+	OBJ_CHECK(e, ENDPOINT_TAG);
+	atomic_fetch_add_explicit(&e->refs, 1, memory_order_relaxed);
+}
+
+void endpoint_unref(struct endpoint *e)
+{
+	OBJ_CHECK(e, ENDPOINT_TAG);
+	CHECK(atomic_fetch_sub_explicit(&e->refs, 1, memory_order_acq_rel) > 0);
+}
+
+void endpoint_registry_sweep(struct endpoint_registry *r)
+{
+	struct endpoint *unused;
+
+	do {
+		struct span name;
+		size_t pos = 0;
+		void *value;
+
+		unused = NULL;
+		while (!unused && hmap_next(&r->by_name, &pos, &name, &value))
+			if (atomic_load_explicit(&((struct endpoint *)value)->refs, memory_order_acquire) == 0)
+				unused = value;
+		if (unused)
+			endpoint_free(r, unused);
+	} while (unused);
 }
 
 static void epoch_advance(void)

@@ -59,6 +59,11 @@ bool endpoint_name_is_valid(const char *name);
 struct endpoint *endpoint_get(struct endpoint_registry *r, const char *name);
 /* Control thread only: the last reference frees it. */
 void endpoint_put(struct endpoint_registry *r, struct endpoint *e);
+/* A worker's hold, for as long as it keeps connections to it.  Any thread; never frees: the sweep does. */
+void endpoint_ref(struct endpoint *e);
+void endpoint_unref(struct endpoint *e);
+/* Control thread: free endpoints whose last hold was a worker's. */
+void endpoint_registry_sweep(struct endpoint_registry *r);
 /* The first ENDPOINT_ADDRS_MAX are taken.  count 0: error says why (copied, cut to fit; may be NULL). */
 void endpoint_set_addrs(struct endpoint *e, const struct addr *addrs, unsigned count, const char *error);
 void endpoint_set_health(struct endpoint *e, enum endpoint_health health);

@@ -1,0 +1,230 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* body.c - body chunks of an exchange: through the data hooks, held while the other end is not ready, and
+ * credit. */
+#include "proxy/exchange_internal.h"
+#include "proxy/handler.h"
+#include "proxy/worker.h"
+
+#define CREDIT_MIN (BODY_WINDOW / 4)
+
+size_t body_flow_top_up(struct body_flow *flow, size_t queued)
+{
+	uint64_t outstanding = flow->credited > flow->received ? flow->credited - flow->received : 0;
+	uint64_t taken = outstanding + queued;
+	size_t room;
+
+	if (flow->is_ended || taken >= BODY_WINDOW)
+		return 0;
+	room = BODY_WINDOW - taken;
+	if (room < CREDIT_MIN)
+		return 0;
+	flow->credited += room;
+	return room;
+}
+
+/* ---- request: client -> filters in order -> handler ---- */
+
+static void request_to_handler(struct exchange *x, struct chunk c)
+{
+	const struct handler *h = x->route->handler;
+
+	if (c.is_end)
+		x->up.is_sent = true;
+	if (h->on_request_body && x->is_responding)
+		h->on_request_body(x, c.data, c.is_end, c.trailers);
+	else
+		slice_put(&c.data);
+}
+
+static void request_filter_from(struct exchange *x, unsigned first, struct chunk c)
+{
+	for (unsigned i = first; i < x->route->filter_count; i++) {
+		const struct filter_use *u = &x->route->filters[i];
+		enum filter_verdict v;
+
+		if (!u->filter->on_request_data)
+			continue;
+		v = u->filter->on_request_data(x, u, &c);
+		if (v == FILTER_WAIT) /* the filter owns it now */
+			return;
+		if (v != FILTER_NEXT) {
+			slice_put(&c.data);
+			return;
+		}
+		if (c.data.len == 0 && !c.is_end)
+			return;
+	}
+	request_to_handler(x, c);
+}
+
+void filter_emit_request(struct exchange *x, const struct filter_use *u, struct chunk c)
+{
+	request_filter_from(x, u->index + 1, c);
+}
+
+/* A filter waits for the body: it sees the chunk now, the bytes are kept for the handler. */
+static void request_show(struct exchange *x, struct slice data, bool is_end)
+{
+	const struct filter_use *u = &x->route->filters[x->want_body_by];
+	struct chunk c = {data, is_end, x->up_trailers};
+
+	if (u->filter->on_request_data)
+		(void)u->filter->on_request_data(x, u, &c);
+	slice_queue_push(&x->up_held, loop_keep(x->worker->loop, c.data));
+	if (is_end || x->up_held.bytes > x->want_body_max)
+		exchange_resume(x);
+}
+
+void body_request_in(struct exchange *x, struct slice data, bool is_end, struct headers *trailers)
+{
+	x->up.received += data.len;
+	if (is_end) {
+		x->up.is_ended = true;
+		x->up_trailers = trailers;
+	}
+	if (x->failure != FAIL_NONE || x->is_answered || x->step > STEP_BODY) {
+		slice_put(&data);
+		return;
+	}
+	if (x->route && x->route->body_max && x->up.received > x->route->body_max) {
+		slice_put(&data);
+		exchange_fail(x, FAIL_BODY_TOO_LARGE, SPAN("body is longer than max-body-size"));
+		return;
+	}
+	if (x->is_responding)
+		request_filter_from(x, 0, (struct chunk){data, is_end, trailers});
+	else if (x->want_body_max > 0)
+		request_show(x, data, is_end);
+	else
+		slice_queue_push(&x->up_held, loop_keep(x->worker->loop, data));
+}
+
+/* Filters up to the one that wanted the body have seen the held bytes. */
+void body_request_release(struct exchange *x)
+{
+	unsigned first = x->want_body_max > 0 ? x->want_body_by + 1 : 0;
+
+	while (x->up_held.count > 0) {
+		struct slice s = slice_queue_pop(&x->up_held);
+
+		request_filter_from(x, first, (struct chunk){s, false, NULL});
+		if (x->failure != FAIL_NONE)
+			return;
+	}
+	if (x->up.is_ended && !x->up.is_sent)
+		request_filter_from(x, first, (struct chunk){{0}, true, x->up_trailers});
+}
+
+void exchange_want_body(struct exchange *x, uint64_t max)
+{
+	size_t credit;
+
+	CHECK(x->step == STEP_REQUEST_FILTERS && max > 0);
+	x->want_body_max = max;
+	x->want_body_by = x->filter_index;
+	credit = (size_t)max + 1;
+	x->up.credited += credit;
+	if (!x->up.is_ended)
+		http_stream_credit(x->client, credit);
+	else
+		exchange_resume(x);
+}
+
+bool exchange_body_is_larger(const struct exchange *x)
+{
+	return x->up_held.bytes > x->want_body_max;
+}
+
+void exchange_request_credit(struct exchange *x, size_t bytes)
+{
+	if (x->client && !x->up.is_ended && !x->is_client_broken && bytes > 0)
+		http_stream_credit(x->client, bytes);
+}
+
+/* ---- response: handler -> filters backwards -> client ---- */
+
+static void response_to_client(struct exchange *x, struct chunk c)
+{
+	if (!x->client || x->down.is_sent) {
+		slice_put(&c.data);
+		return;
+	}
+	if (c.data.len > 0) {
+		x->sent_bytes += c.data.len;
+		http_stream_send_body(x->client, c.data);
+	} else {
+		slice_put(&c.data);
+	}
+	if (c.is_end) {
+		x->down.is_sent = true;
+		http_stream_send_end(x->client, c.trailers);
+		exchange_resume(x);
+	}
+}
+
+/* `below`: filters with a smaller index, from the highest. */
+static void response_filter_from(struct exchange *x, unsigned below, struct chunk c)
+{
+	for (unsigned i = below; i-- > 0;) {
+		const struct filter_use *u = &x->route->filters[i];
+		enum filter_verdict v;
+
+		if (!u->filter->on_response_data)
+			continue;
+		v = u->filter->on_response_data(x, u, &c);
+		if (v == FILTER_WAIT)
+			return;
+		if (v != FILTER_NEXT) {
+			slice_put(&c.data);
+			return;
+		}
+		if (c.data.len == 0 && !c.is_end)
+			return;
+	}
+	response_to_client(x, c);
+}
+
+void filter_emit_response(struct exchange *x, const struct filter_use *u, struct chunk c)
+{
+	response_filter_from(x, u->index, c);
+}
+
+void exchange_response_body(struct exchange *x, struct slice data, bool is_end, struct headers *trailers)
+{
+	x->down.received += data.len;
+	if (is_end) {
+		x->down.is_ended = true;
+		x->down_trailers = trailers;
+	}
+	if (x->failure != FAIL_NONE || !x->client) {
+		slice_put(&data);
+		return;
+	}
+	if (!x->is_head_sent) {
+		slice_queue_push(&x->down_held, loop_keep(x->worker->loop, data));
+		return;
+	}
+	response_filter_from(x, x->route ? x->route->filter_count : 0,
+			     (struct chunk){data, is_end, trailers});
+}
+
+void body_response_release(struct exchange *x)
+{
+	unsigned count = x->route ? x->route->filter_count : 0;
+
+	while (x->down_held.count > 0) {
+		struct slice s = slice_queue_pop(&x->down_held);
+		bool is_last = x->down_held.count == 0 && x->down.is_ended;
+
+		response_filter_from(x, count, (struct chunk){s, is_last, is_last ? x->down_trailers : NULL});
+		if (is_last)
+			return;
+	}
+	if (x->down.is_ended)
+		response_filter_from(x, count, (struct chunk){{0}, true, x->down_trailers});
+}
+
+size_t exchange_response_queued(const struct exchange *x)
+{
+	return x->down_held.bytes + (x->client ? http_stream_queued(x->client) : 0);
+}

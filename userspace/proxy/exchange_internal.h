@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* exchange_internal.h - between exchange.c, exchange_steps.c, body.c, forward.c and tunnel.c; for nobody
+ * else. */
+#ifndef SN_PROXY_EXCHANGE_INTERNAL_H
+#define SN_PROXY_EXCHANGE_INTERNAL_H
+
+#include "proxy/exchange.h"
+
+#define EXCHANGE_TAG TAG('x', 'c', 'h', 'g')
+
+enum step_verdict {
+	STEP_NEXT, /* finished; x->step is the following one */
+	STEP_WAIT, /* parked; exchange_resume() queues it again.  Or over: x is gone. */
+};
+
+#define STEP(ID, fn, waits) enum step_verdict exchange_step_##fn(struct exchange *x);
+#include "proxy/steps.def"
+#undef STEP
+
+void exchange_set_step(struct exchange *x, enum step next);
+
+/* body.c: a chunk from the client enters the request's filters. */
+void body_request_in(struct exchange *x, struct slice data, bool is_end, struct headers *trailers);
+/* What was held for the handler goes to it now. */
+void body_request_release(struct exchange *x);
+/* The response head is out: what was held for it follows. */
+void body_response_release(struct exchange *x);
+
+/* tunnel.c: take both streams.  The exchange becomes the tunnel's log record. */
+void tunnel_start(struct exchange *x, struct http_stream *client, struct http_stream *origin,
+		  uint64_t idle_ms);
+void exchange_become_tunnel(struct exchange *x);
+/* forward.c: the origin's side of a tunnel; forward lets go of it. */
+struct http_stream *forward_take_stream(struct exchange *x);
+
+#endif

@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * filter.h - the whole contract of a filter: something optional that looks at, changes or stops an exchange.
+ *
+ * 1. The pipeline calls filters; a filter never calls the next one and never sees its neighbours.
+ * 2. Order = the order written in the route; responses run it backwards.
+ * 3. A hook returns a verdict; it never frees the exchange, never blocks, never runs the loop.
+ * 4. exchange_resume() only queues.
+ */
+#ifndef SN_PROXY_FILTER_H
+#define SN_PROXY_FILTER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/iobuf.h"
+
+struct exchange;
+struct schema;
+struct schema_row;
+struct headers;
+
+enum filter_verdict {
+	FILTER_NEXT, /* carry on */
+	FILTER_WAIT, /* I will call exchange_resume(); the hook is entered again then.  Data hooks: I own the
+			chunk */
+	FILTER_ANSWER, /* I filled x->response (exchange_answer()); skip to response filters.  Request hook
+			  only */
+	FILTER_FAIL,   /* I called exchange_fail() */
+};
+
+/*
+ * A piece of a body on its way through the data hooks.  A hook may change `data` (slice_put what it drops), hold
+ * it, or emit any number of chunks by filter_emit_*() before its own.
+ */
+struct chunk {
+	struct slice data;	  /* owned reference; may be empty */
+	bool is_end;		  /* last of the body */
+	struct headers *trailers; /* with is_end; may be NULL */
+};
+
+struct filter;
+
+/* One use of a filter in a route: shared by all workers, constant. */
+struct filter_use {
+	const struct filter *filter;
+	const char *id;	    /* of the filter block */
+	const void *config; /* filter->config_size bytes in the snapshot's arena */
+	uint32_t slot;	    /* index of its worker state in the snapshot */
+	uint32_t index;	    /* position in the route */
+};
+
+struct filter {
+	const char *name;	       /* `type "name"` in the file */
+	const char *help;	       /* one line */
+	const struct schema_row *rows; /* its block in the file */
+	size_t config_size;	       /* of its struct, which begins with struct schema_meta: shared, const */
+	size_t worker_size;	       /* per use and worker: unshared, zeroed */
+	size_t state_size;	       /* per exchange: zeroed, in its arena */
+
+	/*
+	 * After the rows: rules across them, reported to s->diag, and what is computed once (in s->arena).  The struct may
+	 * still be moved afterwards: no pointers into itself.  NULL ok.
+	 */
+	void (*check)(struct schema *s, void *config);
+	enum filter_verdict (*on_request)(struct exchange *x, const struct filter_use *u);
+	enum filter_verdict (*on_request_data)(struct exchange *x, const struct filter_use *u,
+					       struct chunk *c);
+	enum filter_verdict (*on_response)(struct exchange *x, const struct filter_use *u);
+	enum filter_verdict (*on_response_data)(struct exchange *x, const struct filter_use *u,
+						struct chunk *c);
+	void (*on_done)(struct exchange *x, const struct filter_use *u);
+};
+
+/* features.def lists them; NULL: unknown. */
+const struct filter *filter_find(const char *name);
+const struct filter *filter_at(size_t index); /* for descriptions; NULL at the end */
+void *filter_state(struct exchange *x, const struct filter_use *u);
+void *filter_worker_state(struct exchange *x, const struct filter_use *u);
+/*
+ * Pass a chunk on to the filters after this one (and at last to the handler, or the client): from a data
+ * hook, before its own chunk, or later for chunks that were held.  Takes the chunk's reference.  One that
+ * held the end must emit it.
+ */
+void filter_emit_request(struct exchange *x, const struct filter_use *u, struct chunk c);
+void filter_emit_response(struct exchange *x, const struct filter_use *u, struct chunk c);
+
+#endif

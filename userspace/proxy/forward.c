@@ -1,0 +1,583 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* forward.c - the handler that asks an upstream: pick a target, send the request, retry, stream the response
+ * back. */
+#include "base/err.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "proxy/exchange_internal.h"
+#include "proxy/forwarding.h"
+#include "proxy/handler.h"
+#include "proxy/record.h"
+#include "proxy/retry.h"
+#include "proxy/worker.h"
+#include "upstream/bitmap.h"
+
+#define WAITERS_MAX 1024 /* requests that wait for a connection to one target, a worker */
+
+enum forward_state {
+	FORWARD_PICK,	 /* choose a target and open */
+	FORWARD_REOPEN,	 /* the same target again: a connection is free, or the idle one was stale */
+	FORWARD_QUEUED,	 /* max-connections of the target are open */
+	FORWARD_BACKOFF, /* before the next attempt */
+	FORWARD_SENT,	 /* waiting for the response head */
+	FORWARD_ANSWERED,
+};
+
+struct forward {
+	struct exchange *x;
+	enum forward_state state;
+	struct http_stream *origin; /* NULL between attempts, and when released */
+	struct upstream_worker *uw;
+	struct endpoint_worker *ew;
+	unsigned endpoint; /* index in the upstream */
+	uint64_t *tried;   /* a bit an endpoint */
+	struct connection_waiter waiter;
+	struct timer timer; /* of the state */
+
+	struct message request;	    /* as the origin gets it */
+	struct slice_queue pending; /* request bytes not yet given to an attempt */
+	struct slice_queue replay;  /* copies of those that were */
+	struct headers *trailers;
+	bool is_replayable; /* replay holds all that was sent */
+	bool has_end;	    /* the request's end arrived */
+	bool is_end_sent;
+	bool is_stopped; /* the origin answered early: no more of the request */
+	bool is_response_done;
+	bool must_be_new; /* no idle connection for this attempt */
+};
+
+static void on_head(struct http_stream *st, struct message *m);
+static void on_body(struct http_stream *st, struct slice data);
+static void on_end(struct http_stream *st, struct headers *trailers);
+static void on_sent(struct http_stream *st);
+static void on_fail(struct http_stream *st, const struct session_failure *f);
+
+static const struct http_stream_events origin_events = {
+	.on_head = on_head,
+	.on_body = on_body,
+	.on_end = on_end,
+	.on_sent = on_sent,
+	.on_fail = on_fail,
+};
+
+static const struct upstream *upstream_of(const struct forward *f)
+{
+	return f->x->route->upstream;
+}
+
+static struct loop *loop_of(const struct forward *f)
+{
+	return f->x->worker->loop;
+}
+
+/* ---- letting go ---- */
+
+static void leave_attempt(struct forward *f, bool is_clean)
+{
+	timer_disarm(loop_of(f), &f->timer);
+	if (f->ew)
+		endpoint_worker_unwait(f->ew, &f->waiter);
+	if (!f->origin)
+		return;
+	upstream_end(f->uw, f->endpoint);
+	if (is_clean)
+		http_stream_done(f->origin);
+	else
+		http_stream_reset(f->origin);
+	f->origin = NULL;
+}
+
+static void release_if_complete(struct forward *f)
+{
+	if (f->is_response_done && f->is_end_sent && f->origin)
+		leave_attempt(f, true);
+}
+
+/* ---- failing and trying again ---- */
+
+static uint64_t backoff_ms(const struct forward *f)
+{
+	const struct retry_settings *r = &f->x->route->retry;
+
+	return retry_backoff_ms(r->backoff_base_ms, r->backoff_max_ms, f->x->attempts);
+}
+
+/* A stale idle connection costs no attempt: one more on a fresh connection to the same target. */
+static bool may_reopen(const struct forward *f, enum failure failure, bool has_written)
+{
+	if (failure != FAIL_UPSTREAM_STALE || f->must_be_new || !f->is_replayable)
+		return false;
+	return !has_written || method_is_idempotent(f->x->request->method) ||
+	       f->x->route->retry.retries_non_idempotent;
+}
+
+static bool may_retry(struct forward *f, enum failure failure, bool has_written)
+{
+	struct exchange *x = f->x;
+	const struct retry_settings *r = &x->route->retry;
+	struct retry_question q = {
+		.retry = failure_row(failure)->retry,
+		.is_idempotent = method_is_idempotent(x->request->method),
+		.retries_non_idempotent = r->retries_non_idempotent,
+		.has_written = has_written,
+		.is_replayable = f->is_replayable,
+		.has_response = x->has_response,
+		.attempts = x->attempts,
+		.attempts_max = r->attempts_max,
+	};
+
+	if (!retry_is_allowed(&q))
+		return false;
+	if (retry_budget_take(&x->worker->shared->retry_budget, r->budget_percent, loop_now_ms(loop_of(f))))
+		return true;
+	record_budget_exhausted(x);
+	return false;
+}
+
+static void attempt_failed(struct forward *f, enum failure failure, struct span detail)
+{
+	struct exchange *x = f->x;
+	bool has_written = f->origin && http_stream_has_written(f->origin);
+
+	detail = arena_span(x->arena, detail); /* may lie in what is let go now */
+	leave_attempt(f, false);
+	record_failure(x, failure);
+	if (x->has_response) {
+		exchange_fail(x, failure, detail);
+		return;
+	}
+	if (may_reopen(f, failure, has_written)) {
+		f->must_be_new = true;
+		f->state = FORWARD_REOPEN;
+		exchange_resume(x);
+		return;
+	}
+	if (!may_retry(f, failure, has_written)) {
+		exchange_fail(x, failure, detail);
+		return;
+	}
+	record_retry(x);
+	f->must_be_new = false;
+	f->state = FORWARD_BACKOFF;
+	timer_arm(loop_of(f), &f->timer, backoff_ms(f));
+}
+
+static void on_timer(struct timer *t)
+{
+	struct forward *f = container_of(t, struct forward, timer);
+
+	switch (f->state) {
+	case FORWARD_BACKOFF:
+		f->state = FORWARD_PICK;
+		exchange_resume(f->x);
+		break;
+	case FORWARD_QUEUED:
+		attempt_failed(f, FAIL_POOL_FULL, SPAN("no connection became free"));
+		break;
+	case FORWARD_SENT:
+		attempt_failed(f, FAIL_UPSTREAM_FIRST_BYTE_TIMEOUT, SPAN(""));
+		break;
+	default:
+		break;
+	}
+}
+
+/* ---- the request ---- */
+
+/* The head as the origin gets it: forwarding fields in, hop-by-hop fields out, the body's framing as it came.
+ */
+static void build_request(struct forward *f)
+{
+	struct exchange *x = f->x;
+	struct message *m = &f->request;
+	struct forwarding_input in = {
+		.peer = &x->peer,
+		.client_ip = x->client_ip,
+		.is_peer_trusted = x->is_client_trusted_hop,
+		.scheme = SPAN("http"),
+		.host = x->request->authority,
+		.request_id = x->request_id,
+	};
+
+	*m = *x->request;
+	m->version = HTTP_VERSION_1_1;
+	m->target = m->method == METHOD_CONNECT ? m->authority : m->path;
+	m->wants_keep_alive = true;
+	m->expects_continue = false;
+	headers_remove_hop_by_hop(&m->headers);
+	headers_remove(&m->headers, TOKEN_EXPECT);
+	headers_set(&m->headers, TOKEN_HOST, m->authority);
+	forwarding_apply(&m->headers, &in, x->arena);
+}
+
+/* Keep a copy of what an attempt gets, as long as all of it fits. */
+static void remember(struct forward *f, struct slice s)
+{
+	const struct retry_settings *r = &f->x->route->retry;
+
+	if (!f->is_replayable || s.len == 0)
+		return;
+	if (f->replay.bytes + s.len > r->replay_buffer_max) {
+		f->is_replayable = false;
+		slice_queue_clear(&f->replay);
+		return;
+	}
+	slice_queue_push(&f->replay, loop_keep(loop_of(f), slice_ref(s)));
+}
+
+static void send_pending(struct forward *f)
+{
+	while (f->origin && f->pending.count > 0) {
+		struct slice s = slice_queue_pop(&f->pending);
+
+		remember(f, s);
+		http_stream_send_body(f->origin, s);
+	}
+	if (f->origin && f->has_end && !f->is_end_sent) {
+		f->is_end_sent = true;
+		http_stream_send_end(f->origin, f->trailers);
+		release_if_complete(f);
+	}
+}
+
+static void ask_for_more(struct forward *f)
+{
+	size_t queued = f->pending.bytes + (f->origin ? http_stream_queued(f->origin) : 0);
+
+	if (!f->is_stopped)
+		exchange_request_credit(f->x, body_flow_top_up(&f->x->up, queued));
+}
+
+static void send_request(struct forward *f)
+{
+	http_stream_send_head(f->origin, &f->request);
+	for (uint32_t i = 0; i < f->replay.count; i++)
+		http_stream_send_body(f->origin, slice_ref(*slice_queue_at(&f->replay, i)));
+	f->is_end_sent = false;
+	f->state = FORWARD_SENT;
+	http_stream_credit(f->origin, body_flow_top_up(&f->x->down, 0));
+	send_pending(f);
+	ask_for_more(f);
+}
+
+/* ---- opening ---- */
+
+static void client_settings_of(const struct forward *f, struct client_settings *out)
+{
+	const struct upstream *u = upstream_of(f);
+	unsigned workers = f->x->pin->snapshot->worker_count;
+	const struct exchange *x = f->x;
+
+	*out = (struct client_settings){
+		.connect_timeout_ms = x->connect_timeout_ms ? x->connect_timeout_ms : u->timeouts.connect_ms,
+		.read_timeout_ms = x->upstream_timeout_ms ? x->upstream_timeout_ms : u->timeouts.read_ms,
+		.write_timeout_ms = u->timeouts.write_ms,
+		.idle_timeout_ms = u->pool.idle_timeout_ms,
+		.max_lifetime_ms = u->pool.max_lifetime_ms,
+		.max_requests = u->pool.max_requests,
+		.max_idle = u->pool.max_idle ? (u->pool.max_idle + workers - 1) / workers : 0,
+	};
+}
+
+static bool must_queue(const struct forward *f)
+{
+	const struct client_pool *p = &f->ew->pool;
+	unsigned workers = f->x->pin->snapshot->worker_count;
+	unsigned max = MAX(1U, (upstream_of(f)->pool.max_connections + workers - 1) / workers);
+
+	return p->open_count >= max && (p->idle_count == 0 || f->must_be_new);
+}
+
+static enum handler_verdict wait_for_connection(struct forward *f, uint64_t timeout_ms)
+{
+	if (f->ew->waiter_count >= WAITERS_MAX) {
+		exchange_fail(f->x, FAIL_POOL_FULL, SPAN("too many requests wait for a connection"));
+		return HANDLER_FAIL;
+	}
+	if (f->state != FORWARD_QUEUED) {
+		f->state = FORWARD_QUEUED;
+		timer_arm(loop_of(f), &f->timer, timeout_ms);
+	}
+	endpoint_worker_wait(f->ew, &f->waiter);
+	return HANDLER_WAIT;
+}
+
+static enum handler_verdict open_origin(struct forward *f)
+{
+	struct exchange *x = f->x;
+	struct endpoint *e = f->ew->endpoint;
+	struct client_settings settings;
+	struct addr addr = {0};
+	int err;
+
+	client_settings_of(f, &settings);
+	if (must_queue(f))
+		return wait_for_connection(f, settings.connect_timeout_ms);
+	timer_disarm(loop_of(f), &f->timer);
+	if (f->ew->pool.idle_count == 0 || f->must_be_new) {
+		err = endpoint_next_addr(e, &addr);
+		if (err < 0) {
+			x->attempts++;
+			attempt_failed(f, FAIL_UPSTREAM_CONNECT, SPAN("name is not resolved"));
+			return HANDLER_WAIT;
+		}
+	}
+	f->origin = client_open_h1(&f->ew->pool, &addr, &settings, f->must_be_new, x->arena, &err);
+	x->attempts++;
+	if (!f->origin) {
+		attempt_failed(f, FAIL_UPSTREAM_CONNECT, span_str(err_text(err)));
+		return HANDLER_WAIT;
+	}
+	upstream_begin(f->uw, f->endpoint);
+	f->origin->owner = f;
+	f->origin->events = &origin_events;
+	x->was_reused = http_stream_is_reused(f->origin);
+	x->upstream_addr = span_str(e->name);
+	record_attempt(x);
+	send_request(f);
+	return HANDLER_WAIT;
+}
+
+static enum handler_verdict pick(struct forward *f)
+{
+	struct exchange *x = f->x;
+	const struct upstream *u = upstream_of(f);
+	int i = upstream_pick(f->uw, NULL, f->tried);
+
+	if (i < 0) {
+		exchange_fail(x, FAIL_NO_TARGET, SPAN("no target is usable"));
+		return HANDLER_FAIL;
+	}
+	f->endpoint = (unsigned)i;
+	bitmap_set(f->tried, f->endpoint);
+	f->ew = proxy_worker_endpoint(x->worker, u->endpoints[i]);
+	return open_origin(f);
+}
+
+static void on_free_connection(struct connection_waiter *cw)
+{
+	exchange_resume(container_of(cw, struct forward, waiter)->x);
+}
+
+static struct forward *forward_new(struct exchange *x)
+{
+	struct forward *f = arena_zalloc(x->arena, sizeof(*f));
+	const struct upstream *u = x->route->upstream;
+
+	f->x = x;
+	x->handler_state = f;
+	f->uw = &x->pin->upstreams[u->index];
+	list_init(&f->waiter.node);
+	f->waiter.on_free = on_free_connection;
+	timer_init(&f->timer, on_timer);
+	f->tried = arena_array(x->arena, bitmap_words(u->endpoint_count), sizeof(uint64_t));
+	f->is_replayable = true;
+	x->upstream_id = u->id;
+	retry_budget_request(&x->worker->shared->retry_budget, loop_now_ms(x->worker->loop));
+	build_request(f);
+	return f;
+}
+
+static enum handler_verdict respond(struct exchange *x)
+{
+	struct forward *f = x->handler_state;
+
+	if (!f)
+		f = forward_new(x);
+	switch (f->state) {
+	case FORWARD_PICK:
+		return pick(f);
+	case FORWARD_REOPEN:
+	case FORWARD_QUEUED:
+		return open_origin(f);
+	case FORWARD_ANSWERED:
+		return HANDLER_ANSWER;
+	default:
+		return HANDLER_WAIT;
+	}
+}
+
+/* ---- events of the origin's stream ---- */
+
+static void take_interim(struct forward *f, struct message *m)
+{
+	struct exchange *x = f->x;
+
+	/* 100 was ours to give; others are passed to clients that understand them. */
+	if (m->status == 100 || x->request->version == HTTP_VERSION_1_0 || !x->client || x->is_head_sent)
+		return;
+	headers_remove_hop_by_hop(&m->headers);
+	http_stream_send_head(x->client, m);
+}
+
+static bool is_retryable_status(const struct forward *f, unsigned status)
+{
+	const struct retry_settings *r = &f->x->route->retry;
+
+	return status < 640 && (r->statuses[status / 64] >> (status % 64) & 1);
+}
+
+static void on_head(struct http_stream *st, struct message *m)
+{
+	struct forward *f = st->owner;
+	struct exchange *x = f->x;
+	bool is_switch = m->status == 101;
+
+	if (m->status < 200 && !is_switch) {
+		take_interim(f, m);
+		return;
+	}
+	timer_disarm(loop_of(f), &f->timer);
+	if (is_switch && f->request.upgrade.len == 0) {
+		attempt_failed(f, FAIL_UPSTREAM_MALFORMED, SPAN("101 without a request to switch"));
+		return;
+	}
+	if (is_retryable_status(f, m->status) &&
+	    may_retry(f, FAIL_UPSTREAM_STATUS, http_stream_has_written(st))) {
+		leave_attempt(f, false);
+		record_failure(x, FAIL_UPSTREAM_STATUS);
+		record_retry(x);
+		f->state = FORWARD_BACKOFF;
+		timer_arm(loop_of(f), &f->timer, backoff_ms(f));
+		return;
+	}
+	headers_remove_hop_by_hop(&m->headers);
+	x->response = *m;
+	x->has_response = true;
+	f->state = FORWARD_ANSWERED;
+	slice_queue_clear(&f->replay);
+	f->is_replayable = false;
+	if (!f->is_end_sent && m->framing != BODY_TUNNEL) { /* answered early: it does not want the rest */
+		f->is_stopped = true;
+		slice_queue_clear(&f->pending);
+	}
+	exchange_resume(x);
+}
+
+static void on_body(struct http_stream *st, struct slice data)
+{
+	struct forward *f = st->owner;
+	struct exchange *x = f->x;
+	size_t credit;
+
+	exchange_response_body(x, data, false, NULL);
+	credit = body_flow_top_up(&x->down, exchange_response_queued(x));
+	if (credit > 0)
+		http_stream_credit(st, credit);
+}
+
+static void on_end(struct http_stream *st, struct headers *trailers)
+{
+	struct forward *f = st->owner;
+
+	f->is_response_done = true;
+	exchange_response_body(f->x, (struct slice){0}, true, trailers);
+	release_if_complete(f);
+}
+
+static void on_sent(struct http_stream *st)
+{
+	struct forward *f = st->owner;
+	const struct exchange *x = f->x;
+
+	ask_for_more(f);
+	if (f->state == FORWARD_SENT && f->is_end_sent && http_stream_queued(st) == 0)
+		timer_arm(loop_of(f), &f->timer,
+			  x->upstream_timeout_ms ? x->upstream_timeout_ms
+						 : upstream_of(f)->timeouts.first_byte_ms);
+}
+
+static enum failure failure_of_origin(const struct session_failure *s)
+{
+	switch (s->fault) {
+	case SESSION_FAULT_CONNECT:
+		return FAIL_UPSTREAM_CONNECT;
+	case SESSION_FAULT_CONNECT_TIMEOUT:
+		return FAIL_UPSTREAM_CONNECT_TIMEOUT;
+	case SESSION_FAULT_STALE:
+		return FAIL_UPSTREAM_STALE;
+	case SESSION_FAULT_EOF:
+		return FAIL_UPSTREAM_EOF;
+	case SESSION_FAULT_MALFORMED:
+		return FAIL_UPSTREAM_MALFORMED;
+	case SESSION_FAULT_BODY_TIMEOUT:
+		return FAIL_UPSTREAM_READ_TIMEOUT;
+	case SESSION_FAULT_WRITE_TIMEOUT:
+		return FAIL_UPSTREAM_WRITE_TIMEOUT;
+	default:
+		return FAIL_UPSTREAM_RESET;
+	}
+}
+
+static void on_fail(struct http_stream *st, const struct session_failure *s)
+{
+	struct forward *f = st->owner;
+	struct span detail = s->detail;
+
+	if (s->fault == SESSION_FAULT_CONNECT || s->fault == SESSION_FAULT_RESET)
+		detail = span_str(err_text(s->err));
+	else if (s->codec)
+		detail = span_str(codec_fault_text(s->codec));
+	attempt_failed(f, failure_of_origin(s), detail);
+}
+
+/* ---- the rest of the handler's contract ---- */
+
+static void on_request_body(struct exchange *x, struct slice data, bool is_end, struct headers *trailers)
+{
+	struct forward *f = x->handler_state;
+
+	if (is_end) {
+		f->has_end = true;
+		f->trailers = trailers;
+	}
+	if (f->is_stopped) {
+		slice_put(&data);
+		return;
+	}
+	slice_queue_push(&f->pending, f->origin ? data : loop_keep(loop_of(f), data));
+	send_pending(f);
+	if (!is_end)
+		ask_for_more(f);
+}
+
+static void on_response_credit(struct exchange *x, size_t bytes)
+{
+	struct forward *f = x->handler_state;
+
+	if (f->origin && !f->is_response_done)
+		http_stream_credit(f->origin, bytes);
+}
+
+static void on_done(struct exchange *x)
+{
+	struct forward *f = x->handler_state;
+
+	if (!f)
+		return;
+	leave_attempt(f, f->is_response_done && f->is_end_sent);
+	slice_queue_fini(&f->pending);
+	slice_queue_fini(&f->replay);
+}
+
+struct http_stream *forward_take_stream(struct exchange *x)
+{
+	struct forward *f = x->handler_state;
+	struct http_stream *origin = f->origin;
+
+	CHECK(origin);
+	upstream_end(f->uw, f->endpoint);
+	f->origin = NULL;
+	return origin;
+}
+
+const struct handler handler_forward = {
+	.name = "forward",
+	.help = "Ask an upstream.",
+	.respond = respond,
+	.on_request_body = on_request_body,
+	.on_response_credit = on_response_credit,
+	.on_done = on_done,
+};

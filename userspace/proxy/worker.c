@@ -1,0 +1,294 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* worker.c - what one worker thread owns of the proxy: sessions, endpoints, the current snapshot, logs,
+ * draining. */
+#include "proxy/worker.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "proxy/error_page.h"
+#include "proxy/record.h"
+#include "proxy/request_id.h"
+
+#define TICK_MS 500
+
+static struct proxy_worker *of_host(struct server_host *h)
+{
+	return container_of(h, struct proxy_worker, host);
+}
+
+/* ---- the server host ---- */
+
+static const struct server_settings *host_settings(struct server_host *h, uint32_t listener_id)
+{
+	const struct listener *l = snapshot_listener(of_host(h)->current->snapshot, listener_id);
+
+	return l && !l->is_removed ? &l->server : NULL;
+}
+
+static void host_on_request(struct server_host *h, struct http_stream *st, uint32_t listener_id,
+			    struct message *m, struct arena *a)
+{
+	exchange_start(of_host(h), st, listener_id, m, a);
+}
+
+/* status_reason() as a string: its spans are literals. */
+static const char *reason_text(unsigned status)
+{
+	return status_reason(status).ptr;
+}
+
+static void host_on_bad_request(struct server_host *h, uint32_t listener_id, struct stream *s,
+				const struct session_failure *f, unsigned status, struct strbuf *body,
+				const char **content_type)
+{
+	struct proxy_worker *w = of_host(h);
+	struct arena *a = arena_cache_take(&h->arenas);
+	struct span id = request_id_new(w->current->snapshot->trace_id_format, a);
+	struct slice page = error_page_render(status, reason_text(status), id, SPAN(""), false, content_type);
+
+	(void)listener_id;
+	strbuf_add(body, page.ptr, page.len);
+	slice_put(&page);
+	record_bad_request(w, s, f, status, id);
+	arena_cache_give(&h->arenas, a);
+}
+
+static void host_on_session_end(struct server_host *h, uint32_t listener_id)
+{
+	struct proxy_worker *w = of_host(h);
+
+	(void)listener_id;
+	atomic_fetch_sub_explicit(&w->shared->connections, 1, memory_order_relaxed);
+	metric_sub(w->metrics, METRIC_OPEN_CONNECTIONS, 1);
+}
+
+static void refuse(struct proxy_worker *w, int fd, const char *reason)
+{
+	const struct linger reset = {1, 0};
+	const struct span label = span_str(reason);
+
+	(void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
+	(void)close(fd);
+	metric_cell_add(metric_cell(w->metrics, METRIC_REFUSED_CONNECTIONS_TOTAL, &label), 1);
+}
+
+void proxy_worker_accept(struct proxy_worker *w, uint32_t listener_id, int fd)
+{
+	const struct listener *l = snapshot_listener(w->current->snapshot, listener_id);
+	uint64_t open = atomic_fetch_add_explicit(&w->shared->connections, 1, memory_order_relaxed);
+
+	if (open >= w->current->snapshot->max_connections || !l) {
+		atomic_fetch_sub_explicit(&w->shared->connections, 1, memory_order_relaxed);
+		refuse(w, fd, l ? "max_connections" : "listener_gone");
+		return;
+	}
+	if (server_accept_h1(&w->host, listener_id, fd) < 0) {
+		const struct span label = SPAN("max_connections");
+
+		atomic_fetch_sub_explicit(&w->shared->connections, 1, memory_order_relaxed);
+		metric_cell_add(metric_cell(w->metrics, METRIC_REFUSED_CONNECTIONS_TOTAL, &label), 1);
+		return;
+	}
+	metric_add(w->metrics, METRIC_OPEN_CONNECTIONS, 1);
+	record_accept(w, l);
+}
+
+/* ---- endpoints ---- */
+
+static void on_release(struct client_pool *p)
+{
+	struct endpoint_worker *ew = container_of(p, struct endpoint_worker, pool);
+	struct connection_waiter *cw = list_first(&ew->waiters, struct connection_waiter, node);
+
+	if (!cw)
+		return;
+	endpoint_worker_unwait(ew, cw);
+	cw->on_free(cw);
+}
+
+void endpoint_worker_wait(struct endpoint_worker *ew, struct connection_waiter *cw)
+{
+	if (!list_is_empty(&cw->node))
+		return;
+	list_append(&ew->waiters, &cw->node);
+	ew->waiter_count++;
+}
+
+void endpoint_worker_unwait(struct endpoint_worker *ew, struct connection_waiter *cw)
+{
+	if (list_is_empty(&cw->node))
+		return;
+	list_remove(&cw->node);
+	ew->waiter_count--;
+}
+
+struct endpoint_worker *proxy_worker_endpoint(struct proxy_worker *w, struct endpoint *e)
+{
+	struct endpoint_worker *ew;
+
+	if (e->slot >= w->endpoint_cap) {
+		uint32_t cap = MAX(16U, w->endpoint_cap);
+
+		while (cap <= e->slot)
+			cap *= 2;
+		w->endpoints = mem_resize(w->endpoints, cap, sizeof(struct endpoint_worker *));
+		memset(w->endpoints + w->endpoint_cap, 0,
+		       (cap - w->endpoint_cap) * sizeof(struct endpoint_worker *));
+		w->endpoint_cap = cap;
+	}
+	ew = w->endpoints[e->slot];
+	if (ew)
+		return ew;
+	ew = mem_zalloc(sizeof(*ew));
+	ew->endpoint = e;
+	endpoint_ref(e);
+	list_init(&ew->waiters);
+	client_pool_init(&ew->pool, w->loop);
+	ew->pool.on_release = on_release;
+	w->endpoints[e->slot] = ew;
+	return ew;
+}
+
+static void endpoint_worker_free(struct proxy_worker *w, uint32_t slot)
+{
+	struct endpoint_worker *ew = w->endpoints[slot];
+
+	client_pool_fini(&ew->pool);
+	endpoint_unref(ew->endpoint);
+	free(ew);
+	w->endpoints[slot] = NULL;
+}
+
+static bool snapshot_names(const struct snapshot *s, const struct endpoint *e)
+{
+	for (unsigned i = 0; i < s->upstream_count; i++)
+		for (unsigned j = 0; j < s->upstreams[i].endpoint_count; j++)
+			if (s->upstreams[i].endpoints[j] == e)
+				return true;
+	return false;
+}
+
+/* Endpoints that left the file lose their idle connections; when nothing is open any more they are let go. */
+static void sweep_endpoints(struct proxy_worker *w)
+{
+	for (uint32_t i = 0; i < w->endpoint_cap; i++) {
+		struct endpoint_worker *ew = w->endpoints[i];
+
+		if (!ew || snapshot_names(w->current->snapshot, ew->endpoint))
+			continue;
+		client_pool_close(&ew->pool);
+		if (ew->pool.open_count == 0 && list_is_empty(&ew->waiters))
+			endpoint_worker_free(w, i);
+	}
+}
+
+/* ---- snapshots ---- */
+
+void proxy_worker_adopt(struct proxy_worker *w, struct snapshot *s)
+{
+	struct pin *old = w->current;
+
+	w->current = pin_new(s);
+	if (old)
+		pin_retire(old);
+	sweep_endpoints(w);
+	if (old)
+		for (unsigned i = 0; i < s->listener_count; i++)
+			if (s->listeners[i].is_removed)
+				server_drain(&w->host, s->listeners[i].number);
+	record_adopt(w);
+}
+
+/* ---- the beginning and the end ---- */
+
+static void on_tick(struct timer *t)
+{
+	struct proxy_worker *w = container_of(t, struct proxy_worker, tick_timer);
+
+	record_tick(w);
+	if (w->ticks++ % 10 == 0)
+		sweep_endpoints(w);
+	timer_arm(w->loop, t, TICK_MS);
+}
+
+void proxy_worker_init(struct proxy_worker *w, struct loop *l, struct proxy_shared *shared, unsigned index,
+		       size_t sessions_max)
+{
+	*w = (struct proxy_worker){.index = index, .loop = l, .shared = shared};
+	w->metrics = metrics_shard_new();
+	w->scratch = router_scratch_new();
+	w->host.loop = l;
+	w->host.settings = host_settings;
+	w->host.on_request = host_on_request;
+	w->host.on_bad_request = host_on_bad_request;
+	w->host.on_session_end = host_on_session_end;
+	server_host_init(&w->host, sessions_max);
+	list_init(&w->exchanges);
+	list_init(&w->tunnels);
+	record_init(w);
+	timer_init(&w->tick_timer, on_tick);
+}
+
+void proxy_worker_start(struct proxy_worker *w)
+{
+	timer_arm(w->loop, &w->tick_timer, TICK_MS);
+}
+
+void proxy_worker_drain(struct proxy_worker *w)
+{
+	w->host.is_draining = true;
+	server_drain(&w->host, 0);
+}
+
+bool proxy_worker_is_idle(const struct proxy_worker *w)
+{
+	return server_session_count(&w->host) == 0 && list_is_empty(&w->exchanges) &&
+	       list_is_empty(&w->tunnels);
+}
+
+static bool has_origins(const struct proxy_worker *w)
+{
+	for (uint32_t i = 0; i < w->endpoint_cap; i++)
+		if (w->endpoints[i] && w->endpoints[i]->pool.open_count > 0)
+			return true;
+	return false;
+}
+
+void proxy_worker_close(struct proxy_worker *w)
+{
+	timer_disarm(w->loop, &w->tick_timer);
+	for (uint32_t i = 0; i < w->endpoint_cap; i++)
+		if (w->endpoints[i])
+			client_pool_close(&w->endpoints[i]->pool);
+}
+
+bool proxy_worker_is_closed(const struct proxy_worker *w)
+{
+	return proxy_worker_is_idle(w) && !has_origins(w);
+}
+
+void proxy_worker_abort(struct proxy_worker *w)
+{
+	tunnels_abort(w);
+	server_abort_all(&w->host);
+}
+
+void proxy_worker_fini(struct proxy_worker *w)
+{
+	CHECK(proxy_worker_is_closed(w));
+	timer_disarm(w->loop, &w->tick_timer);
+	for (uint32_t i = 0; i < w->endpoint_cap; i++)
+		if (w->endpoints[i])
+			endpoint_worker_free(w, i);
+	free(w->endpoints);
+	if (w->current)
+		pin_retire(w->current);
+	w->current = NULL;
+	record_fini(w);
+	server_host_fini(&w->host);
+	router_scratch_free(w->scratch);
+}

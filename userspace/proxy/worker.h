@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * worker.h - what one worker thread owns of the proxy: loop, sessions, pools, current snapshot, metrics,
+ * logs. proxy/ never starts threads; app/ does.
+ */
+#ifndef SN_PROXY_WORKER_H
+#define SN_PROXY_WORKER_H
+
+#include "observe/logfile.h"
+#include "observe/metrics.h"
+#include "proxy/access_log.h"
+#include "proxy/exchange.h"
+#include "proxy/retry.h"
+#include "proxy/snapshot.h"
+#include "session/client.h"
+#include "session/server.h"
+
+/* A worker's side of an endpoint; lives until the worker ends or the endpoint leaves the last snapshot. */
+struct endpoint_worker {
+	struct endpoint *endpoint; /* borrowed from the snapshots that name it */
+	struct client_pool pool;
+	struct list waiters; /* exchanges that wait for a connection, in order */
+	unsigned waiter_count;
+};
+
+/* An exchange that waits for a connection.  Embed; list_init() the node first. */
+struct connection_waiter {
+	struct list node;
+	void (*on_free)(struct connection_waiter *cw);
+};
+
+/* Facts of the whole process that workers read or count: relaxed atomics, exact. */
+struct proxy_shared {
+	_Atomic uint64_t requests_in_flight;
+	_Atomic uint64_t connections;
+	struct retry_budget retry_budget;
+	_Atomic bool is_draining;
+	uint64_t start_wall_ns, start_mono_ns;
+	const char *version; /* static */
+	char instance_uuid[37];
+};
+
+struct proxy_worker {
+	unsigned index;
+	struct loop *loop; /* borrowed from app */
+	struct metrics_shard *metrics;
+	struct proxy_shared *shared; /* borrowed */
+
+	struct server_host host;
+	struct pin *current;
+	struct router_scratch *scratch;
+	struct endpoint_worker **endpoints; /* by endpoint->slot, grown on demand */
+	uint32_t endpoint_cap;
+	struct list exchanges;
+	struct list tunnels;
+	uint64_t exchange_count, tunnel_count;
+	struct timer tick_timer;
+	uint64_t ticks;
+	struct logfile access_log; /* used if the snapshot has access-log settings */
+	bool has_access_log;
+	struct access_clock access_clock;
+	struct strbuf access_line; /* scratch */
+	struct metric_cell *tunnel_bytes[2]; /* c2s, s2c */
+
+	/*
+	 * Text that only control can make ("metrics": collectors run there).  done() is called once, later, on this
+	 * worker, and owns the slice.  Set by app.
+	 */
+	void (*render)(struct proxy_worker *w, const char *what, void (*done)(void *ctx, struct slice text), void *ctx);
+};
+
+void proxy_worker_init(struct proxy_worker *w, struct loop *l, struct proxy_shared *shared, unsigned index,
+		       size_t sessions_max);
+/* After the first adopt: starts the worker's one-second tick (log flush, gauges). */
+void proxy_worker_start(struct proxy_worker *w);
+/* Between two events: new exchanges use s (takes a reference). */
+void proxy_worker_adopt(struct proxy_worker *w, struct snapshot *s);
+/* A connection of a listener.  Refusals are counted. */
+void proxy_worker_accept(struct proxy_worker *w, uint32_t listener_id, int fd);
+
+/* The endpoint's side of this worker, created on first use. */
+struct endpoint_worker *proxy_worker_endpoint(struct proxy_worker *w, struct endpoint *e);
+/* Wait for a connection of the endpoint: on_free() runs when one may be had (wait again if not).  Idempotent.
+ */
+void endpoint_worker_wait(struct endpoint_worker *ew, struct connection_waiter *cw);
+void endpoint_worker_unwait(struct endpoint_worker *ew, struct connection_waiter *cw);
+
+/*
+ * The end, in this order: drain (every answer says Connection: close), wait for is_idle() - or abort() when
+ * the time is over - then close(), wait for is_closed(), fini().  The caller turns the loop meanwhile.
+ */
+void proxy_worker_drain(struct proxy_worker *w);
+bool proxy_worker_is_idle(const struct proxy_worker *w);
+void proxy_worker_abort(struct proxy_worker *w);
+void proxy_worker_close(struct proxy_worker *w);
+bool proxy_worker_is_closed(const struct proxy_worker *w);
+void proxy_worker_fini(struct proxy_worker *w);
+
+/* tunnel.c: end all tunnels of the worker now. */
+void tunnels_abort(struct proxy_worker *w);
+
+#endif
