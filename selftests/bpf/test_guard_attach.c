@@ -14,11 +14,15 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <linux/if_link.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 
 #include <bpf/libbpf.h>
 
@@ -559,6 +563,93 @@ static void test_without_bpffs_it_says_so(void **state)
 	plan_fini(&p);
 }
 
+#define CAP_MASK(cap) (1ull << (cap))
+#define DAEMON_CAPS (CAP_MASK(CAP_BPF) | CAP_MASK(CAP_PERFMON) | CAP_MASK(CAP_NET_ADMIN))
+
+/* In a child, as user 65534 with these capabilities: `step` with a guard of the child's own.  Its result. */
+static int as_daemon(uint64_t caps, int (*step)(struct fastpath *fp, const struct fastpath_plan *p))
+{
+	struct __user_cap_header_struct head = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_data_struct data[2] = {
+		{ .effective = (uint32_t)caps, .permitted = (uint32_t)caps },
+		{ .effective = (uint32_t)(caps >> 32), .permitted = (uint32_t)(caps >> 32) },
+	};
+	struct fastpath_plan p = plan_of(FASTPATH_MODE_TC);
+	int status;
+	pid_t pid = fork();
+
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		if (prctl(PR_SET_KEEPCAPS, 1) < 0 || setresgid(65534, 65534, 65534) < 0 ||
+		    setresuid(65534, 65534, 65534) < 0 || syscall(SYS_capset, &head, data) < 0)
+			_exit(99);
+		_exit(step(open_guard(), &p));
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	plan_fini(&p);
+	return WIFEXITED(status) ? WEXITSTATUS(status) : 100;
+}
+
+static int step_apply_and_die(struct fastpath *fp, const struct fastpath_plan *p)
+{
+	uint64_t now = clock_boot_ns();
+	uint8_t ip[16];
+
+	packet_ip("10.77.0.2", ip);
+	return fastpath_apply(fp, p) || bans_add(fastpath_bans(fp), ip, now, SN_FOREVER, SN_BAN_MANUAL);
+}
+
+static int step_adopt_and_stop(struct fastpath *fp, const struct fastpath_plan *p)
+{
+	struct fastpath_status s;
+
+	if (fastpath_apply(fp, p))
+		return 1;
+	s = status_of(fp);
+	if (!s.interfaces[0].is_adopted || s.note[0] || bans_count(fastpath_bans(fp)) != 1)
+		return 2;
+	fastpath_stop(fp);
+	return status_of(fp).is_degraded ? 3 : 0;
+}
+
+static int step_apply_is_refused(struct fastpath *fp, const struct fastpath_plan *p)
+{
+	if (fastpath_apply(fp, p) != -EAGAIN)
+		return 1;
+	return strstr(status_of(fp).reason, "not permitted to load the guard's maps") ? 0 : 2;
+}
+
+static void test_three_capabilities_are_enough(void **state)
+{
+	(void)state;
+	assert_int_equal(as_daemon(DAEMON_CAPS, step_apply_and_die), 0);
+	assert_false(arrives("10.77.0.3"));
+	assert_int_equal(as_daemon(DAEMON_CAPS, step_adopt_and_stop), 0);
+	assert_true(arrives("10.77.0.3"));
+	assert_false(exists("/sys/fs/bpf/sentinel"));
+}
+
+static void test_without_capabilities_it_says_so(void **state)
+{
+	(void)state;
+	assert_int_equal(as_daemon(0, step_apply_is_refused), 0);
+	assert_false(exists("/sys/fs/bpf/sentinel"));
+}
+
+static void test_folder_of_somebody_else_is_not_trusted(void **state)
+{
+	struct fastpath *fp = open_guard();
+	struct fastpath_plan p = plan_of(FASTPATH_MODE_TC);
+
+	(void)state;
+	shell("mkdir /sys/fs/bpf/sentinel && chown 65534 /sys/fs/bpf/sentinel");
+	assert_int_equal(fastpath_apply(fp, &p), -EAGAIN);
+	assert_string_equal(status_of(fp).reason, "/sys/fs/bpf/sentinel is not a folder of our own");
+	shell("rmdir /sys/fs/bpf/sentinel");
+	close_guard(fp);
+	plan_fini(&p);
+}
+
 static void make_network(void)
 {
 	home_ns = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
@@ -613,6 +704,9 @@ int main(void)
 		cmocka_unit_test(test_interface_that_comes_later),
 		cmocka_unit_test(test_new_address_is_covered_by_a_wildcard),
 		cmocka_unit_test(test_without_bpffs_it_says_so),
+		cmocka_unit_test(test_three_capabilities_are_enough),
+		cmocka_unit_test(test_without_capabilities_it_says_so),
+		cmocka_unit_test(test_folder_of_somebody_else_is_not_trusted),
 	};
 	int err;
 

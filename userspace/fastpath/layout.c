@@ -2,6 +2,7 @@
 /* layout.c - has a map in the kernel the layout that we were compiled with? */
 #include "fastpath/layout.h"
 
+#include <errno.h>
 #include <string.h>
 
 #include <bpf/bpf.h>
@@ -76,8 +77,9 @@ static bool btf_is_same(const struct bpf_map *ours, const struct btf *our_btf, c
 	struct btf *theirs = btf__load_from_kernel_by_id(info->btf_id);
 	bool is_same;
 
+	/* Reading BTF takes CAP_SYS_ADMIN; without it the sizes and the version in the pin's path decide. */
 	if (!theirs)
-		return false;
+		return errno == EPERM;
 	is_same = types_are_same((struct side){ our_btf, bpf_map__btf_key_type_id(ours) },
 				 (struct side){ theirs, info->btf_key_type_id }, 0) &&
 		  types_are_same((struct side){ our_btf, bpf_map__btf_value_type_id(ours) },

@@ -70,26 +70,54 @@ static int refused(int err, const char *what, struct strbuf *out_why)
 	return err;
 }
 
+/*
+ * Whoever owns a folder may remove our pins, and with them the guard; and anybody may make folders in a BPF file
+ * system.
+ */
+static int make_folder(const char *path, struct strbuf *out_why)
+{
+	struct stat st;
+	int err;
+
+	if ((mkdir(path, 0700) < 0 && errno != EEXIST) || lstat(path, &st) < 0) {
+		err = -errno;
+		strbuf_printf(out_why, "cannot make %s: %s", path, err_text(err));
+		return err;
+	}
+	if (S_ISDIR(st.st_mode) && (st.st_uid == 0 || st.st_uid == geteuid()) && !(st.st_mode & 0022))
+		return 0;
+	strbuf_printf(out_why, "%s is not a folder of our own", path);
+	return -EPERM;
+}
+
 /* Each folder on the way to the maps. */
 static int make_folders(const struct loader_paths *p, struct strbuf *out_why)
 {
 	char path[LOADER_PATH_MAX];
 	size_t i;
+	int err = 0;
 
-	for (i = strlen(p->bpffs) + 1;; i++) {
+	for (i = strlen(p->bpffs) + 1; !err; i++) {
 		if (p->maps[i] != '/' && p->maps[i] != '\0')
 			continue;
 		memcpy(path, p->maps, i);
 		path[i] = '\0';
-		if (mkdir(path, 0700) < 0 && errno != EEXIST) {
-			int err = -errno;
-
-			strbuf_printf(out_why, "cannot make %s: %s", path, err_text(err));
-			return err;
-		}
+		err = make_folder(path, out_why);
 		if (p->maps[i] == '\0')
-			return 0;
+			break;
 	}
+	return err;
+}
+
+/* Those that are empty. */
+static void remove_folders(const struct loader_paths *p)
+{
+	char path[LOADER_PATH_MAX + 16];
+
+	(void)rmdir(p->maps);
+	(void)rmdir(p->instance);
+	(void)snprintf(path, sizeof(path), "%s/sentinel", p->bpffs);
+	(void)rmdir(path);
 }
 
 static int pin_path(const struct loader_paths *p, enum fastpath_map map, char path[LOADER_PATH_MAX])
@@ -172,6 +200,7 @@ int loader_maps_open(const struct loader_paths *p, struct fastpath_maps *m, unsi
 	guard_tc_bpf__destroy(skeleton);
 	if (err) {
 		maps_fini(m);
+		remove_folders(p);
 		return refused(err, "the guard's maps", out_why);
 	}
 	*out_replaced = replaced;
@@ -217,10 +246,8 @@ int loader_maps_unpin(const struct loader_paths *p)
 			count += n;
 	}
 	(void)closedir(dir);
-	/* Both stay while something else is in them: that is no failure. */
-	(void)rmdir(p->instance);
-	(void)snprintf(path, sizeof(path), "%s/sentinel", p->bpffs);
-	(void)rmdir(path);
+	/* They stay while something else is in them: that is no failure. */
+	remove_folders(p);
 	return err ? err : count;
 }
 
