@@ -68,6 +68,7 @@ int bufring_init(struct bufring *b, struct io_uring *ring, unsigned group, unsig
 	if (err)
 		goto fail_memory;
 	make_buffers(b);
+	bufring_provide(b); /* a full submission queue may be submitted before the first turn */
 	return 0;
 
 fail_memory:
