@@ -149,6 +149,18 @@ void exchange_set_timeout(struct exchange *x, uint64_t timeout_ms)
 		timer_disarm(x->worker->loop, &x->total_timer);
 }
 
+/* ---- what filters keep ---- */
+
+void *filter_state(struct exchange *x, const struct filter_use *u)
+{
+	return x->filter_states[u->index];
+}
+
+void *filter_worker_state(struct exchange *x, const struct filter_use *u)
+{
+	return x->pin->filter_states[u->slot];
+}
+
 /* ---- answering here ---- */
 
 void exchange_answer(struct exchange *x, unsigned status, const char *content_type, struct slice body)

@@ -88,6 +88,7 @@ struct exchange {
 	struct span path;  /* normalised, without query */
 	struct span query; /* raw, ptr NULL: none */
 	bool had_dots;	   /* the normalised path is what an origin gets */
+	struct span authority; /* host and port as the client asked for */
 	struct span host;  /* of the request, without port */
 
 	struct addr peer;	    /* the other end of the socket */

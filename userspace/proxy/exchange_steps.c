@@ -65,6 +65,7 @@ enum step_verdict exchange_step_head(struct exchange *x)
 	unsigned port;
 
 	find_client(x);
+	x->authority = m->authority;
 	x->request_id = request_id_of(&m->headers, x->pin->snapshot->trace_id_format, x->arena);
 	if (m->authority.len > 0 && !uri_split_authority(m->authority, &x->host, &port))
 		return fail(x, FAIL_CLIENT_MALFORMED, SPAN("Host is not a host name"));

@@ -197,19 +197,19 @@ static void build_request(struct forward *f)
 		.client_ip = x->client_ip,
 		.is_peer_trusted = x->is_client_trusted_hop,
 		.scheme = SPAN("http"),
-		.host = x->request->authority,
+		.host = x->authority,
 		.request_id = x->request_id,
 	};
 
+	/* In place: from here on the request's fields are those that the origin gets. */
+	headers_remove_hop_by_hop(&x->request->headers);
+	headers_remove(&x->request->headers, TOKEN_EXPECT);
+	headers_set(&x->request->headers, TOKEN_HOST, x->request->authority);
+	forwarding_apply(&x->request->headers, &in, x->arena);
 	*m = *x->request;
 	m->version = HTTP_VERSION_1_1;
-	m->target = m->method == METHOD_CONNECT ? m->authority : m->path;
 	m->wants_keep_alive = true;
 	m->expects_continue = false;
-	headers_remove_hop_by_hop(&m->headers);
-	headers_remove(&m->headers, TOKEN_EXPECT);
-	headers_set(&m->headers, TOKEN_HOST, m->authority);
-	forwarding_apply(&m->headers, &in, x->arena);
 }
 
 /* Keep a copy of what an attempt gets, as long as all of it fits. */

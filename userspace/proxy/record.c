@@ -267,7 +267,7 @@ void record_log(struct exchange *x)
 		.method = m->method_name,
 		.path = x->raw_path,
 		.query = x->query,
-		.host = m->authority,
+		.host = x->authority,
 		.protocol = protocol_of(m),
 		.client_ip = x->client_ip,
 		.user_agent = headers_value(&m->headers, TOKEN_USER_AGENT),

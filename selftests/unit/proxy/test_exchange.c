@@ -1,0 +1,584 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* test_exchange.c - exchanges through real filters and handlers, with a client that is a pair of buffers. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "proxy/handler.h"
+#include "proxy/worker.h"
+
+/* ---- a client: implements http_stream with buffers ---- */
+
+struct client {
+	struct http_stream st;
+	struct loop *loop;
+	struct task pump;
+	const char *body; /* what it will send, as far as it may */
+	size_t body_len, body_pos;
+	int64_t allowance;
+	bool is_ended;
+
+	unsigned status;
+	bool is_head_seen, is_done, is_reset, has_end;
+	enum body_framing framing;
+	struct strbuf got, fields;
+};
+
+static struct client *client_of(const struct http_stream *st)
+{
+	return container_of(st, struct client, st);
+}
+
+static void run_pump(struct task *t)
+{
+	struct client *c = container_of(t, struct client, pump);
+
+	while (!c->is_done && !c->is_reset && c->allowance > 0 && c->body_pos < c->body_len) {
+		size_t n = MIN((size_t)3, c->body_len - c->body_pos);
+		struct slice piece = slice_copy(c->body + c->body_pos, (uint32_t)n);
+
+		c->body_pos += n;
+		c->allowance -= (int64_t)n;
+		c->st.events->on_body(&c->st, piece);
+	}
+	if (!c->is_done && !c->is_reset && c->body_pos == c->body_len && !c->is_ended) {
+		c->is_ended = true;
+		c->st.events->on_end(&c->st, NULL);
+	}
+}
+
+static void op_send_head(struct http_stream *st, const struct message *m)
+{
+	struct client *c = client_of(st);
+
+	assert_false(c->is_head_seen);
+	c->is_head_seen = true;
+	c->status = m->status;
+	c->framing = m->framing;
+	for (uint32_t i = 0; i < m->headers.count; i++)
+		strbuf_printf(&c->fields, SPAN_FMT ": " SPAN_FMT "\n", SPAN_ARG(m->headers.items[i].name),
+			      SPAN_ARG(m->headers.items[i].value));
+}
+
+static void op_send_body(struct http_stream *st, struct slice data)
+{
+	struct client *c = client_of(st);
+
+	assert_true(c->is_head_seen);
+	assert_false(c->has_end);
+	strbuf_add(&c->got, data.ptr, data.len);
+	slice_put(&data);
+}
+
+static void op_send_end(struct http_stream *st, const struct headers *trailers)
+{
+	(void)trailers;
+	assert_false(client_of(st)->has_end);
+	client_of(st)->has_end = true;
+}
+
+static void op_credit(struct http_stream *st, size_t bytes)
+{
+	struct client *c = client_of(st);
+
+	c->allowance += (int64_t)bytes;
+	loop_defer(c->loop, &c->pump);
+}
+
+static size_t op_queued(const struct http_stream *st)
+{
+	(void)st;
+	return 0;
+}
+
+static void op_done(struct http_stream *st)
+{
+	struct client *c = client_of(st);
+
+	assert_true(c->has_end);
+	assert_false(c->is_done || c->is_reset);
+	c->is_done = true;
+}
+
+static void op_reset(struct http_stream *st)
+{
+	assert_false(client_of(st)->is_done || client_of(st)->is_reset);
+	client_of(st)->is_reset = true;
+}
+
+static struct stream *op_transport(struct http_stream *st)
+{
+	static struct stream stream = { .tag = TAG_STREAM, .name.sa.sa_family = AF_UNIX };
+
+	(void)st;
+	return &stream;
+}
+
+static const struct http_stream_ops client_ops = {
+	op_send_head, op_send_body, op_send_end, op_credit, op_queued, op_done, op_reset, op_transport,
+};
+
+/* ---- handlers: echo the request's body; fail late ---- */
+
+static enum handler_verdict echo_respond(struct exchange *x)
+{
+	if (!x->handler_state) {
+		x->handler_state = x;
+		exchange_request_credit(x, 1 << 20);
+		message_init(&x->response, x->arena);
+		x->response.status = 200;
+		x->response.framing = BODY_CHUNKED;
+		x->has_response = true;
+	}
+	return HANDLER_ANSWER;
+}
+
+static void echo_body(struct exchange *x, struct slice data, bool is_end, struct headers *trailers)
+{
+	exchange_response_body(x, data, is_end, trailers);
+}
+
+static unsigned handler_dones;
+
+static void count_done(struct exchange *x)
+{
+	(void)x;
+	handler_dones++;
+}
+
+static const struct handler echo = {
+	.name = "echo",
+	.respond = echo_respond,
+	.on_request_body = echo_body,
+	.on_done = count_done,
+};
+
+static enum handler_verdict broken_respond(struct exchange *x)
+{
+	exchange_fail(x, FAIL_UPSTREAM_RESET, SPAN("it broke"));
+	return HANDLER_FAIL;
+}
+
+static const struct handler broken = { .name = "broken", .respond = broken_respond, .on_done = count_done };
+
+static enum handler_verdict late_respond(struct exchange *x)
+{
+	if (x->handler_state)
+		return HANDLER_ANSWER;
+	x->handler_state = x;
+	message_init(&x->response, x->arena);
+	x->response.status = 200;
+	x->response.framing = BODY_LENGTH;
+	x->response.content_length = 10;
+	x->has_response = true;
+	return HANDLER_ANSWER;
+}
+
+static const struct handler late = { .name = "late", .respond = late_respond, .on_done = count_done };
+
+/* ---- a filter that holds the whole request, then chooses ---- */
+
+struct hold_state {
+	struct strbuf seen;
+	unsigned entered;
+	bool is_ended;
+};
+
+static uint64_t hold_max = 1 << 20;
+
+static enum filter_verdict hold_request(struct exchange *x, const struct filter_use *u)
+{
+	struct hold_state *st = filter_state(x, u);
+
+	if (st->entered++ == 0) {
+		strbuf_init(&st->seen);
+		exchange_want_body(x, hold_max);
+		return FILTER_WAIT;
+	}
+	if (exchange_body_is_larger(x)) {
+		exchange_fail(x, FAIL_BODY_TOO_LARGE, SPAN(""));
+		return FILTER_FAIL;
+	}
+	if (!st->is_ended)
+		return FILTER_WAIT;
+	headers_add_name(&x->request->headers, SPAN("X-Seen"), arena_span(x->arena, strbuf_span(&st->seen)));
+	if (span_eq(strbuf_span(&st->seen), SPAN("stop"))) {
+		exchange_answer(x, 418, "text/plain", slice_static("stopped", 7));
+		return FILTER_ANSWER;
+	}
+	return FILTER_NEXT;
+}
+
+static enum filter_verdict hold_data(struct exchange *x, const struct filter_use *u, struct chunk *c)
+{
+	struct hold_state *st = filter_state(x, u);
+
+	strbuf_add(&st->seen, c->data.ptr, c->data.len);
+	st->is_ended |= c->is_end;
+	return FILTER_NEXT;
+}
+
+static unsigned hold_dones;
+
+static void hold_done(struct exchange *x, const struct filter_use *u)
+{
+	struct hold_state *st = filter_state(x, u);
+
+	if (st->entered)
+		strbuf_fini(&st->seen);
+	hold_dones++;
+}
+
+static const struct filter hold = {
+	.name = "hold",
+	.state_size = sizeof(struct hold_state),
+	.on_request = hold_request,
+	.on_request_data = hold_data,
+	.on_done = hold_done,
+};
+
+/* ---- a filter that expands every chunk, keeps the end back and flushes later ---- */
+
+struct expand_state {
+	struct exchange *x;
+	const struct filter_use *use;
+	struct chunk end;
+	struct timer timer;
+	unsigned held;
+};
+
+static void expand_later(struct timer *t)
+{
+	struct expand_state *st = container_of(t, struct expand_state, timer);
+
+	filter_emit_response(st->x, st->use, (struct chunk){ .data = slice_static("[end]", 5) });
+	filter_emit_response(st->x, st->use, st->end);
+	st->held = 0;
+}
+
+static enum filter_verdict expand_data(struct exchange *x, const struct filter_use *u, struct chunk *c)
+{
+	struct expand_state *st = filter_state(x, u);
+
+	if (c->data.len > 0) {
+		filter_emit_response(x, u, (struct chunk){ .data = slice_static("<", 1) });
+		filter_emit_response(x, u, (struct chunk){ .data = slice_ref(c->data) });
+		filter_emit_response(x, u, (struct chunk){ .data = slice_static(">", 1) });
+		slice_put(&c->data);
+	}
+	if (!c->is_end)
+		return FILTER_NEXT;
+	st->x = x;
+	st->use = u;
+	st->end = *c;
+	st->held = 1;
+	timer_init(&st->timer, expand_later);
+	timer_arm(x->worker->loop, &st->timer, 5);
+	return FILTER_WAIT;
+}
+
+static void expand_done(struct exchange *x, const struct filter_use *u)
+{
+	struct expand_state *st = filter_state(x, u);
+
+	if (st->held) {
+		timer_disarm(x->worker->loop, &st->timer);
+		slice_put(&st->end.data);
+	}
+}
+
+static const struct filter expand = {
+	.name = "expand",
+	.state_size = sizeof(struct expand_state),
+	.on_response_data = expand_data,
+	.on_done = expand_done,
+};
+
+/* ---- filters that write down their order ---- */
+
+static char order[32];
+
+static enum filter_verdict note_request(struct exchange *x, const struct filter_use *u)
+{
+	(void)x;
+	strncat(order, u->id, 1);
+	return FILTER_NEXT;
+}
+
+static const struct filter note = { .name = "note", .on_request = note_request, .on_response = note_request };
+
+/* ---- one worker with one route ---- */
+
+struct fixture {
+	struct loop *loop;
+	struct proxy_shared shared;
+	struct proxy_worker worker;
+	struct snapshot *snapshot;
+	struct listener listener;
+	struct route route;
+	struct filter_use uses[3];
+	struct route_match match;
+	struct router *router;
+	struct client client;
+};
+
+static int set_up(void **state)
+{
+	struct fixture *f = test_calloc(1, sizeof(*f));
+	const char *reason;
+	static uint32_t sizes[3];
+
+	order[0] = 0;
+	handler_dones = hold_dones = 0;
+	hold_max = 1 << 20;
+	assert_int_equal(loop_new(&f->loop, &(struct loop_config){ 0 }, &reason), 0);
+	f->snapshot = snapshot_new();
+	f->route = (struct route){ .id = "r", .handler = &echo, .filters = f->uses, .body_max = 1000 };
+	f->match = (struct route_match){ .route = &f->route, .id = "r", .priority = 50 };
+	assert_int_equal(router_build(&f->router, &f->match, 1, &f->snapshot->arena, &reason), 0);
+	f->listener = (struct listener){ .id = "l", .number = 1, .router = f->router };
+	f->snapshot->listeners = &f->listener;
+	f->snapshot->listener_count = 1;
+	f->snapshot->routes = &f->route;
+	f->snapshot->route_count = 1;
+	f->snapshot->router = f->router;
+	f->snapshot->worker_count = 1;
+	f->snapshot->filter_slot_count = 3;
+	f->snapshot->filter_worker_sizes = sizes;
+	proxy_worker_init(&f->worker, f->loop, &f->shared, 0, 4);
+	proxy_worker_adopt(&f->worker, f->snapshot);
+	f->client = (struct client){ .st.ops = &client_ops, .loop = f->loop, .pump.run = run_pump };
+	strbuf_init(&f->client.got);
+	strbuf_init(&f->client.fields);
+	*state = f;
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_true(list_is_empty(&f->worker.exchanges));
+	assert_int_equal(f->worker.host.arenas.used, 0);
+	assert_int_equal(f->worker.current->exchanges, 0);
+	proxy_worker_close(&f->worker);
+	proxy_worker_fini(&f->worker);
+	snapshot_put(f->snapshot);
+	loop_free(f->loop);
+	strbuf_fini(&f->client.got);
+	strbuf_fini(&f->client.fields);
+	test_free(f);
+	return 0;
+}
+
+static void use(struct fixture *f, const struct filter *filter, const char *id)
+{
+	unsigned i = f->route.filter_count++;
+
+	f->uses[i] = (struct filter_use){ .filter = filter, .id = id, .slot = i, .index = i };
+}
+
+static struct message *request(struct fixture *f, struct arena *a, const char *body)
+{
+	struct message *m = arena_zalloc(a, sizeof(*m));
+
+	message_init(m, a);
+	m->version = HTTP_VERSION_1_1;
+	m->method = METHOD_POST;
+	m->method_name = SPAN("POST");
+	m->target = m->path = SPAN("/x");
+	m->authority = SPAN("h");
+	m->framing = BODY_LENGTH;
+	m->content_length = strlen(body);
+	f->client.body = body;
+	f->client.body_len = strlen(body);
+	return m;
+}
+
+static void start(struct fixture *f, struct message *m, struct arena *a)
+{
+	exchange_start(&f->worker, &f->client.st, 1, m, a);
+}
+
+static void turns(struct fixture *f)
+{
+	for (int i = 0; i < 40; i++)
+		loop_turn(f->loop, 1);
+}
+
+static void post(struct fixture *f, const char *body)
+{
+	struct arena *a = arena_cache_take(&f->worker.host.arenas);
+
+	start(f, request(f, a, body), a);
+	turns(f);
+}
+
+static void test_body_goes_through_and_back(void **state)
+{
+	struct fixture *f = *state;
+
+	post(f, "hello world");
+	assert_true(f->client.is_done);
+	assert_int_equal(f->client.status, 200);
+	assert_string_equal(f->client.got.ptr, "hello world");
+	assert_int_equal(handler_dones, 1);
+}
+
+static void test_filters_run_in_order_and_backwards(void **state)
+{
+	struct fixture *f = *state;
+
+	use(f, &note, "a");
+	use(f, &note, "b");
+	use(f, &note, "c");
+	post(f, "");
+	assert_string_equal(order, "abccba");
+}
+
+static void test_filter_that_wants_the_body_sees_all_of_it_first(void **state)
+{
+	struct fixture *f = *state;
+
+	use(f, &hold, "h");
+	post(f, "hold me all");
+	assert_int_equal(f->client.status, 200);
+	assert_string_equal(f->client.got.ptr, "hold me all");
+	assert_int_equal(hold_dones, 1);
+	assert_int_equal(f->client.framing, BODY_CHUNKED);
+}
+
+static void test_filter_that_wants_the_body_can_answer(void **state)
+{
+	struct fixture *f = *state;
+
+	use(f, &hold, "h");
+	use(f, &note, "n");
+	post(f, "stop");
+	assert_int_equal(f->client.status, 418);
+	assert_string_equal(f->client.got.ptr, "stopped");
+	assert_int_equal(handler_dones, 0);
+	assert_string_equal(order, "n");
+}
+
+static void test_body_larger_than_wanted_is_known(void **state)
+{
+	struct fixture *f = *state;
+
+	hold_max = 4;
+	use(f, &hold, "h");
+	post(f, "longer than four");
+	assert_int_equal(f->client.status, 413);
+}
+
+static void test_filter_expands_and_flushes_later(void **state)
+{
+	struct fixture *f = *state;
+
+	use(f, &expand, "e");
+	post(f, "abcdef");
+	assert_true(f->client.is_done);
+	assert_string_equal(f->client.got.ptr, "<abc><def>[end]");
+}
+
+static void test_client_that_leaves_while_a_filter_holds(void **state)
+{
+	struct fixture *f = *state;
+	struct arena *a = arena_cache_take(&f->worker.host.arenas);
+	struct session_failure failure = { .fault = SESSION_FAULT_RESET };
+
+	use(f, &expand, "e");
+	start(f, request(f, a, "abc"), a);
+	loop_turn(f->loop, 0);
+	loop_turn(f->loop, 0);
+	f->client.st.events->on_fail(&f->client.st, &failure);
+	turns(f);
+	assert_true(f->client.is_reset);
+	assert_false(f->client.has_end);
+}
+
+static void test_failing_handler_gives_an_error_page(void **state)
+{
+	struct fixture *f = *state;
+
+	f->route.handler = &broken;
+	f->route.prefers_json_errors = true;
+	post(f, "");
+	assert_int_equal(f->client.status, 502);
+	assert_non_null(strstr(f->client.got.ptr, "\"request_id\""));
+	assert_non_null(strstr(f->client.fields.ptr, "application/json"));
+	assert_int_equal(handler_dones, 1);
+}
+
+static void test_failing_after_the_head_resets(void **state)
+{
+	struct fixture *f = *state;
+	struct arena *a = arena_cache_take(&f->worker.host.arenas);
+
+	f->route.handler = &late;
+	start(f, request(f, a, ""), a);
+	loop_turn(f->loop, 0);
+	assert_true(f->client.is_head_seen);
+	exchange_fail(f->client.st.owner, FAIL_UPSTREAM_EOF, SPAN("cut"));
+	turns(f);
+	assert_true(f->client.is_reset);
+	assert_int_equal(handler_dones, 1);
+}
+
+static void test_body_over_the_limit_is_413(void **state)
+{
+	struct fixture *f = *state;
+
+	f->route.body_max = 5;
+	post(f, "longer than five");
+	assert_int_equal(f->client.status, 413);
+}
+
+static void test_path_above_the_root_is_400(void **state)
+{
+	struct fixture *f = *state;
+	struct arena *a = arena_cache_take(&f->worker.host.arenas);
+	struct message *m = request(f, a, "");
+
+	m->path = SPAN("/../etc");
+	start(f, m, a);
+	turns(f);
+	assert_int_equal(f->client.status, 400);
+	assert_int_equal(handler_dones, 0);
+}
+
+static void test_total_timeout_is_504(void **state)
+{
+	struct fixture *f = *state;
+	struct arena *a = arena_cache_take(&f->worker.host.arenas);
+
+	f->route.timeout_ms = 10;
+	f->route.handler = &late;
+	start(f, request(f, a, ""), a);
+	turns(f);
+	assert_true(f->client.is_reset); /* the head was out */
+}
+
+int main(void)
+{
+#define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+	const struct CMUnitTest tests[] = {
+		T(test_body_goes_through_and_back),
+		T(test_filters_run_in_order_and_backwards),
+		T(test_filter_that_wants_the_body_sees_all_of_it_first),
+		T(test_filter_that_wants_the_body_can_answer),
+		T(test_body_larger_than_wanted_is_known),
+		T(test_filter_expands_and_flushes_later),
+		T(test_client_that_leaves_while_a_filter_holds),
+		T(test_failing_handler_gives_an_error_page),
+		T(test_failing_after_the_head_resets),
+		T(test_body_over_the_limit_is_413),
+		T(test_path_above_the_root_is_400),
+		T(test_total_timeout_is_504),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
