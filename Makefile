@@ -81,7 +81,7 @@ ifeq ($(shell command -v $(PKG_CONFIG)),)
 $(error missing: $(PKG_CONFIG) (Debian package pkg-config; tools/bootstrap installs everything))
 endif
 missing := $(shell for d in $(DEPENDENCIES) cmocka:libcmocka-dev; do \
-	$(PKG_CONFIG) --exists $${d%%:*} || echo $${d\#\#*:}; done; \
+	$(PKG_CONFIG) --exists $${d%%:*} || echo $$d | cut -d: -f2; done; \
 	test -r $(LLHTTP_DIR)/llhttp.c || echo node-llhttp; \
 	command -v $(firstword $(CC)) >/dev/null || echo $(notdir $(firstword $(CC))); \
 	command -v $(CLANG) >/dev/null || echo clang; \
@@ -91,7 +91,7 @@ ifneq ($(strip $(missing)),)
 $(error missing Debian package(s): $(strip $(missing)) (tools/bootstrap installs them))
 endif
 CPPFLAGS += $(LLHTTP_CFLAGS) $(shell $(PKG_CONFIG) --cflags $(pkg_names))
-LDLIBS := $(shell $(PKG_CONFIG) --libs $(pkg_names))
+LDLIBS := $(shell $(PKG_CONFIG) --libs $(pkg_names)) -lm
 CMOCKA_LIBS := $(shell $(PKG_CONFIG) --libs cmocka)
 endif
 
