@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* admin.c - the admin socket: accepting, one line in, text out. */
+#include "app/admin.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/check.h"
+#include "base/mem.h"
+#include "net/listener.h"
+#include "observe/log.h"
+
+struct admin {
+	struct control *control;
+	struct acceptor acceptor;
+	char *path; /* owned */
+	unsigned count;
+	uid_t uid;
+};
+
+struct admin_connection {
+	struct admin *admin;
+	struct stream stream;
+	struct timer timer;
+	char line[ADMIN_LINE_MAX];
+	size_t used;
+	bool is_answered;
+	bool is_closing;
+};
+
+const char *admin_path(const struct config_system *system, struct arena *a)
+{
+	const char *runtime = getenv("XDG_RUNTIME_DIR");
+
+	if (system->admin.socket)
+		return system->admin.socket;
+	if (geteuid() == 0)
+		return arena_printf(a, "/run/sentinel/%s.sock", system->instance);
+	if (runtime && runtime[0] == '/')
+		return arena_printf(a, "%s/sentinel-%s.sock", runtime, system->instance);
+	return arena_printf(a, "/tmp/sentinel-%u/%s.sock", geteuid(), system->instance);
+}
+
+static void connection_close(struct admin_connection *n)
+{
+	if (n->is_closing)
+		return;
+	n->is_closing = true;
+	timer_disarm(n->admin->control->loop, &n->timer);
+	stream_close(&n->stream);
+}
+
+static void answer(struct admin_connection *n)
+{
+	struct strbuf text = { 0 };
+	struct span line = span_of(n->line, n->used);
+	const char *word;
+
+	line.len = span_find(line, '\n');
+	n->is_answered = true;
+	word = admin_answer(n->admin->control, line, &text) ? "ok\n" : "error\n";
+	stream_write(&n->stream, slice_copy(word, (uint32_t)strlen(word)));
+	if (text.len)
+		stream_write(&n->stream, slice_copy(text.ptr, (uint32_t)text.len));
+	stream_shutdown(&n->stream);
+	stream_read(&n->stream, LOOP_BUFFERS_SMALL); /* to see the client go */
+	strbuf_fini(&text);
+}
+
+static void on_data(struct stream *s, struct slice data)
+{
+	struct admin_connection *n = container_of(s, struct admin_connection, stream);
+	size_t take = MIN(data.len, sizeof(n->line) - n->used);
+
+	if (n->is_answered || take < data.len) {
+		slice_put(&data);
+		connection_close(n);
+		return;
+	}
+	memcpy(n->line + n->used, data.ptr, take);
+	n->used += take;
+	slice_put(&data);
+	if (memchr(n->line, '\n', n->used))
+		answer(n);
+	else
+		stream_read(s, LOOP_BUFFERS_SMALL);
+}
+
+static void on_eof(struct stream *s)
+{
+	struct admin_connection *n = container_of(s, struct admin_connection, stream);
+
+	if (!n->is_answered || s->queued == 0)
+		connection_close(n);
+}
+
+static void on_sent(struct stream *s, size_t bytes)
+{
+	(void)s;
+	(void)bytes;
+}
+
+static void on_fail(struct stream *s, int err)
+{
+	(void)err;
+	connection_close(container_of(s, struct admin_connection, stream));
+}
+
+static void on_hangup(struct stream *s)
+{
+	connection_close(container_of(s, struct admin_connection, stream));
+}
+
+static void on_closed(struct stream *s)
+{
+	struct admin_connection *n = container_of(s, struct admin_connection, stream);
+
+	n->admin->count--;
+	free(n);
+}
+
+static const struct stream_events events = {
+	.on_data = on_data,
+	.on_eof = on_eof,
+	.on_sent = on_sent,
+	.on_fail = on_fail,
+	.on_hangup = on_hangup,
+	.on_closed = on_closed,
+};
+
+static void on_timeout(struct timer *t)
+{
+	connection_close(container_of(t, struct admin_connection, timer));
+}
+
+static bool peer_is_allowed(const struct admin *a, int fd)
+{
+	struct ucred peer;
+	socklen_t len = sizeof(peer);
+
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) < 0)
+		return false;
+	return peer.uid == 0 || peer.uid == a->uid || peer.uid == geteuid();
+}
+
+static void on_accept(struct acceptor *acceptor, int fd)
+{
+	struct admin *a = container_of(acceptor, struct admin, acceptor);
+	struct admin_connection *n;
+
+	if (a->count >= ADMIN_CONNECTIONS_MAX || !peer_is_allowed(a, fd)) {
+		(void)close(fd);
+		return;
+	}
+	n = mem_zalloc(sizeof(*n));
+	n->admin = a;
+	a->count++;
+	timer_init(&n->timer, on_timeout);
+	timer_arm(a->control->loop, &n->timer, ADMIN_TIMEOUT_MS);
+	stream_open(&n->stream, a->control->loop, fd, NULL, &events);
+	stream_read(&n->stream, LOOP_BUFFERS_SMALL);
+}
+
+static void on_refused(struct acceptor *acceptor, int err)
+{
+	(void)acceptor;
+	log_warn("the admin socket cannot accept: %s", strerror(-err));
+}
+
+static void on_acceptor_closed(struct acceptor *acceptor)
+{
+	struct admin *a = container_of(acceptor, struct admin, acceptor);
+
+	CHECK(a->acceptor.inflight == 0);
+}
+
+/* The folder of a default path is ours to make; nobody else may enter it. */
+static void folder_make(const char *path)
+{
+	char folder[128];
+	const char *slash = strrchr(path, '/');
+
+	if (!slash || slash == path || (size_t)(slash - path) >= sizeof(folder))
+		return;
+	memcpy(folder, path, (size_t)(slash - path));
+	folder[slash - path] = '\0';
+	(void)mkdir(folder, 0700); /* exists, or listening says what is wrong */
+}
+
+int admin_open(struct admin **out, struct control *c, const char *path, const struct addr *addr)
+{
+	struct admin *a;
+	int fd;
+
+	folder_make(path);
+	fd = listener_socket(addr, 16, true);
+	if (fd < 0)
+		return fd;
+	if (chmod(path, 0600) < 0) {
+		int err = -errno;
+
+		(void)close(fd);
+		(void)unlink(path);
+		return err;
+	}
+	a = mem_zalloc(sizeof(*a));
+	a->control = c;
+	a->path = mem_strdup(path);
+	a->uid = geteuid();
+	a->acceptor.on_accept = on_accept;
+	a->acceptor.on_refused = on_refused;
+	a->acceptor.on_closed = on_acceptor_closed;
+	acceptor_start(&a->acceptor, c->loop, fd);
+	*out = a;
+	return 0;
+}
+
+void admin_close(struct admin *a)
+{
+	if (a)
+		(void)unlink(a->path);
+}

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * admin.h - the Unix socket by which `sentinel reload`, `status`, `stop` and `ban` talk to the daemon.
+ *
+ * One request a connection: a line "text|json COMMAND [ARGUMENT]...", at most 1 KiB.  The answer is a line "ok" or
+ * "error", then text until the end.  Mode 0600; only root and the daemon's own user are answered.  Control thread.
+ */
+#ifndef SN_APP_ADMIN_H
+#define SN_APP_ADMIN_H
+
+#include "app/control.h"
+
+#define ADMIN_LINE_MAX 1024
+#define ADMIN_CONNECTIONS_MAX 32
+#define ADMIN_TIMEOUT_MS 30000
+
+/* Path of the socket of a configuration: what it says, or the default of README.md.  In a. */
+const char *admin_path(const struct config_system *system, struct arena *a);
+/* Listen; 0 or -errno (-EADDRINUSE: a daemon of this instance runs). */
+int admin_open(struct admin **out, struct control *c, const char *path, const struct addr *addr);
+/* Remove the socket; connections end with the process.  NULL ok. */
+void admin_close(struct admin *a);
+/* Answer one request line; appends to out.  True: "ok". */
+bool admin_answer(struct control *c, struct span line, struct strbuf *out);
+
+#endif

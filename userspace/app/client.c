@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* client.c - asks the daemon by its admin socket. */
+#include "app/client.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "app/admin.h"
+#include "base/check.h"
+
+/* Only the place of the socket is wanted: a file with errors must not keep anybody from `sentinel status`. */
+static const char *socket_path(struct cli *c)
+{
+	const char *path = cli_config(c);
+	struct config *config = NULL;
+	struct diag d;
+
+	if (!path)
+		return NULL;
+	diag_init(&d, NULL);
+	(void)config_load(&c->arena, path, &d, &config);
+	diag_fini(&d);
+	if (!config->system.instance)
+		config->system.instance = "default";
+	return admin_path(&config->system, &c->arena);
+}
+
+static int socket_connect(const char *path)
+{
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+	const struct timeval patience = { .tv_sec = 60 };
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	if (fd < 0)
+		return -errno;
+	if (strlen(path) >= sizeof(addr.sun_path)) {
+		(void)close(fd);
+		return -ENAMETOOLONG;
+	}
+	memcpy(addr.sun_path, path, strlen(path));
+	(void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+	if (connect(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0) {
+		int err = -errno;
+
+		(void)close(fd);
+		return err;
+	}
+	return fd;
+}
+
+static int answer_read(int fd, struct strbuf *out)
+{
+	char buf[16384];
+	ssize_t n;
+
+	while ((n = recv(fd, buf, sizeof(buf), 0)) > 0)
+		strbuf_add(out, buf, (size_t)n);
+	return n < 0 ? -errno : 0;
+}
+
+int client_ask_text(struct cli *c, const char *request, struct strbuf *out, bool *out_is_ok)
+{
+	const char *path = socket_path(c);
+	struct strbuf answer = { 0 };
+	struct span rest, word;
+	char *line;
+	int fd, err;
+
+	if (!path)
+		return EXIT_CODE_ERROR;
+	fd = socket_connect(path);
+	if (fd == -ENOENT || fd == -ECONNREFUSED) {
+		cli_complain("no daemon runs (nobody answers at %s)", path);
+		return EXIT_CODE_NOT_RUNNING;
+	}
+	if (fd < 0) {
+		cli_complain("%s: %s", path, strerror(-fd));
+		return EXIT_CODE_ERROR;
+	}
+	strbuf_init(&answer);
+	line = arena_printf(&c->arena, "%s %s\n", c->wants_json ? "json" : "text", request);
+	if (send(fd, line, strlen(line), MSG_NOSIGNAL) < 0)
+		err = -errno;
+	else
+		err = answer_read(fd, &answer);
+	(void)close(fd);
+	rest = strbuf_span(&answer);
+	if (err < 0 || !span_next(&rest, '\n', &word) || word.len == 0) {
+		cli_complain("the daemon at %s gave no answer%s%s", path, err < 0 ? ": " : " (only root and its own user get one)",
+			     err < 0 ? strerror(-err) : "");
+		strbuf_fini(&answer);
+		return EXIT_CODE_ERROR;
+	}
+	*out_is_ok = span_eq(word, SPAN("ok"));
+	strbuf_add_span(out, span_skip(strbuf_span(&answer), word.len + 1));
+	strbuf_fini(&answer);
+	return 0;
+}
+
+int client_ask(struct cli *c, const char *request)
+{
+	struct strbuf text = { 0 };
+	bool is_ok = false;
+	int code;
+
+	strbuf_init(&text);
+	code = client_ask_text(c, request, &text, &is_ok);
+	if (code == 0) {
+		(void)fwrite(text.ptr, 1, text.len, is_ok ? stdout : stderr);
+		code = is_ok ? EXIT_CODE_OK : EXIT_CODE_ERROR;
+	}
+	strbuf_fini(&text);
+	return code;
+}

@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* client.h - commands that talk to a running daemon: one line over its admin socket, the answer to the terminal. */
+#ifndef SN_APP_CLIENT_H
+#define SN_APP_CLIENT_H
+
+#include "app/cli.h"
+
+/*
+ * Send "text|json REQUEST" and print the answer: on standard output if it is "ok", else on standard error.  The exit
+ * code; 3 if there is no daemon.
+ */
+int client_ask(struct cli *c, const char *request);
+/* The same into out, without printing; *out_is_ok says which it was.  0, or an exit code (said why). */
+int client_ask_text(struct cli *c, const char *request, struct strbuf *out, bool *out_is_ok);
+
+#endif

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* cmd_check.c - sentinel check: every mistake of a file, without starting anything. */
+#include <stdio.h>
+
+#include "app/cli.h"
+#include "app/guard.h"
+#include "proxy/config.h"
+
+static int check(struct cli *c)
+{
+	const char *path = cli_config(c);
+	struct config_registry registry;
+	struct snapshot *s = NULL;
+	struct strbuf text = { 0 };
+	struct fastpath_plan plan = { 0 };
+	struct diag d;
+	int err;
+
+	if (!path)
+		return EXIT_CODE_ERROR;
+	strbuf_init(&text);
+	diag_init(&d, NULL);
+	config_registry_init(&registry);
+	err = config_build(&s, path, &registry, NULL, &d);
+	if (c->wants_json)
+		diag_print_json(&d, &text);
+	else
+		diag_print(&d, &text);
+	if (err == 0) {
+		struct strbuf why = { 0 };
+
+		err = guard_plan(&plan, s, &why);
+		if (err < 0 && !c->wants_json)
+			strbuf_printf(&text, "%s: %s\n", path, why.ptr);
+		strbuf_fini(&why);
+		plan_fini(&plan);
+	}
+	(void)fwrite(text.ptr, 1, text.len, c->wants_json ? stdout : stderr);
+	if (!c->wants_json && err == 0)
+		(void)printf("%s is right: %u listeners, %zu routes, %u upstreams%s\n", path, (unsigned)s->config->listener_count,
+			     s->config->route_count, s->upstream_count, d.warning_count ? " (with warnings)" : "");
+	snapshot_put(s);
+	diag_fini(&d);
+	strbuf_fini(&text);
+	config_registry_fini(&registry);
+	return err < 0 ? EXIT_CODE_ERROR : EXIT_CODE_OK;
+}
+
+const struct command command_check = {
+	.name = "check",
+	.usage = "[-c FILE] [--json]",
+	.summary = "check a configuration and show every mistake",
+	.help = "Reads the file with all that it includes, checks it as a start would, and shows every error and warning\n"
+		"with its place.  Nothing is opened or changed.  Exit code 0 if there is no error, else 1.",
+	.options = CLI_CONFIG | CLI_JSON,
+	.run = check,
+};

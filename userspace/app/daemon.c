@@ -1,0 +1,381 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* daemon.c - the process: start, the words for the person who started it, the end. */
+#include "app/daemon.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "app/admin.h"
+#include "app/audit.h"
+#include "app/control.h"
+#include "app/exit.h"
+#include "app/logs.h"
+#include "app/notify.h"
+#include "app/privilege.h"
+#include "app/sockets.h"
+#include "app/about.h"
+#include "app/watch.h"
+#include "base/check.h"
+#include "base/clock.h"
+#include "base/mem.h"
+#include "base/rand.h"
+#include "observe/log.h"
+
+/* One a process; static, so that what it holds is reachable until the end. */
+static struct control the_control;
+
+static void complain(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
+static void complain(const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	(void)fputs("sentinel: ", stderr);
+	(void)vfprintf(stderr, fmt, ap);
+	(void)fputc('\n', stderr);
+	va_end(ap);
+}
+
+/* ---- pieces of the start ------------------------------------------------------------------------------------------ */
+
+static unsigned cpu_count(void)
+{
+	cpu_set_t set;
+
+	if (sched_getaffinity(0, sizeof(set), &set) == 0 && CPU_COUNT(&set) > 0)
+		return (unsigned)CPU_COUNT(&set);
+	return 1;
+}
+
+static void uuid_make(char out[37])
+{
+	uint8_t b[16];
+
+	rand_secure(b, sizeof(b));
+	b[6] = (uint8_t)((b[6] & 0x0f) | 0x40);
+	b[8] = (uint8_t)((b[8] & 0x3f) | 0x80);
+	(void)snprintf(out, 37, "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x", b[0], b[1],
+		       b[2], b[3], b[4], b[5], b[6], b[7], b[8], b[9], b[10], b[11], b[12], b[13], b[14], b[15]);
+}
+
+static int loop_start(struct control *c)
+{
+	const struct loop_config config = { .entries = 256, .buffer_count = { 64, 8 } };
+	const char *reason = "";
+
+	if (loop_new(&c->loop, &config, &reason) == 0)
+		return 0;
+	complain("%s", reason);
+	return -1;
+}
+
+static int file_load(struct control *c)
+{
+	struct strbuf text = { 0 };
+	int err;
+
+	strbuf_init(&text);
+	err = control_load_first(c, &text);
+	(void)fwrite(text.ptr, 1, text.len, stderr);
+	if (err < 0)
+		complain("%s has errors; nothing was started", c->path);
+	strbuf_fini(&text);
+	return err;
+}
+
+/* The file's place must survive a chdir: reloads read it again. */
+static int folder_change(struct control *c)
+{
+	const char *folder = c->current->config->system.working_directory;
+	char *path;
+
+	if (!folder)
+		return 0;
+	path = realpath(c->path, NULL);
+	if (path)
+		c->path = path;
+	if (chdir(folder) == 0)
+		return 0;
+	complain("working-directory %s: %s", folder, strerror(errno));
+	return -1;
+}
+
+static int sockets_bind(struct control *c)
+{
+	struct strbuf text = { 0 };
+	int err;
+
+	strbuf_init(&text);
+	err = control_listen(c, &text);
+	(void)fwrite(text.ptr, 1, text.len, stderr);
+	strbuf_fini(&text);
+	return err;
+}
+
+static int admin_start(struct control *c)
+{
+	const struct config_system *system = &c->current->config->system;
+	const char *path = admin_path(system, &c->current->arena);
+	struct addr addr;
+	char text[128];
+	int err;
+
+	(void)snprintf(text, sizeof(text), "unix:%s", path);
+	err = addr_parse(span_str(text), &addr);
+	if (err == 0)
+		err = admin_open(&c->admin, c, path, &addr);
+	if (err == -EADDRINUSE) {
+		complain("instance \"%s\" runs already (its socket %s answers); another one needs system { instance "
+			 "\"...\" }", system->instance, path);
+		return err;
+	}
+	if (err < 0 && system->admin.socket) {
+		complain("the admin socket %s cannot be opened: %s", path, strerror(-err));
+		return err;
+	}
+	if (err < 0)
+		log_warn("no admin socket: %s: %s; reload by SIGHUP, stop by SIGTERM", path, strerror(-err));
+	return 0;
+}
+
+static int pid_file_write(const struct control *c)
+{
+	const char *path = c->current->config->system.pid_file;
+	FILE *f;
+
+	if (!path)
+		return 0;
+	f = fopen(path, "we");
+	if (f && fprintf(f, "%d\n", getpid()) > 0 && fclose(f) == 0)
+		return 0;
+	complain("pid-file %s: %s", path, strerror(errno));
+	return -1;
+}
+
+static int rights_give_up(struct control *c)
+{
+	const struct config_system *system = &c->current->config->system;
+	struct identity id;
+	int err = identity_find(&id, system->user, system->group);
+
+	if (err == -ENOENT) {
+		complain("there is no user %s or no group %s", system->user ? system->user : "(unset)",
+			 system->group ? system->group : "(unset)");
+		return err;
+	}
+	if (err < 0) {
+		complain("only root can become user %s", system->user ? system->user : system->group);
+		return err;
+	}
+	if (id.uid != geteuid())
+		logs_own(c->current, &id);
+	err = privilege_become(&id);
+	if (err < 0)
+		complain("rights cannot be given up: %s", strerror(-err));
+	return err;
+}
+
+static void on_file_change(void *ctx)
+{
+	control_reload_logged(ctx);
+}
+
+static void render(void *ctx, const char *what, struct strbuf *out)
+{
+	control_render(ctx, what, out);
+}
+
+static int workers_start(struct control *c)
+{
+	size_t descriptors = privilege_raise_descriptors();
+	struct worker_config config = {
+		.control = c->loop,
+		.shared = &c->shared,
+		.sessions_max = c->current->max_connections,
+		.bans = fastpath_bans(c->guard.fastpath),
+		.heartbeat = fastpath_heartbeat(c->guard.fastpath),
+		.on_drained = control_on_drained,
+		.on_stopped = control_on_stopped,
+		.render = render,
+		.ctx = c,
+	};
+	struct worker **workers = mem_array(c->worker_count, sizeof(*workers));
+	const char *reason = NULL;
+
+	if (descriptors < c->current->max_connections)
+		log_warn("at most %zu descriptors may be open, fewer than max-connections (%llu): raise LimitNOFILE or "
+			 "`ulimit -n`", descriptors, (unsigned long long)c->current->max_connections);
+	for (unsigned i = 0; i < c->worker_count; i++) {
+		config.index = i;
+		workers[i] = worker_start(&config, c->current, c->rules, &reason);
+		if (!workers[i]) {
+			complain("%s", reason);
+			return -1; /* exit() ends those that run; they have no socket yet */
+		}
+	}
+	c->workers = workers;
+	return 0;
+}
+
+/* ---- words for the person who started it --------------------------------------------------------------------------- */
+
+static void say_listening(const struct control *c)
+{
+	for (unsigned i = 0; i < c->current->listener_count; i++) {
+		const struct listener *l = &c->current->listeners[i];
+		char text[ADDR_TEXT_MAX];
+		bool is_open = false;
+
+		for (const struct control_listener *o = c->listeners; o; o = o->next)
+			is_open |= o->number == l->number;
+		if (!is_open)
+			continue;
+		addr_format(&l->addr, text);
+		(void)fprintf(stderr, "  listening on  %-24s %s\n", text,
+			      strcmp(l->id, CONFIG_METRICS_LISTENER) == 0 ? "metrics and admin pages" : l->id);
+	}
+}
+
+/* An address that reaches the listener from this host. */
+static void url_of(const struct listener *l, char *buf, size_t size)
+{
+	char text[ADDR_TEXT_MAX];
+
+	addr_format(&l->addr, text);
+	if (addr_is_any(&l->addr))
+		(void)snprintf(buf, size, "http://localhost:%u", addr_port(&l->addr));
+	else
+		(void)snprintf(buf, size, "http://%s", text);
+}
+
+static void say_hello(struct control *c)
+{
+	const struct config_metrics *m = &c->current->config->observability.metrics;
+	struct strbuf guard = { 0 };
+	struct span rest, line;
+	char url[ADDR_TEXT_MAX + 16], metrics[VALUE_TEXT_MAX];
+
+	(void)fprintf(stderr, "\nsentinel %s runs: %s, %u worker%s\n", about_version(), c->path, c->worker_count,
+		      c->worker_count == 1 ? "" : "s");
+	say_listening(c);
+	strbuf_init(&guard);
+	guard_describe(&c->guard, &guard);
+	for (rest = strbuf_span(&guard); span_next(&rest, '\n', &line);)
+		if (line.len)
+			(void)fprintf(stderr, "  %.*s\n", SPAN_ARG(line));
+	strbuf_fini(&guard);
+	url_of(&c->current->listeners[0], url, sizeof(url));
+	(void)fprintf(stderr, "\nTry:\n  curl -i %s/\n  sentinel explain -c %s GET %s/\n", url, c->path, url);
+	if (m->is_enabled)
+		(void)fprintf(stderr, "  curl -s http://%s%s\n", value_addr_text(metrics, &m->address), m->path);
+	else
+		(void)fprintf(stderr, "  sentinel status -c %s\n", c->path);
+	(void)fprintf(stderr, "Reload: sentinel reload, or kill -HUP %d.  Stop: Ctrl-C.\n\n", getpid());
+}
+
+/* ---- start and end ----------------------------------------------------------------------------------------------------- */
+
+static int prepare(struct control *c)
+{
+	int err;
+
+	if (loop_start(c) < 0 || control_start(c) < 0)
+		return -1;
+	c->metrics = metrics_shard_new();
+	config_registry_init(&c->registry);
+	if (file_load(c) < 0 || folder_change(c) < 0)
+		return -1;
+	c->worker_count = c->current->config->system.worker_count;
+	if (c->worker_count == 0)
+		c->worker_count = cpu_count();
+	c->current->worker_count = c->worker_count;
+	if (sockets_bind(c) < 0 || admin_start(c) < 0 || pid_file_write(c) < 0)
+		return -1;
+	guard_init(&c->guard, c->loop, c->current->instance, &c->audit, c->metrics);
+	guard_apply(&c->guard, &c->first_plan);
+	err = resolver_new(&c->resolver, c->loop, &c->registry.endpoints, c->metrics);
+	if (err < 0)
+		log_warn("names of targets cannot be resolved: %s", strerror(-err));
+	err = watch_new(&c->watch, c->loop, on_file_change, c);
+	if (err < 0)
+		complain("inotify: %s", strerror(-err));
+	return err;
+}
+
+static int start(struct control *c)
+{
+	if (prepare(c) < 0 || rights_give_up(c) < 0)
+		return -1;
+	if (workers_start(c) < 0)
+		return -1;
+	logs_apply(c);
+	resolver_sync(c->resolver);
+	watch_set(c->watch, c->current->config->system.auto_reload ? c->current->config : NULL);
+	control_collect_start(c);
+	sockets_publish(c->first_sockets, c);
+	sockets_free(c->first_sockets, c->worker_count);
+	c->first_sockets = NULL;
+	metric_set(c->metrics, METRIC_CONFIG_GENERATION, c->generation);
+	metric_set(c->metrics, METRIC_CONFIG_LAST_RELOAD, c->loaded_wall_ns / 1000000000);
+	metric_set(c->metrics, METRIC_SNAPSHOTS, c->live);
+	c->state = CONTROL_RUNNING;
+	return 0;
+}
+
+static void files_remove(struct control *c)
+{
+	const struct config_system *system = c->current ? &c->current->config->system : NULL;
+
+	admin_close(c->admin);
+	if (system && system->pid_file && c->state != CONTROL_STARTING)
+		(void)unlink(system->pid_file);
+}
+
+/* The workers are gone: let go of the rest in the order of who needs whom. */
+static void finish(struct control *c)
+{
+	resolver_free(c->resolver);
+	c->resolver = NULL;
+	guard_fini(&c->guard);
+	files_remove(c);
+	snapshot_put(c->current);
+	c->current = NULL;
+	for (unsigned i = 0; c->live > 0 && i < 1000; i++)
+		(void)loop_turn(c->loop, 10); /* unused snapshots arrive as mail */
+	endpoint_registry_sweep(&c->registry.endpoints);
+	config_registry_fini(&c->registry);
+	audit_close(c->audit);
+	c->audit = NULL;
+}
+
+int daemon_run(const char *config_path)
+{
+	struct control *c = &the_control;
+
+	(void)signal(SIGPIPE, SIG_IGN);
+	(void)umask(027);
+	c->path = config_path;
+	c->start_ns = clock_mono_ns();
+	c->shared.start_wall_ns = clock_wall_ns();
+	uuid_make(c->shared.instance_uuid);
+	if (start(c) < 0) {
+		guard_fini(&c->guard);
+		files_remove(c);
+		return EXIT_CODE_ERROR;
+	}
+	say_hello(c);
+	notify_send("READY=1");
+	if (loop_run(c->loop) < 0) {
+		complain("the control thread's ring failed");
+		return EXIT_CODE_ERROR;
+	}
+	finish(c);
+	log_info("stopped");
+	return EXIT_CODE_OK;
+}

@@ -1,0 +1,269 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* guard.c - app's hand on the kernel's guard. */
+#include "app/guard.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+
+#include "app/audit.h"
+#include "base/check.h"
+#include "base/clock.h"
+#include "observe/log.h"
+#include "observe/metrics.h"
+#include "proxy/config.h"
+
+_Static_assert((int)CONFIG_GUARD_AUTO == FASTPATH_MODE_AUTO && (int)CONFIG_GUARD_XDP == FASTPATH_MODE_XDP &&
+		       (int)CONFIG_GUARD_TC == FASTPATH_MODE_TC && (int)CONFIG_GUARD_OFF == FASTPATH_MODE_OFF,
+	       "words of the configuration");
+
+/* ---- the plan ------------------------------------------------------------------------------------------------------ */
+
+static void plan_interfaces(struct fastpath_plan *p, const struct config_kernel *k)
+{
+	for (size_t i = 0; i < k->interface_count; i++) {
+		const struct config_interface *n = &k->interfaces[i];
+		int mode = SCHEMA_HAS(n, mode) ? (int)n->mode : (int)k->mode;
+
+		(void)plan_add_interface(p, n->name, (enum fastpath_mode)mode); /* the schema refuses bad ones */
+	}
+}
+
+static void plan_vips(struct fastpath_plan *p, const struct snapshot *s)
+{
+	for (unsigned i = 0; i < s->listener_count; i++) {
+		const struct listener *l = &s->listeners[i];
+		struct fastpath_vip vip = { .port = addr_port(&l->addr),
+					    .proto = IPPROTO_TCP,
+					    .listener = l->number };
+
+		if (!l->is_removed && addr_to_ip16(&l->addr, vip.ip))
+			(void)plan_add_vip(p, &vip);
+	}
+}
+
+static void plan_acls(struct fastpath_plan *p, const struct schema_cidrs *cidrs, uint8_t action)
+{
+	static const uint8_t mapped[12] = { [10] = 0xff, [11] = 0xff };
+
+	for (size_t i = 0; i < cidrs->count; i++) {
+		const struct value_cidr *c = &cidrs->items[i];
+		/* the rule's number is its line: that is what an event leads back to */
+		struct fastpath_acl acl = { .action = action, .rule = c->pos.line ? c->pos.line : 1 };
+
+		if (c->family == AF_INET) {
+			memcpy(acl.ip, mapped, sizeof(mapped));
+			memcpy(acl.ip + 12, c->addr, 4);
+			acl.len = (uint8_t)(96 + c->bits);
+		} else {
+			memcpy(acl.ip, c->addr, 16);
+			acl.len = c->bits;
+		}
+		(void)plan_add_acl(p, &acl);
+	}
+}
+
+int guard_plan(struct fastpath_plan *out, const struct snapshot *s, struct strbuf *out_why)
+{
+	const struct config_kernel *k = &s->config->kernel;
+	int err;
+
+	*out = (struct fastpath_plan){ .keep_on_stop = k->on_stop == CONFIG_ON_STOP_KEEP,
+				       .is_monitor = k->is_monitor };
+	plan_interfaces(out, k);
+	plan_vips(out, s);
+	plan_acls(out, &k->acl.deny, SN_ACL_DENY);
+	plan_acls(out, &k->acl.allow, SN_ACL_ALLOW);
+	err = plan_check(out, out_why);
+	if (err < 0)
+		plan_fini(out);
+	return err;
+}
+
+static void rules_release(void *ptr)
+{
+	rules_free(((struct guard_rules *)ptr)->rules);
+}
+
+const struct guard_rules *guard_rules(const struct fastpath_plan *p, struct snapshot *s)
+{
+	struct guard_rules *r = arena_zalloc(&s->arena, sizeof(*r));
+
+	r->rules = rules_new(p);
+	r->has_acl = p->acl_count > 0;
+	arena_on_reset(&s->arena, rules_release, r);
+	return r;
+}
+
+/* ---- events --------------------------------------------------------------------------------------------------------- */
+
+static void on_debug(void *ctx, const char *line)
+{
+	(void)ctx;
+	log_debug("kernel: %s", line);
+}
+
+static void on_drop(void *ctx, const struct sn_drop_event *e)
+{
+	struct guard *g = ctx;
+	struct addr source, destination;
+
+	g->events_seen++;
+	addr_from_ip16((const uint8_t *)e->source, ntohs(e->source_port), &source);
+	addr_from_ip16((const uint8_t *)e->destination, ntohs(e->destination_port), &destination);
+	audit_blocked(*g->audit, &(struct audit_block){
+					 .source = &source,
+					 .destination = &destination,
+					 .reason = rules_reason_label(e->reason),
+					 .rule = e->rule,
+					 .is_monitored = e->flags & SN_EVENT_MONITORED,
+				 });
+}
+
+static void on_events(struct poller *p)
+{
+	struct guard *g = container_of(p, struct guard, events);
+
+	(void)fastpath_events_consume(g->fastpath);
+}
+
+static void report(struct guard *g);
+
+static void on_addresses(struct poller *p)
+{
+	struct guard *g = container_of(p, struct guard, addresses);
+
+	(void)fastpath_addresses_update(g->fastpath);
+	report(g);
+}
+
+static void pollers_set(struct guard *g)
+{
+	poller_set(&g->events, fastpath_events_fd(g->fastpath));
+	poller_set(&g->addresses, fastpath_addresses_fd(g->fastpath));
+}
+
+/* ---- life ------------------------------------------------------------------------------------------------------------ */
+
+void guard_init(struct guard *g, struct loop *l, const char *instance, struct audit **audit,
+		struct metrics_shard *metrics)
+{
+	const struct fastpath_options options = {
+		.instance = instance, .on_debug = on_debug, .on_drop = on_drop, .ctx = g
+	};
+
+	*g = (struct guard){ .audit = audit, .metrics = metrics };
+	g->fastpath = fastpath_new(&options);
+	poller_init(&g->events, l, on_events);
+	poller_init(&g->addresses, l, on_addresses);
+}
+
+void guard_fini(struct guard *g)
+{
+	if (!g->fastpath)
+		return;
+	poller_set(&g->events, -1);
+	poller_set(&g->addresses, -1);
+	fastpath_stop(g->fastpath);
+	fastpath_free(g->fastpath);
+	g->fastpath = NULL;
+	plan_fini(&g->plan);
+}
+
+/* Say what is wrong once, and once when it is right again. */
+static void report(struct guard *g)
+{
+	struct fastpath_status status;
+
+	fastpath_status(g->fastpath, &status);
+	if (strcmp(status.reason, g->reported) == 0)
+		return;
+	memcpy(g->reported, status.reason, sizeof(g->reported));
+	if (status.reason[0])
+		log_warn("the kernel guard is not as it should be: %s; traffic is served, accepted connections are "
+			 "checked", status.reason);
+	else
+		log_info("the kernel guard is in force");
+}
+
+void guard_apply(struct guard *g, struct fastpath_plan *p)
+{
+	heartbeat_control_busy(fastpath_heartbeat(g->fastpath), clock_boot_ns(), 30ull * 1000000000);
+	(void)fastpath_apply(g->fastpath, p); /* what failed is in the status */
+	plan_fini(&g->plan);
+	g->plan = *p;
+	*p = (struct fastpath_plan){ 0 };
+	g->has_plan = true;
+	heartbeat_control(fastpath_heartbeat(g->fastpath), clock_boot_ns());
+	pollers_set(g);
+	report(g);
+}
+
+void guard_tick(struct guard *g, unsigned seconds)
+{
+	heartbeat_control(fastpath_heartbeat(g->fastpath), clock_boot_ns());
+	(void)bans_expire(fastpath_bans(g->fastpath), clock_boot_ns());
+	if (seconds % 5 != 0 || !g->has_plan || g->plan.interface_count == 0)
+		return;
+	(void)fastpath_retry(g->fastpath);
+	pollers_set(g);
+	report(g);
+}
+
+/* ---- metrics and status ----------------------------------------------------------------------------------------------- */
+
+static void collect_drops(struct guard *g)
+{
+	struct fastpath_stats stats;
+
+	if (fastpath_stats(g->fastpath, &stats) < 0)
+		return;
+	for (unsigned i = SN_DROP_NONE + 1; i < SN_DROP_COUNT; i++) {
+		const struct span label = span_str(rules_reason_label((uint8_t)i));
+
+		metric_cell_set(metric_cell(g->metrics, METRIC_KERNEL_DROPS_TOTAL, &label), stats.drops[i].packets);
+		metric_cell_set(metric_cell(g->metrics, METRIC_KERNEL_DROP_BYTES_TOTAL, &label),
+				stats.drops[i].bytes);
+	}
+	metric_set(g->metrics, METRIC_KERNEL_DROP_EVENTS_LOST_TOTAL, stats.counters[SN_COUNTER_EVENT_LOST].packets);
+}
+
+void guard_collect(struct guard *g)
+{
+	struct fastpath_status status;
+
+	collect_drops(g);
+	fastpath_status(g->fastpath, &status);
+	for (size_t i = 0; i < status.interface_count; i++) {
+		const struct fastpath_interface_status *n = &status.interfaces[i];
+		const struct span labels[2] = { span_str(n->name), span_str(plan_mode_name(n->mode)) };
+
+		if (n->mode != FASTPATH_MODE_OFF)
+			metric_cell_set(metric_cell(g->metrics, METRIC_KERNEL_GUARD_ATTACHED, labels),
+					n->attached != FASTPATH_ATTACH_NONE);
+	}
+}
+
+void guard_describe(struct guard *g, struct strbuf *out)
+{
+	struct fastpath_status status;
+
+	fastpath_status(g->fastpath, &status);
+	if (status.interface_count == 0) {
+		strbuf_printf(out, "kernel guard  no interface is configured; %zu rules hold for accepted connections\n",
+			      g->plan.acl_count);
+		return;
+	}
+	for (size_t i = 0; i < status.interface_count; i++) {
+		const struct fastpath_interface_status *n = &status.interfaces[i];
+
+		strbuf_printf(out, "kernel guard  %s: %s%s%s%s\n", n->name, fastpath_attach_name(n->attached),
+			      n->is_adopted ? ", taken over from the last run" : "", n->reason[0] ? ": " : "",
+			      n->reason);
+	}
+	if (status.is_monitor)
+		strbuf_add_str(out, "              monitor: nothing is dropped, only counted\n");
+	if (status.reason[0])
+		strbuf_printf(out, "              not as it should be: %s\n", status.reason);
+	if (status.note[0])
+		strbuf_printf(out, "              %s\n", status.note);
+}

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * guard.h - between the configuration and fastpath/: the plan, the heartbeat, drops for the audit log and the metrics.
+ * Control thread.
+ */
+#ifndef SN_APP_GUARD_H
+#define SN_APP_GUARD_H
+
+#include "app/poller.h"
+#include "fastpath/fastpath.h"
+#include "proxy/snapshot.h"
+
+struct audit;
+
+/* For accepted connections; part of a snapshot. */
+struct guard_rules {
+	struct rules *rules; /* owned */
+	bool has_acl;	     /* false: only bans can refuse somebody */
+};
+
+struct guard {
+	struct fastpath *fastpath; /* owned */
+	struct fastpath_plan plan; /* in force, or what fastpath_retry() is after */
+	bool has_plan;
+	struct audit **audit; /* borrowed: *audit may change */
+	struct metrics_shard *metrics;
+	struct poller events, addresses;
+	uint64_t events_seen;
+	char reported[FASTPATH_REASON_MAX]; /* the last reason that was logged */
+};
+
+void guard_init(struct guard *g, struct loop *l, const char *instance, struct audit **audit,
+		struct metrics_shard *metrics);
+/* Orderly end: detach unless the plan says keep. */
+void guard_fini(struct guard *g);
+
+/* The plan of a snapshot (freed by plan_fini()).  0, or -E2BIG with one sentence in out_why. */
+int guard_plan(struct fastpath_plan *out, const struct snapshot *s, struct strbuf *out_why);
+/* Rules of a plan; they live as long as the snapshot. */
+const struct guard_rules *guard_rules(const struct fastpath_plan *p, struct snapshot *s);
+/* Make it so; logs what could not be done.  Takes the contents of p. */
+void guard_apply(struct guard *g, struct fastpath_plan *p);
+/* Once a second. */
+void guard_tick(struct guard *g, unsigned seconds);
+/* Feed the metrics. */
+void guard_collect(struct guard *g);
+/* One line for each interface and for what is wrong. */
+void guard_describe(struct guard *g, struct strbuf *out);
+
+#endif

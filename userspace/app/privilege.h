@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* privilege.h - who the process is: user, group, capabilities, descriptors.  Main thread unless it says otherwise. */
+#ifndef SN_APP_PRIVILEGE_H
+#define SN_APP_PRIVILEGE_H
+
+#include <stddef.h>
+#include <sys/types.h>
+
+struct identity {
+	uid_t uid;
+	gid_t gid;
+	char name[64]; /* of the user; "" if none was asked for */
+};
+
+/*
+ * Look up names (either may be NULL).  0; -ENOENT: no such user or group; -EPERM: we are not root, so we cannot be
+ * somebody else (asking for what we are is fine).
+ */
+int identity_find(struct identity *out, const char *user, const char *group);
+/*
+ * Become id with the five capabilities that the control thread keeps (NET_BIND_SERVICE, NET_ADMIN, BPF, PERFMON,
+ * DAC_READ_SEARCH); the bounding set shrinks to these.  Without id (NULL) only the bounding set shrinks.  Before any
+ * other thread is started.  0 or -errno.
+ */
+int privilege_become(const struct identity *id);
+/* Calling thread: no capability at all. */
+void privilege_drop_thread(void);
+/* Raise the limit of open descriptors to what is allowed; returns it. */
+size_t privilege_raise_descriptors(void);
+
+#endif

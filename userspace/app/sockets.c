@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* sockets.c - opens listening sockets before a snapshot is published and hands them to the workers after it. */
+#include "app/sockets.h"
+
+#include <errno.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "net/listener.h"
+
+static struct control_listener *listener_open(struct control *c, uint32_t number)
+{
+	for (struct control_listener *l = c->listeners; l; l = l->next)
+		if (l->number == number)
+			return l;
+	return NULL;
+}
+
+/* One of ours listens there under another name: the probe bind would find it and take it for a stranger. */
+static bool address_is_ours(const struct control *c, const struct addr *addr)
+{
+	for (const struct control_listener *l = c->listeners; l; l = l->next)
+		if (addr_eq(&l->addr, addr))
+			return true;
+	return false;
+}
+
+static void failure_describe(struct strbuf *out, const struct listener *l, int err)
+{
+	char text[ADDR_TEXT_MAX];
+
+	addr_format(&l->addr, text);
+	strbuf_printf(out, "listener \"%s\": cannot listen on %s: %s", l->id, text, strerror(-err));
+	if (err == -EADDRINUSE)
+		strbuf_add_str(out, "; another program has the port (`ss -ltnp` shows which)");
+	else if (err == -EACCES)
+		strbuf_add_str(out, "; ports below 1024 need root or CAP_NET_BIND_SERVICE");
+	else if (err == -EADDRNOTAVAIL)
+		strbuf_add_str(out, "; this host does not have the address");
+	strbuf_add_char(out, '\n');
+}
+
+static int set_open(struct sockets *set, const struct control *c)
+{
+	bool is_first = !address_is_ours(c, &set->listener->addr);
+
+	for (unsigned i = 0; i < c->worker_count; i++) {
+		int fd = listener_socket(&set->listener->addr, CONTROL_BACKLOG, is_first && i == 0);
+
+		if (fd < 0)
+			return fd;
+		set->fds[i] = fd;
+	}
+	return 0;
+}
+
+static struct sockets *set_new(const struct listener *l, unsigned count)
+{
+	struct sockets *set = mem_zalloc(sizeof(*set));
+
+	set->listener = l;
+	set->fds = mem_array(count, sizeof(*set->fds));
+	for (unsigned i = 0; i < count; i++)
+		set->fds[i] = -1;
+	return set;
+}
+
+static bool is_optional(const struct listener *l, const struct snapshot *s)
+{
+	const struct config_metrics *m = &s->config->observability.metrics;
+
+	return strcmp(l->id, CONFIG_METRICS_LISTENER) == 0 && !SCHEMA_HAS(m, address);
+}
+
+int sockets_open(struct sockets **out_sockets, struct control *c, const struct snapshot *s, struct strbuf *out)
+{
+	struct sockets *all = NULL;
+	int err;
+
+	for (unsigned i = 0; i < s->listener_count; i++) {
+		const struct listener *l = &s->listeners[i];
+		struct sockets *set;
+
+		if (l->is_removed || listener_open(c, l->number))
+			continue;
+		set = set_new(l, c->worker_count);
+		err = set_open(set, c);
+		if (err == -EADDRINUSE && is_optional(l, s)) {
+			strbuf_add_str(out, "warning: no metrics are served: 127.0.0.1:9090, the default, is taken; "
+					    "set observability { metrics { address \"...\" } }\n");
+			sockets_free(set, c->worker_count);
+			continue;
+		}
+		set->next = all;
+		all = set;
+		if (err < 0) {
+			failure_describe(out, l, err);
+			sockets_free(all, c->worker_count);
+			return err;
+		}
+	}
+	*out_sockets = all;
+	return 0;
+}
+
+void sockets_free(struct sockets *s, unsigned count)
+{
+	while (s) {
+		struct sockets *next = s->next;
+
+		for (unsigned i = 0; i < count; i++)
+			if (s->fds[i] >= 0)
+				(void)close(s->fds[i]);
+		free(s->fds);
+		free(s);
+		s = next;
+	}
+}
+
+static void listener_forget(struct control *c, struct control_listener **link)
+{
+	struct control_listener *l = *link;
+
+	for (unsigned i = 0; i < c->worker_count; i++)
+		worker_unlisten(c->workers[i], l->number);
+	*link = l->next;
+	free(l->id);
+	free(l);
+}
+
+void sockets_publish(struct sockets *s, struct control *c)
+{
+	struct control_listener **link = &c->listeners;
+
+	for (; s; s = s->next) {
+		struct control_listener *l = mem_zalloc(sizeof(*l));
+
+		l->number = s->listener->number;
+		l->id = mem_strdup(s->listener->id);
+		l->addr = s->listener->addr;
+		l->next = c->listeners;
+		c->listeners = l;
+		for (unsigned i = 0; i < c->worker_count; i++) {
+			worker_listen(c->workers[i], l->number, s->fds[i]);
+			s->fds[i] = -1;
+		}
+	}
+	while (*link) {
+		const struct listener *now = snapshot_listener(c->current, (*link)->number);
+
+		if (!now || now->is_removed)
+			listener_forget(c, link);
+		else
+			link = &(*link)->next;
+	}
+}

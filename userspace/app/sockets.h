@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * sockets.h - listening sockets that are open but not yet with the workers: what a reload opens before it publishes.
+ * One set for each new listener, one socket in it for each worker.  Control thread.
+ */
+#ifndef SN_APP_SOCKETS_H
+#define SN_APP_SOCKETS_H
+
+#include "app/control.h"
+
+struct sockets {
+	const struct listener *listener; /* borrowed from the snapshot that is being built */
+	int *fds;			 /* owned, worker_count of them; -1: given away */
+	struct sockets *next;
+};
+
+/*
+ * Open what the snapshot has and control has not.  0, or -errno with one sentence in out; then nothing is open.
+ * The metrics listener at its default address is left out with a warning in out if its port is taken.
+ */
+int sockets_open(struct sockets **out_sockets, struct control *c, const struct snapshot *s, struct strbuf *out);
+/* Close what was not given away and free all. */
+void sockets_free(struct sockets *s, unsigned count);
+/* After the snapshot was published: new ones to the workers, removed ones away from them. */
+void sockets_publish(struct sockets *s, struct control *c);
+
+#endif

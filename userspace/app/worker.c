@@ -1,0 +1,447 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* worker.c - a worker thread: start, messages, listening sockets, the end. */
+#include "app/worker.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "app/guard.h"
+#include "app/privilege.h"
+#include "base/check.h"
+#include "base/clock.h"
+#include "base/mem.h"
+#include "loop/mailbox.h"
+#include "net/listener.h"
+#include "observe/log.h"
+
+#define TAG_WORKER TAG('W', 'O', 'R', 'K')
+#define POLL_MS 10 /* between two looks at whether everything has ended */
+
+struct accepting {
+	struct list node; /* in worker->accepting */
+	struct acceptor acceptor;
+	struct worker *worker;
+	uint32_t listener;
+};
+
+enum worker_state {
+	WORKER_RUNNING,
+	WORKER_DRAINING, /* accepts nothing new */
+	WORKER_DRAINED,	 /* nothing is open; waits for the end */
+	WORKER_ABORTING, /* ends what is open */
+	WORKER_CLOSING,	 /* ends idle connections to origins */
+};
+
+struct worker {
+	uint32_t tag;
+	struct worker_config config;
+	pthread_t thread;
+
+	/* start: control waits for the thread */
+	pthread_mutex_t lock;
+	pthread_cond_t is_up;
+	bool has_answered;
+	const char *reason; /* why it did not start */
+	struct snapshot *first;
+
+	/* the thread's own */
+	struct loop *loop;
+	struct proxy_worker proxy;
+	struct list accepting;
+	const struct guard_rules *rules; /* borrowed from the current snapshot */
+	enum worker_state state;
+	struct timer poll_timer, beat_timer;
+	unsigned renders; /* questions that control has not answered */
+	struct metrics_shard *metrics;
+};
+
+/* ---- messages -------------------------------------------------------------------------------------------------- */
+
+struct order { /* control to worker */
+	struct mail mail;
+	struct worker *worker;
+	struct snapshot *snapshot; /* one reference */
+	const struct guard_rules *rules;
+	uint32_t listener;
+	int fd;
+};
+
+static struct order *of_mail(struct mail *m)
+{
+	return container_of(m, struct order, mail);
+}
+
+static void order_give(struct worker *w, struct order o, void (*on_deliver)(struct mail *m))
+{
+	struct order *copy = mem_alloc(sizeof(*copy));
+
+	OBJ_CHECK(w, TAG_WORKER);
+	*copy = o;
+	copy->worker = w;
+	copy->mail.on_deliver = on_deliver;
+	mailbox_give(w->loop, w->config.control, &copy->mail);
+}
+
+struct notice { /* worker to control */
+	struct mail mail;
+	struct worker *worker;
+};
+
+static void notice_give(struct worker *w, struct loop *from, void (*on_deliver)(struct mail *m))
+{
+	struct notice *n = mem_zalloc(sizeof(*n));
+
+	n->worker = w;
+	n->mail.on_deliver = on_deliver;
+	mailbox_give(w->config.control, from, &n->mail);
+}
+
+static void drained_deliver(struct mail *m)
+{
+	struct worker *w = container_of(m, struct notice, mail)->worker;
+
+	free(container_of(m, struct notice, mail));
+	w->config.on_drained(w->config.ctx, w);
+}
+
+static void stopped_deliver(struct mail *m)
+{
+	struct worker *w = container_of(m, struct notice, mail)->worker;
+
+	free(container_of(m, struct notice, mail));
+	w->config.on_stopped(w->config.ctx, w);
+}
+
+/* ---- questions to control ---------------------------------------------------------------------------------------- */
+
+struct question {
+	struct mail mail;
+	struct worker *worker;
+	char what[16];
+	struct strbuf text;
+	void (*done)(void *ctx, struct slice text);
+	void *ctx;
+};
+
+static void answer_deliver(struct mail *m)
+{
+	struct question *q = container_of(m, struct question, mail);
+
+	q->worker->renders--;
+	q->done(q->ctx, slice_copy(q->text.ptr, (uint32_t)q->text.len));
+	strbuf_fini(&q->text);
+	free(q);
+}
+
+static void question_deliver(struct mail *m)
+{
+	struct question *q = container_of(m, struct question, mail);
+	struct worker *w = q->worker;
+
+	w->config.render(w->config.ctx, q->what, &q->text);
+	q->mail.on_deliver = answer_deliver;
+	mailbox_give(w->loop, w->config.control, &q->mail);
+}
+
+static void render(struct proxy_worker *proxy, const char *what, void (*done)(void *ctx, struct slice text),
+		   void *ctx)
+{
+	struct worker *w = container_of(proxy, struct worker, proxy);
+	struct question *q = mem_zalloc(sizeof(*q));
+
+	q->worker = w;
+	(void)snprintf(q->what, sizeof(q->what), "%s", what);
+	strbuf_init(&q->text);
+	q->done = done;
+	q->ctx = ctx;
+	q->mail.on_deliver = question_deliver;
+	w->renders++;
+	mailbox_give(w->config.control, w->loop, &q->mail);
+}
+
+/* ---- accepting ---------------------------------------------------------------------------------------------------- */
+
+static void count_refused(struct worker *w, const char *reason)
+{
+	const struct span label = span_str(reason);
+
+	metric_cell_add(metric_cell(w->metrics, METRIC_REFUSED_CONNECTIONS_TOTAL, &label), 1);
+}
+
+/* The guard's rules once more: the client may have come in where no guard is. */
+static bool connection_is_refused(struct worker *w, int fd)
+{
+	struct addr peer = { .len = sizeof(peer.in6) };
+	struct rules_verdict verdict;
+	uint8_t ip[16];
+
+	if (getpeername(fd, &peer.sa, &peer.len) < 0 || !addr_to_ip16(&peer, ip))
+		return false;
+	verdict = rules_judge(w->rules->rules, w->config.bans, ip, clock_boot_ns());
+	if (!verdict.is_refused)
+		return false;
+	count_refused(w, rules_reason_label(verdict.reason));
+	return true;
+}
+
+static void on_accept(struct acceptor *a, int fd)
+{
+	struct accepting *s = container_of(a, struct accepting, acceptor);
+	struct worker *w = s->worker;
+
+	if ((w->rules->has_acl || bans_count(w->config.bans) > 0) && connection_is_refused(w, fd)) {
+		const struct linger reset = { .l_onoff = 1, .l_linger = 0 };
+
+		(void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
+		(void)close(fd);
+		return;
+	}
+	proxy_worker_accept(&w->proxy, s->listener, fd);
+}
+
+static void on_refused(struct acceptor *a, int err)
+{
+	static struct log_limit limit = { .interval_ns = 10000000000ull };
+	struct worker *w = container_of(a, struct accepting, acceptor)->worker;
+
+	count_refused(w, err == -EMFILE || err == -ENFILE ? "no_descriptors" : "accept_failed");
+	if (log_every(&limit, loop_now_ns(w->loop)))
+		log_warn("no connection can be accepted now: %s%s", strerror(-err),
+			 err == -EMFILE ? " (raise LimitNOFILE or lower max-connections)" : "");
+}
+
+static void on_acceptor_closed(struct acceptor *a)
+{
+	struct accepting *s = container_of(a, struct accepting, acceptor);
+
+	list_remove(&s->node);
+	free(s);
+}
+
+static void listen_deliver(struct mail *m)
+{
+	struct order *o = of_mail(m);
+	struct worker *w = o->worker;
+	struct accepting *s = mem_zalloc(sizeof(*s));
+
+	s->worker = w;
+	s->listener = o->listener;
+	s->acceptor.on_accept = on_accept;
+	s->acceptor.on_refused = on_refused;
+	s->acceptor.on_closed = on_acceptor_closed;
+	list_append(&w->accepting, &s->node);
+	acceptor_start(&s->acceptor, w->loop, o->fd);
+	free(o);
+}
+
+static void acceptors_close(struct worker *w, uint32_t listener)
+{
+	struct list *pos, *tmp;
+
+	list_for_each_safe(pos, tmp, &w->accepting) {
+		struct accepting *s = list_entry(pos, struct accepting, node);
+
+		if ((listener == 0 || s->listener == listener) && !s->acceptor.is_closing)
+			acceptor_close(&s->acceptor);
+	}
+}
+
+static void unlisten_deliver(struct mail *m)
+{
+	struct order *o = of_mail(m);
+
+	acceptors_close(o->worker, o->listener);
+	free(o);
+}
+
+/* ---- snapshots ----------------------------------------------------------------------------------------------------- */
+
+static void adopt_deliver(struct mail *m)
+{
+	struct order *o = of_mail(m);
+
+	o->worker->rules = o->rules;
+	proxy_worker_adopt(&o->worker->proxy, o->snapshot);
+	snapshot_put(o->snapshot);
+	free(o);
+}
+
+/* ---- the end -------------------------------------------------------------------------------------------------------- */
+
+static void drain_deliver(struct mail *m)
+{
+	struct order *o = of_mail(m);
+	struct worker *w = o->worker;
+
+	free(o);
+	if (w->state != WORKER_RUNNING)
+		return;
+	w->state = WORKER_DRAINING;
+	acceptors_close(w, 0);
+	proxy_worker_drain(&w->proxy);
+	timer_arm(w->loop, &w->poll_timer, POLL_MS);
+}
+
+static void stop_deliver(struct mail *m)
+{
+	struct order *o = of_mail(m);
+	struct worker *w = o->worker;
+
+	free(o);
+	w->state = WORKER_ABORTING;
+	acceptors_close(w, 0);
+	proxy_worker_abort(&w->proxy);
+	timer_arm(w->loop, &w->poll_timer, 0);
+}
+
+static void on_poll(struct timer *t)
+{
+	struct worker *w = container_of(t, struct worker, poll_timer);
+	bool is_idle = list_is_empty(&w->accepting) && proxy_worker_is_idle(&w->proxy);
+
+	if (w->state == WORKER_DRAINING && is_idle) {
+		w->state = WORKER_DRAINED;
+		notice_give(w, w->loop, drained_deliver);
+		return;
+	}
+	if (w->state == WORKER_ABORTING) {
+		/* what was accepted while the acceptors closed ends too */
+		proxy_worker_abort(&w->proxy);
+		if (is_idle && w->renders == 0) {
+			proxy_worker_close(&w->proxy);
+			w->state = WORKER_CLOSING;
+		}
+	}
+	if (w->state == WORKER_CLOSING && proxy_worker_is_closed(&w->proxy)) {
+		timer_disarm(w->loop, &w->beat_timer);
+		loop_stop(w->loop);
+		return;
+	}
+	timer_arm(w->loop, &w->poll_timer, POLL_MS);
+}
+
+/* ---- the thread ----------------------------------------------------------------------------------------------------- */
+
+static void on_beat(struct timer *t)
+{
+	struct worker *w = container_of(t, struct worker, beat_timer);
+
+	(void)heartbeat_beat(w->config.heartbeat, clock_boot_ns());
+	timer_arm(w->loop, t, 1000);
+}
+
+static void answer_start(struct worker *w, const char *reason)
+{
+	pthread_mutex_lock(&w->lock);
+	w->has_answered = true;
+	w->reason = reason;
+	pthread_cond_signal(&w->is_up);
+	pthread_mutex_unlock(&w->lock);
+}
+
+static void *worker_main(void *arg)
+{
+	struct worker *w = arg;
+	struct loop_config loop_config = { 0 };
+	const char *reason = NULL;
+	char name[16];
+	int err;
+
+	(void)snprintf(name, sizeof(name), "worker-%u", w->config.index);
+	(void)pthread_setname_np(pthread_self(), name);
+	if (loop_new(&w->loop, &loop_config, &reason) < 0) {
+		answer_start(w, reason);
+		return NULL;
+	}
+	proxy_worker_init(&w->proxy, w->loop, w->config.shared, w->config.index, w->config.sessions_max);
+	w->proxy.render = render;
+	w->metrics = w->proxy.metrics;
+	list_init(&w->accepting);
+	timer_init(&w->poll_timer, on_poll);
+	timer_init(&w->beat_timer, on_beat);
+	if (w->config.index == 0)
+		timer_arm(w->loop, &w->beat_timer, 0);
+	proxy_worker_adopt(&w->proxy, w->first);
+	snapshot_put(w->first);
+	proxy_worker_start(&w->proxy);
+	privilege_drop_thread();
+	answer_start(w, NULL);
+
+	err = loop_run(w->loop);
+	if (err < 0)
+		log_error("worker %u: the ring failed: %s", w->config.index, strerror(-err));
+	CHECK(err == 0); /* requests are lost; the supervisor starts us again */
+	proxy_worker_fini(&w->proxy);
+	loop_free(w->loop);
+	notice_give(w, NULL, stopped_deliver);
+	return NULL;
+}
+
+struct worker *worker_start(const struct worker_config *config, struct snapshot *s, const struct guard_rules *rules,
+			    const char **out_reason)
+{
+	struct worker *w = mem_zalloc(sizeof(*w));
+	int err;
+
+	w->tag = TAG_WORKER;
+	w->config = *config;
+	w->first = snapshot_get(s);
+	w->rules = rules;
+	pthread_mutex_init(&w->lock, NULL);
+	pthread_cond_init(&w->is_up, NULL);
+	err = pthread_create(&w->thread, NULL, worker_main, w);
+	if (err) {
+		*out_reason = "the thread cannot be created";
+		goto fail;
+	}
+	pthread_mutex_lock(&w->lock);
+	while (!w->has_answered)
+		pthread_cond_wait(&w->is_up, &w->lock);
+	pthread_mutex_unlock(&w->lock);
+	if (!w->reason)
+		return w;
+	*out_reason = w->reason;
+	pthread_join(w->thread, NULL);
+fail:
+	snapshot_put(w->first);
+	pthread_cond_destroy(&w->is_up);
+	pthread_mutex_destroy(&w->lock);
+	free(w);
+	return NULL;
+}
+
+void worker_adopt(struct worker *w, struct snapshot *s, const struct guard_rules *rules)
+{
+	order_give(w, (struct order){ .snapshot = snapshot_get(s), .rules = rules }, adopt_deliver);
+}
+
+void worker_listen(struct worker *w, uint32_t listener, int fd)
+{
+	order_give(w, (struct order){ .listener = listener, .fd = fd }, listen_deliver);
+}
+
+void worker_unlisten(struct worker *w, uint32_t listener)
+{
+	order_give(w, (struct order){ .listener = listener }, unlisten_deliver);
+}
+
+void worker_drain(struct worker *w)
+{
+	order_give(w, (struct order){ 0 }, drain_deliver);
+}
+
+void worker_stop(struct worker *w)
+{
+	order_give(w, (struct order){ 0 }, stop_deliver);
+}
+
+void worker_join(struct worker *w)
+{
+	OBJ_CHECK(w, TAG_WORKER);
+	pthread_join(w->thread, NULL);
+	pthread_cond_destroy(&w->is_up);
+	pthread_mutex_destroy(&w->lock);
+	w->tag = 0;
+	free(w);
+}
