@@ -322,7 +322,7 @@ clean: ## remove build/
 	rm -rf $(BUILD)
 
 help: ## print this list
-	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | sort | \
+	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)/\1\t\2/p' $(firstword $(MAKEFILE_LIST)) | sort | \
 		while IFS='	' read -r name text; do printf '  %-20s %s\n' "$$name" "$$text"; done
 	@echo '  unit-<folder>        run the unit tests of one folder'
 
