@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * codec.h - bytes in, events out; messages in, bytes out.  No I/O, no clock.  The same four calls for HTTP/1 and HTTP/2.
+ * codec.h - bytes in, events out; messages in, bytes out.  No I/O, no clock.
+ * The same four calls for HTTP/1 and HTTP/2:
  *
  *	feed()   bytes from the peer (takes the slices), or the peer's end
  *	next()   the next event, until CODEC_MORE

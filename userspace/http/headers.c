@@ -112,9 +112,10 @@ bool header_name_is_valid(struct span name)
 
 bool header_value_is_valid(struct span value)
 {
-	const uint8_t *end = (const uint8_t *)value.ptr + value.len;
+	const uint8_t *bytes = (const uint8_t *)value.ptr;
 
-	return value.len == 0 || scan_find_control((const uint8_t *)value.ptr, end) == end;
+	/* An empty span may have no address to count from. */
+	return value.len == 0 || scan_find_control(bytes, bytes + value.len) == bytes + value.len;
 }
 
 void headers_init(struct headers *h, struct arena *a)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * headers.h - header fields of one message: known names as tokens, bytes borrowed from the head's storage until changed.
+ * headers.h - header fields of one message: known names as tokens.
+ * Bytes are borrowed from the head's storage until changed.
  * Order of arrival is kept.  All memory is in the message's arena; nothing is freed one by one.
  */
 #ifndef SN_HTTP_HEADERS_H

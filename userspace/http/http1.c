@@ -19,6 +19,8 @@ enum verdict {
 	STARVED, /* needs more bytes */
 };
 
+typedef enum verdict step_fn(struct http1 *h, struct arena *a, struct codec_event *out);
+
 static struct http1 *http1_of(struct codec *c)
 {
 	struct http1 *h = container_of(c, struct http1, codec);
@@ -399,7 +401,7 @@ static enum verdict eof_judge(struct http1 *h, struct arena *a, struct codec_eve
 
 static enum codec_event_type http1_next(struct codec *c, struct arena *a, struct codec_event *out)
 {
-	static enum verdict (*const steps[HTTP1_IN_COUNT])(struct http1 *h, struct arena *a, struct codec_event *out) = {
+	static step_fn *const steps[HTTP1_IN_COUNT] = {
 		[HTTP1_IN_HEAD] = step_head,
 		[HTTP1_IN_LENGTH] = step_counted,
 		[HTTP1_IN_UNTIL_CLOSE] = step_uncounted,

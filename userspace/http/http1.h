@@ -17,10 +17,11 @@
  * Writing.  Content-Length, Transfer-Encoding, Connection, Keep-Alive, Proxy-Connection and Upgrade fields of a message
  * are not copied; the codec writes them from framing, content_length, wants_keep_alive and upgrade:
  *	- request: method_name, path (authority for CONNECT), HTTP/1.1; Host from authority if there is no such field
- *	- response: HTTP/1.1, status, reason (the usual one if empty); wants_keep_alive false, or a request that asked to
- *	  close, writes "Connection: close"; upgrade is written with 101 and 426 only
+ *	- response: HTTP/1.1, status, reason (the usual one if empty); wants_keep_alive false, or a request that
+ *	  asked to close, writes "Connection: close"; upgrade is written with 101 and 426 only
  *	- a client of HTTP/1.0 gets BODY_CHUNKED as until-close; one of HTTP/1.1 gets BODY_UNTIL_CLOSE as chunks
- *	- to HEAD, 204 and 304 body bytes are dropped; with BODY_NONE a Content-Length field of HEAD and 304 goes through
+ *	- to HEAD, 204 and 304 body bytes are dropped; with BODY_NONE a Content-Length field of HEAD and 304 goes
+ *	  through
  * Body and END follow each head but 1xx; the END of a tunnel is optional.  A message that would break the protocol
  * (control bytes in a field, more or fewer bytes than content_length) makes next() give CODEC_ERROR with
  * OUTPUT_MALFORMED or OUTPUT_LENGTH; nothing of the offending piece is written, and the connection is to be broken.
@@ -44,14 +45,15 @@ struct http1_limits {
 
 struct http1; /* opaque: http1_codec() */
 
-struct http1 *http1_new(bool is_server, const struct http1_limits *limits); /* is_server: reads requests, writes responses */
+/* is_server: reads requests, writes responses.  The limits are copied. */
+struct http1 *http1_new(bool is_server, const struct http1_limits *limits);
 void http1_free(struct http1 *h); /* NULL ok */
 struct codec *http1_codec(struct http1 *h);
 /* Client side, before the response is read: the method decides whether it has a body (HEAD, CONNECT). */
 void http1_expect_response(struct http1 *h, enum http_method request_method);
 /*
- * The exchange is over on both sides (CODEC_END came, CODEC_SEND_END was sent): look at the next message.  Harmless on a
- * fresh or faulty codec.
+ * The exchange is over on both sides (CODEC_END came, CODEC_SEND_END was sent): look at the next message.
+ * Harmless on a fresh or faulty codec.
  */
 void http1_next_message(struct http1 *h);
 /* After a head was sent: the connection ends with this message ("Connection: close", until-close, a tunnel). */

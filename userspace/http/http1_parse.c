@@ -184,9 +184,11 @@ static enum codec_fault request_judge(struct http1_head *head)
 	if (fault)
 		return fault;
 	m->wants_keep_alive = message_wants_keep_alive(m, &f);
-	if (m->version == HTTP_VERSION_1_0)
+	if (m->version == HTTP_VERSION_1_0) {
+		/* It knows neither Upgrade nor Expect (RFC 9110 7.8, 10.1.1), and we speak HTTP/1.1 to origins. */
+		headers_remove(&m->headers, TOKEN_EXPECT);
 		return CODEC_FAULT_NONE;
-	/* HTTP/1.0 knows neither Upgrade nor Expect (RFC 9110 7.8 and 10.1.1). */
+	}
 	if (f.upgrade && f.names_upgrade)
 		m->upgrade = f.upgrade->value;
 	if (f.expect) {

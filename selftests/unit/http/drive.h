@@ -30,6 +30,15 @@ static const struct http1_limits drive_limits = {
 	.request_line_max = 8192, .head_max = 16384, .fields_max = 100, .trailer_max = 8192, .chunk_line_max = 256,
 };
 
+/* For heads that a codec wrote: it adds lines to what was as large as the limits allow. */
+static const struct http1_limits drive_wide_limits = {
+	.request_line_max = 16384,
+	.head_max = 32768,
+	.fields_max = 120,
+	.trailer_max = 16384,
+	.chunk_line_max = 256,
+};
+
 static inline void drive_fields(const struct headers *h, struct strbuf *out)
 {
 	for (uint32_t i = 0; i < h->count; i++)

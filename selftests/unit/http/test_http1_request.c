@@ -109,14 +109,16 @@ static const struct row good_bodies[] = {
 	{ CHUNKED "1\r\nz\r\n0\r\nX:\r\n\r\n", GOT_CHUNKED "|body=z|end X=|closed" },
 	{ POST "TRANSFER-ENCODING: ChUnKeD\r\n\r\n0\r\n\r\n", GOT_CHUNKED "|end|closed" },
 	{ POST "Expect: 100-continue\r\nContent-Length: 1\r\n\r\nx", "POST a / length=1 k 100|body=x|end|closed" },
-	{ POST "Expect: 100-Continue\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", GOT_CHUNKED " 100|end|closed" },
+	{ POST "Expect: 100-Continue\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+	  GOT_CHUNKED " 100|end|closed" },
 	{ POST "Expect: 100-continue\r\nContent-Length: 0\r\n\r\n", "POST a / length=0 k|end|closed" },
 	{ "POST / HTTP/1.0\r\nExpect: x\r\nContent-Length: 1\r\n\r\nx", "POST  / length=1|body=x|end|closed" },
 };
 
 static const struct row pipelines[] = {
 	{ "GET /1" H11 "\r\nGET /2" H11 "\r\n", "GET a /1 none k|end|GET a /2 none k|end|closed" },
-	{ POST "Content-Length: 1\r\n\r\nxGET /2" H11 "\r\n", "POST a / length=1 k|body=x|end|GET a /2 none k|end|closed" },
+	{ POST "Content-Length: 1\r\n\r\nxGET /2" H11 "\r\n",
+	  "POST a / length=1 k|body=x|end|GET a /2 none k|end|closed" },
 	{ POST "Content-Length: 1\r\n\r\nx\r\nGET /2" H11 "\r\n",
 	  "POST a / length=1 k|body=x|end|GET a /2 none k|end|closed" },
 	{ CHUNKED "1\r\nx\r\n0\r\n\r\nGET /2" H11 "\r\n", GOT_CHUNKED "|body=x|end|GET a /2 none k|end|closed" },

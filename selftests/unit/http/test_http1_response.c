@@ -105,7 +105,8 @@ static void test_how_the_body_ends(void **state)
 static void test_interim_responses_come_before_the_final_one(void **state)
 {
 	static const struct row rows[] = {
-		{ "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 204 X\r\n\r\n", "1.1 100 none k|1.1 204 none k|end|closed", 0 },
+		{ "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 204 X\r\n\r\n",
+		  "1.1 100 none k|1.1 204 none k|end|closed", 0 },
 		{ "HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 102 P\r\n\r\n" OK "Content-Length: 0\r\n\r\n",
 		  "1.1 103 none k|1.1 102 none k|1.1 200 length=0 k|end|closed", 0 },
 		{ "HTTP/1.1 100 Continue\r\nContent-Length: 5\r\n\r\nHTTP/1.1 204 X\r\n\r\n",
