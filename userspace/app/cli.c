@@ -24,6 +24,7 @@ static const struct {
 } options[] = {
 	{ CLI_CONFIG, "-c", "--config", "FILE",
 	  "configuration; default $SENTINEL_CONFIG, ./sentinel.kdl, /etc/sentinel/sentinel.kdl" },
+	{ CLI_SOCKET, NULL, "--socket", "PATH", "admin socket of the daemon; default: what the configuration says" },
 	{ CLI_JSON, NULL, "--json", NULL, "answer in JSON" },
 	{ CLI_HEADER, "-H", "--header", "'NAME: VALUE'", "a header field of the request; may be repeated" },
 	{ CLI_FROM, NULL, "--from", "IP", "address of the client" },
@@ -94,6 +95,9 @@ static bool option_take(struct cli *c, enum cli_option bit, const char *value)
 		break;
 	case CLI_FOR:
 		c->duration = value;
+		break;
+	case CLI_SOCKET:
+		c->socket = value;
 		break;
 	case CLI_MAN:
 		c->wants_man = true;

@@ -24,6 +24,7 @@ enum cli_option {
 	CLI_NOW = 1 << 6,
 	CLI_VERBOSE = 1 << 7,
 	CLI_HELP = 1 << 8,
+	CLI_SOCKET = 1 << 9,
 };
 
 /* What was written after `sentinel COMMAND`. */
@@ -35,6 +36,7 @@ struct cli {
 	size_t header_count;
 	const char *from;     /* --from */
 	const char *duration; /* --for */
+	const char *socket;   /* --socket */
 	char **args;	      /* the rest */
 	int arg_count;
 };

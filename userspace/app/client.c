@@ -15,17 +15,19 @@
 /* Only the place of the socket is wanted: a file with errors must not keep anybody from `sentinel status`. */
 static const char *socket_path(struct cli *c)
 {
-	const char *path = cli_config(c);
+	const char *path = c->socket ? c->socket : cli_config(c);
 	struct config *config = NULL;
 	struct diag d;
+	int err;
 
-	if (!path)
-		return NULL;
+	if (!path || c->socket)
+		return path;
 	diag_init(&d, NULL);
-	(void)config_load(&c->arena, path, &d, &config);
+	err = config_load(&c->arena, path, &d, &config);
 	diag_fini(&d);
-	if (!config->system.instance)
-		config->system.instance = "default";
+	if (err < 0 && !schema_is_present(&config->system.meta) && config->listener_count == 0)
+		cli_complain("%s cannot be read, so the daemon is taken to be instance \"%s\"; --socket says another",
+			     path, config->system.instance);
 	return admin_path(&config->system, &c->arena);
 }
 

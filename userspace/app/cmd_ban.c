@@ -32,7 +32,7 @@ const struct command command_ban = {
 	.help = "A banned address is refused in the kernel where a guard is attached, and after accept everywhere else.  An\n"
 		"IPv6 address is banned with its whole /64.  Addresses that `kernel { acl { allow } }` names cannot be\n"
 		"banned.  Bans end by themselves.",
-	.options = CLI_CONFIG | CLI_JSON | CLI_FOR,
+	.options = CLI_CONFIG | CLI_SOCKET | CLI_JSON | CLI_FOR,
 	.args_min = 1,
 	.args_max = 2,
 	.run = ban,

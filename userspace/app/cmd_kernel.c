@@ -20,7 +20,7 @@ static const char *instance(struct cli *c)
 	diag_init(&d, NULL);
 	(void)config_load(&c->arena, path, &d, &config);
 	diag_fini(&d);
-	return config->system.instance ? config->system.instance : "default";
+	return config->system.instance;
 }
 
 static int pins_answer(int n, const char *name, const struct strbuf *text)
@@ -75,7 +75,7 @@ const struct command command_kernel = {
 	.help = "status: where the guard is attached, how full its maps are, what it dropped; without a daemon, what an\n"
 		"earlier one left pinned.  detach: removes every program and map of this instance from the kernel; a running\n"
 		"daemon notices within seconds and attaches them again.",
-	.options = CLI_CONFIG | CLI_JSON,
+	.options = CLI_CONFIG | CLI_SOCKET | CLI_JSON,
 	.args_min = 1,
 	.args_max = 1,
 	.run = kernel,

@@ -14,7 +14,7 @@ const struct command command_reload = {
 	.help = "Prints what changed, or every mistake of the file; then the running configuration goes on and the exit\n"
 		"code is 1.  No connection is lost.  -c says which daemon (by `system { instance }` of the file); the\n"
 		"daemon loads the file that it was started with.",
-	.options = CLI_CONFIG | CLI_JSON,
+	.options = CLI_CONFIG | CLI_SOCKET | CLI_JSON,
 	.run = reload,
 };
 
@@ -29,6 +29,6 @@ const struct command command_stop = {
 	.summary = "stop the running daemon",
 	.help = "New connections are no longer accepted; open requests may end, for as long as\n"
 		"`system { graceful-shutdown-timeout-secs }` says.  Returns at once.",
-	.options = CLI_CONFIG | CLI_JSON | CLI_NOW,
+	.options = CLI_CONFIG | CLI_SOCKET | CLI_JSON | CLI_NOW,
 	.run = stop,
 };

@@ -28,6 +28,7 @@
 
 /* One a process; static, so that what it holds is reachable until the end. */
 static struct control the_control;
+static bool has_pid_file; /* it is ours to remove */
 
 static void complain(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
@@ -152,8 +153,10 @@ static int pid_file_write(const struct control *c)
 	if (!path)
 		return 0;
 	f = fopen(path, "we");
-	if (f && fprintf(f, "%d\n", getpid()) > 0 && fclose(f) == 0)
+	if (f && fprintf(f, "%d\n", getpid()) > 0 && fclose(f) == 0) {
+		has_pid_file = true;
 		return 0;
+	}
 	complain("pid-file %s: %s", path, strerror(errno));
 	return -1;
 }
@@ -173,8 +176,10 @@ static int rights_give_up(struct control *c)
 		complain("only root can become user %s", system->user ? system->user : system->group);
 		return err;
 	}
-	if (id.uid != geteuid())
+	if (id.uid != geteuid()) {
 		logs_own(c->current, &id);
+		guard_own(&c->guard, c->current->instance, id.uid, id.gid);
+	}
 	err = privilege_become(&id);
 	if (err < 0)
 		complain("rights cannot be given up: %s", strerror(-err));
@@ -330,11 +335,9 @@ static int start(struct control *c)
 
 static void files_remove(struct control *c)
 {
-	const struct config_system *system = c->current ? &c->current->config->system : NULL;
-
 	admin_close(c->admin);
-	if (system && system->pid_file && c->state != CONTROL_STARTING)
-		(void)unlink(system->pid_file);
+	if (has_pid_file)
+		(void)unlink(c->current->config->system.pid_file);
 }
 
 /* The workers are gone: let go of the rest in the order of who needs whom. */
@@ -363,6 +366,8 @@ int daemon_run(const char *config_path)
 	c->path = config_path;
 	c->start_ns = clock_mono_ns();
 	c->shared.start_wall_ns = clock_wall_ns();
+	c->shared.start_mono_ns = c->start_ns;
+	c->shared.version = about_version();
 	uuid_make(c->shared.instance_uuid);
 	if (start(c) < 0) {
 		guard_fini(&c->guard);

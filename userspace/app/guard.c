@@ -4,6 +4,9 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <ftw.h>
+#include <stdio.h>
+#include <unistd.h>
 
 #include "app/audit.h"
 #include "base/check.h"
@@ -196,6 +199,33 @@ void guard_apply(struct guard *g, struct fastpath_plan *p)
 	heartbeat_control(fastpath_heartbeat(g->fastpath), clock_boot_ns());
 	pollers_set(g);
 	report(g);
+}
+
+static uid_t own_uid; /* nftw() has no argument for its callback; start of the process only */
+static gid_t own_gid;
+
+static int own_one(const char *path, const struct stat *st, int type, struct FTW *at)
+{
+	(void)st;
+	(void)type;
+	(void)at;
+	if (chown(path, own_uid, own_gid) < 0)
+		log_warn("%s cannot be given to the daemon's user: %s", path, strerror(errno));
+	return 0;
+}
+
+void guard_own(struct guard *g, const char *instance, uid_t uid, gid_t gid)
+{
+	struct fastpath_status status;
+	char path[128];
+
+	fastpath_status(g->fastpath, &status);
+	if (!status.is_loaded)
+		return;
+	own_uid = uid;
+	own_gid = gid;
+	(void)snprintf(path, sizeof(path), "/sys/fs/bpf/sentinel/%s", instance);
+	(void)nftw(path, own_one, 8, FTW_PHYS);
 }
 
 void guard_tick(struct guard *g, unsigned seconds)

@@ -40,6 +40,8 @@ int guard_plan(struct fastpath_plan *out, const struct snapshot *s, struct strbu
 const struct guard_rules *guard_rules(const struct fastpath_plan *p, struct snapshot *s);
 /* Make it so; logs what could not be done.  Takes the contents of p. */
 void guard_apply(struct guard *g, struct fastpath_plan *p);
+/* Before giving up root: the pins belong to the user that will have to remove them. */
+void guard_own(struct guard *g, const char *instance, uid_t uid, gid_t gid);
 /* Once a second. */
 void guard_tick(struct guard *g, unsigned seconds);
 /* Feed the metrics. */
