@@ -31,20 +31,49 @@ const uint8_t *scan_find_control_plain(const uint8_t *p, const uint8_t *end)
 }
 
 #ifdef __SSE2__
-const uint8_t *scan_find_control(const uint8_t *p, const uint8_t *end)
+/* Bit n: byte n is a control byte. */
+static inline unsigned control_mask(__m128i bytes)
 {
 	const __m128i highest = _mm_set1_epi8(0x1f), tab = _mm_set1_epi8('\t'), del = _mm_set1_epi8(0x7f);
+	__m128i low = _mm_cmpeq_epi8(_mm_min_epu8(bytes, highest), bytes);
 
-	while (end - p >= 16) {
-		__m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)p);
-		__m128i low = _mm_cmpeq_epi8(_mm_min_epu8(bytes, highest), bytes);
-		__m128i bad = _mm_or_si128(_mm_andnot_si128(_mm_cmpeq_epi8(bytes, tab), low),
-					   _mm_cmpeq_epi8(bytes, del));
-		unsigned mask = (unsigned)_mm_movemask_epi8(bad);
+	return (unsigned)_mm_movemask_epi8(
+		_mm_or_si128(_mm_andnot_si128(_mm_cmpeq_epi8(bytes, tab), low), _mm_cmpeq_epi8(bytes, del)));
+}
 
+static inline __m128i load16(const uint8_t *p)
+{
+	return _mm_loadu_si128((const __m128i *)(const void *)p);
+}
+
+static inline __m128i load8(const uint8_t *p)
+{
+	return _mm_loadl_epi64((const __m128i *)(const void *)p);
+}
+
+/* The rest of a block is read again with bytes before it that were seen to be clean, instead of one by one. */
+const uint8_t *scan_find_control(const uint8_t *p, const uint8_t *end)
+{
+	const uint8_t *start = p;
+	unsigned mask;
+
+	for (; end - p >= 16; p += 16) {
+		mask = control_mask(load16(p));
 		if (mask)
 			return p + __builtin_ctz(mask);
-		p += 16;
+	}
+	if (p == end)
+		return end;
+	if (end - start >= 16) {
+		mask = control_mask(load16(end - 16));
+		return mask ? end - 16 + __builtin_ctz(mask) : end;
+	}
+	if (end - start >= 8) {
+		/* Two halves that may overlap: the upper one is counted from the end. */
+		mask = control_mask(_mm_unpacklo_epi64(load8(p), load8(end - 8)));
+		if (!mask)
+			return end;
+		return mask & 0xff ? p + __builtin_ctz(mask) : end - 8 + (__builtin_ctz(mask) - 8);
 	}
 	return scan_find_control_plain(p, end);
 }
