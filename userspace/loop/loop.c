@@ -40,8 +40,8 @@ static const char *refusal_reason(int err)
 		case '2':
 			return "io_uring is switched off: sysctl kernel.io_uring_disabled is 2, set it to 0";
 		case '1':
-			return "io_uring is for privileged users only: sysctl kernel.io_uring_disabled is 1, set it to 0 "
-			       "or join the group of kernel.io_uring_group";
+			return "io_uring is for privileged users only: sysctl kernel.io_uring_disabled is 1, "
+			       "set it to 0 or join the group of kernel.io_uring_group";
 		default:
 			return "io_uring is forbidden here: a seccomp profile (of a container?) refuses io_uring_setup";
 		}
@@ -50,7 +50,8 @@ static const char *refusal_reason(int err)
 	case ENOSYS:
 		return "io_uring is missing: the kernel is built without it, or a seccomp profile hides it";
 	case EINVAL:
-		return "this kernel is too old: io_uring with SINGLE_ISSUER, DEFER_TASKRUN and buffer rings needs Linux 6.1";
+		return "this kernel is too old: io_uring with SINGLE_ISSUER, DEFER_TASKRUN and buffer rings "
+		       "needs Linux 6.1";
 	case ENOMEM:
 		return "no memory for io_uring: raise the limit of locked memory (ulimit -l)";
 	case EMFILE:

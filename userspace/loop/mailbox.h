@@ -2,7 +2,7 @@
 /*
  * mailbox.h - messages from any thread to a loop.  A pointer crosses threads here (or in a snapshot), nowhere else.
  * Giving moves ownership.  From a thread with a loop of its own the wake-up is IORING_OP_MSG_RING; from another
- * thread it is an eventfd.  Order is kept per sender.  The hand-over is a happens-before (TSan is told).
+ * thread it is an eventfd.  Order is kept per sender.  The hand-over is a happens-before (an atomic list, which TSan sees).
  */
 #ifndef SN_LOOP_MAILBOX_H
 #define SN_LOOP_MAILBOX_H
@@ -16,7 +16,10 @@ struct mail {
 	void (*on_deliver)(struct mail *m);
 };
 
-/* Give m to loop `to`.  `from` is the caller's own loop, or NULL from a thread without one.  Never fails, any thread. */
+/*
+ * Give m to loop `to`.  `from` is the caller's own loop, or NULL from a thread without one.  Never fails, any thread.
+ * `to` must outlive the last turn of `from`.
+ */
 void mailbox_give(struct loop *to, struct loop *from, struct mail *m);
 
 #endif

@@ -234,6 +234,20 @@ static void query_done(void *arg, int status, int timeouts, struct ares_addrinfo
 	query_free(q);
 }
 
+/* c-ares 1.18 asks its servers for an IPv4 address when both families are wanted: answered here. */
+static bool answer_literal(struct dns_query *q)
+{
+	struct addr a;
+	struct dns_result result = { .addrs = &a, .count = 1 };
+
+	if (addr_parse_ip(span_str(q->name), &a) != 0)
+		return false;
+	addr_set_port(&a, q->port);
+	q->on_done(q->ctx, &result);
+	query_free(q);
+	return true;
+}
+
 static void task_run(struct task *t)
 {
 	struct dns *d = container_of(t, struct dns, task);
@@ -247,7 +261,7 @@ static void task_run(struct task *t)
 		struct dns_query *q = list_entry(n, struct dns_query, node);
 
 		list_append(&d->queries, n);
-		if (q->is_started)
+		if (q->is_started || answer_literal(q))
 			continue;
 		q->is_started = true;
 		ares_getaddrinfo(d->channel, q->name, NULL, &hints, query_done, q);

@@ -26,6 +26,7 @@ struct end {
 	uint64_t sum; /* of received bytes, by position */
 	bool reads;   /* asks again after each on_data */
 	bool closes_on_data, echoes, keeps;
+	struct stream *forwards;
 	struct slice kept[64];
 	unsigned kept_count;
 	enum loop_buffers class;
@@ -53,6 +54,8 @@ static void on_data(struct stream *s, struct slice data)
 	e->sum = sum_add(e->sum, data.ptr, data.len);
 	if (e->echoes)
 		stream_write(s, data);
+	else if (e->forwards)
+		stream_write(e->forwards, data);
 	else if (e->keeps)
 		e->kept[e->kept_count++] = loop_keep(loop, data);
 	else
@@ -645,6 +648,37 @@ static void test_stuck_readers_do_not_stop_others(void **state)
 	}
 }
 
+/* The socket is full before the first try: bytes in a receive buffer are copied out before they wait. */
+static void test_a_full_socket_pins_no_buffer(void **state)
+{
+	struct end source, to;
+	struct loop_gauges gauges;
+	static char filler[65536];
+	int from_fd = connect_raw(&source), to_fd = connect_raw(&to);
+
+	(void)state;
+	while (send(to.s.fd, filler, sizeof(filler), MSG_DONTWAIT) > 0)
+		;
+	source.forwards = &to.s;
+	stream_read(&source.s, LOOP_BUFFERS_LARGE);
+	assert_int_equal(write(from_fd, "small", 5), 5);
+	wait_until(source.received == 5);
+	turns(3);
+	assert_int_equal(to.s.queued, 5);
+	loop_gauges(loop, &gauges);
+	assert_int_equal(gauges.buffers_pinned[LOOP_BUFFERS_LARGE], 0);
+	fcntl(to_fd, F_SETFL, O_NONBLOCK);
+	while (to.sent < 5) {
+		turns(1);
+		while (read(to_fd, filler, sizeof(filler)) > 0)
+			;
+	}
+	close(from_fd);
+	close(to_fd);
+	end_close(&source);
+	end_close(&to);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -666,6 +700,7 @@ int main(void)
 		TEST(test_close_from_inside_an_event),
 		TEST(test_more_streams_than_buffers),
 		TEST(test_stuck_readers_do_not_stop_others),
+		TEST(test_a_full_socket_pins_no_buffer),
 #undef TEST
 	};
 
