@@ -75,6 +75,7 @@ static __always_inline int guard_judge(const struct scene *s)
 	struct sn_block *ban;
 	__u32 reason, zero = 0;
 
+	/* sn_verdict() says so too; known this early, it saves the look at the bans. */
 	if (l.acl_action == SN_ACL_ALLOW) {
 		count_add(&counters, SN_COUNTER_ALLOWED, s->bytes);
 		return 0;

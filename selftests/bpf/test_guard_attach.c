@@ -529,6 +529,24 @@ static void test_interface_that_comes_later(void **state)
 	plan_fini(&p);
 }
 
+static void test_interface_without_ethernet_is_refused(void **state)
+{
+	struct fastpath *fp = open_guard();
+	struct fastpath_plan p = { 0 };
+
+	(void)state;
+	if (system("ip tuntap add plain0 mode tun 2>/dev/null") != 0) {
+		close_guard(fp);
+		skip();
+	}
+	assert_int_equal(plan_add_interface(&p, "plain0", FASTPATH_MODE_AUTO), 0);
+	assert_int_equal(fastpath_apply(fp, &p), -EAGAIN);
+	assert_string_equal(status_of(fp).reason, "plain0: not an Ethernet interface");
+	close_guard(fp);
+	plan_fini(&p);
+	shell("ip link del plain0");
+}
+
 static void test_new_address_is_covered_by_a_wildcard(void **state)
 {
 	struct fastpath *fp = open_guard();
@@ -702,6 +720,7 @@ int main(void)
 		cmocka_unit_test(test_pins_of_another_layout_are_replaced),
 		cmocka_unit_test(test_dump_is_readable),
 		cmocka_unit_test(test_interface_that_comes_later),
+		cmocka_unit_test(test_interface_without_ethernet_is_refused),
 		cmocka_unit_test(test_new_address_is_covered_by_a_wildcard),
 		cmocka_unit_test(test_without_bpffs_it_says_so),
 		cmocka_unit_test(test_three_capabilities_are_enough),

@@ -124,7 +124,10 @@ static int dispatcher_attach(struct xdp_program *program, unsigned ifindex)
 		xdp_multiprog__close(mp);
 		return 0;
 	}
-	/* libxdp fell back to a single program without a link, which a crash would leave without an owner. */
+	/*
+	 * The kernel takes no dispatcher and libxdp fell back to a single program without a link, which no
+	 * pin could name after a crash.  Off with it: the caller attaches by a link.
+	 */
 	(void)xdp_program__detach(program, (int)ifindex, mode, 0);
 	return -EOPNOTSUPP;
 }
