@@ -16,9 +16,11 @@ static const struct describe_page page = {
 	.date = "November 24, 2026",
 	.summary = "configuration of the sentinel proxy",
 	.intro = "The configuration of\n.Xr sentinel 8\n"
-		 "is a document in KDL 2.0 (https://kdl.dev); one that is valid only as KDL 1.0 is accepted as such.\n"
-		 "Nothing is ignored: whatever is unknown, doubled, of the wrong type or out of bounds is an error with its\n"
-		 "place.\n.Pp\n.Ql include \\(dqglob\\(dq\nreads other files, relative to the including one.\n"
+		 "is a document in KDL 2.0 (https://kdl.dev);\n"
+		 "one that is valid only as KDL 1.0 is accepted as such.\n"
+		 "Nothing is ignored: whatever is unknown, doubled, of the wrong type\n"
+		 "or out of bounds is an error with its place.\n.Pp\n"
+		 ".Ql include \\(dqglob\\(dq\nreads other files, relative to the including one.\n"
 		 ".Ql ${NAME}\nand\n.Ql ${NAME:-default}\nin strings are read from the environment.\n",
 	.outro = ".Sh EXAMPLES\n.Bd -literal -offset indent\n"
 		 "listeners {\n    listener \"web\" { address \"0.0.0.0:8080\" }\n}\n"

@@ -181,7 +181,9 @@ static void report(struct guard *g)
 	if (strcmp(status.reason, g->reported) == 0)
 		return;
 	memcpy(g->reported, status.reason, sizeof(g->reported));
-	if (status.reason[0])
+	if (g->plan.interface_count == 0)
+		log_debug("the kernel guard: %s", status.reason[0] ? status.reason : "off");
+	else if (status.reason[0])
 		log_warn("the kernel guard is not as it should be: %s; traffic is served, accepted connections are "
 			 "checked", status.reason);
 	else
