@@ -654,6 +654,24 @@ static void test_without_capabilities_it_says_so(void **state)
 	assert_false(exists("/sys/fs/bpf/sentinel"));
 }
 
+/* Started as root, became another user to whom the pins were given, and is started again. */
+static void test_restart_adopts_what_another_user_owns(void **state)
+{
+	struct fastpath *fp = open_guard();
+	struct fastpath_plan p = plan_of(FASTPATH_MODE_TC);
+
+	(void)state;
+	assert_int_equal(fastpath_apply(fp, &p), 0);
+	fastpath_free(fp);
+	shell("chown -R 65534 " INSTANCE_DIR);
+	fp = open_guard();
+	assert_int_equal(fastpath_apply(fp, &p), 0);
+	assert_true(status_of(fp).interfaces[0].is_adopted);
+	close_guard(fp);
+	plan_fini(&p);
+	assert_false(exists("/sys/fs/bpf/sentinel"));
+}
+
 static void test_folder_of_somebody_else_is_not_trusted(void **state)
 {
 	struct fastpath *fp = open_guard();
@@ -725,6 +743,7 @@ int main(void)
 		cmocka_unit_test(test_without_bpffs_it_says_so),
 		cmocka_unit_test(test_three_capabilities_are_enough),
 		cmocka_unit_test(test_without_capabilities_it_says_so),
+		cmocka_unit_test(test_restart_adopts_what_another_user_owns),
 		cmocka_unit_test(test_folder_of_somebody_else_is_not_trusted),
 	};
 	int err;

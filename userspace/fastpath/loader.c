@@ -71,10 +71,10 @@ static int refused(int err, const char *what, struct strbuf *out_why)
 }
 
 /*
- * Whoever owns a folder may remove our pins, and with them the guard; and anybody may make folders in a BPF file
- * system.
+ * Anybody may make folders in a BPF file system, and whoever owns the first of ours may remove our pins, and with
+ * them the guard.  Those below may belong to the user that the daemon becomes.
  */
-static int make_folder(const char *path, struct strbuf *out_why)
+static int make_folder(const char *path, bool is_first, struct strbuf *out_why)
 {
 	struct stat st;
 	int err;
@@ -84,6 +84,8 @@ static int make_folder(const char *path, struct strbuf *out_why)
 		strbuf_printf(out_why, "cannot make %s: %s", path, err_text(err));
 		return err;
 	}
+	if (!is_first)
+		return 0;
 	if (S_ISDIR(st.st_mode) && (st.st_uid == 0 || st.st_uid == geteuid()) && !(st.st_mode & 0022))
 		return 0;
 	strbuf_printf(out_why, "%s is not a folder of our own", path);
@@ -94,6 +96,7 @@ static int make_folder(const char *path, struct strbuf *out_why)
 static int make_folders(const struct loader_paths *p, struct strbuf *out_why)
 {
 	char path[LOADER_PATH_MAX];
+	bool is_first = true;
 	size_t i;
 	int err = 0;
 
@@ -102,7 +105,8 @@ static int make_folders(const struct loader_paths *p, struct strbuf *out_why)
 			continue;
 		memcpy(path, p->maps, i);
 		path[i] = '\0';
-		err = make_folder(path, out_why);
+		err = make_folder(path, is_first, out_why);
+		is_first = false;
 		if (p->maps[i] == '\0')
 			break;
 	}
