@@ -16,7 +16,7 @@ struct request {
 	struct span args; /* what follows the command */
 };
 
-/* ---- reload, stop, status ---------------------------------------------------------------------------------------- */
+/* ---- reload, stop, status ---- */
 
 static void message_json(struct strbuf *out, const char *result, struct span text)
 {
@@ -74,7 +74,7 @@ static bool do_metrics(struct request *r, struct strbuf *out)
 	return true;
 }
 
-/* ---- bans ----------------------------------------------------------------------------------------------------------- */
+/* ---- bans ---- */
 
 #define BAN_DEFAULT_MS (10 * 60 * 1000)
 
@@ -100,7 +100,8 @@ static bool ban_add(struct request *r, struct strbuf *out)
 	if (!span_next(&r->args, ' ', &address) || !ban_address(address, ip, out))
 		return false;
 	if (span_next(&r->args, ' ', &time) && time.len && value_duration(time, SCHEMA_SECONDS, &ms) < 0) {
-		strbuf_printf(out, "%.*s is not a time: write 10m, 1h or a number of seconds\n", SPAN_ARG(time));
+		strbuf_printf(out, "%.*s is not a time: write 10m, 1h or a number of seconds\n",
+			      SPAN_ARG(time));
 		return false;
 	}
 	if (ms == 0 || ms > 365 * SCHEMA_DAY) {
@@ -220,13 +221,13 @@ static bool do_kernel(struct request *r, struct strbuf *out)
 	return true;
 }
 
-/* ---- the table ------------------------------------------------------------------------------------------------------- */
+/* ---- the table ---- */
 
 static const struct {
 	const char *name;
 	bool (*run)(struct request *r, struct strbuf *out);
 } commands[] = {
-	{ "reload", do_reload }, { "stop", do_stop },	{ "status", do_status },
+	{ "reload", do_reload }, { "stop", do_stop },	  { "status", do_status },
 	{ "ban", do_ban },	 { "kernel", do_kernel }, { "metrics", do_metrics },
 };
 

@@ -24,7 +24,8 @@ static const struct {
 } options[] = {
 	{ CLI_CONFIG, "-c", "--config", "FILE",
 	  "configuration; default $SENTINEL_CONFIG, ./sentinel.kdl, /etc/sentinel/sentinel.kdl" },
-	{ CLI_SOCKET, NULL, "--socket", "PATH", "admin socket of the daemon; default: what the configuration says" },
+	{ CLI_SOCKET, NULL, "--socket", "PATH",
+	  "admin socket of the daemon; default: what the configuration says" },
 	{ CLI_JSON, NULL, "--json", NULL, "answer in JSON" },
 	{ CLI_HEADER, "-H", "--header", "'NAME: VALUE'", "a header field of the request; may be repeated" },
 	{ CLI_FROM, NULL, "--from", "IP", "address of the client" },
@@ -46,35 +47,40 @@ void cli_complain(const char *fmt, ...)
 	va_end(ap);
 }
 
-/* ---- help ----------------------------------------------------------------------------------------------------- */
+/* ---- help ---- */
 
 static void help_all(FILE *to)
 {
-	(void)fputs("sentinel - a reverse proxy with a guard in the kernel\n\nUsage: sentinel COMMAND [OPTION]...\n\n",
+	(void)fputs("sentinel - a reverse proxy with a guard in the kernel\n\nUsage: sentinel COMMAND "
+		    "[OPTION]...\n\n",
 		    to);
 	for (size_t i = 0; i < ARRAY_LEN(commands); i++)
 		(void)fprintf(to, "  %-9s %s\n", commands[i]->name, commands[i]->summary);
-	(void)fputs("\n`sentinel COMMAND --help` says more.  Exit codes: 0 done, 1 it could not be done, 2 the command\n"
-		    "line makes no sense, 3 there is no daemon to talk to.  Manual: sentinel(8), sentinel.kdl(5).\n", to);
+	(void)fputs("\n`sentinel COMMAND --help` says more.  Exit codes: 0 done, 1 it could not be done, 2 "
+		    "the command\n"
+		    "line makes no sense, 3 there is no daemon to talk to.  Manual: sentinel(8), "
+		    "sentinel.kdl(5).\n",
+		    to);
 }
 
 static void help_command(const struct command *cmd)
 {
-	(void)printf("Usage: sentinel %s%s%s\n\n%s\n\nOptions:\n", cmd->name, cmd->usage[0] ? " " : "", cmd->usage,
-		     cmd->help);
+	(void)printf("Usage: sentinel %s%s%s\n\n%s\n\nOptions:\n", cmd->name, cmd->usage[0] ? " " : "",
+		     cmd->usage, cmd->help);
 	for (size_t i = 0; i < ARRAY_LEN(options); i++) {
 		char names[64];
 
 		if (!((cmd->options | CLI_HELP) & options[i].bit))
 			continue;
-		(void)snprintf(names, sizeof(names), "%s%s%s%s%s", options[i].shorter ? options[i].shorter : "",
-			       options[i].shorter ? ", " : "", options[i].longer, options[i].value ? " " : "",
+		(void)snprintf(names, sizeof(names), "%s%s%s%s%s",
+			       options[i].shorter ? options[i].shorter : "", options[i].shorter ? ", " : "",
+			       options[i].longer, options[i].value ? " " : "",
 			       options[i].value ? options[i].value : "");
 		(void)printf("  %-28s %s\n", names, options[i].help);
 	}
 }
 
-/* ---- options --------------------------------------------------------------------------------------------------- */
+/* ---- options ---- */
 
 static bool option_take(struct cli *c, enum cli_option bit, const char *value)
 {
@@ -148,8 +154,8 @@ static int option_read(struct cli *c, const struct command *cmd, int argc, char 
 		cli_complain("%.*s was given too often", SPAN_ARG(name));
 		return EXIT_CODE_USAGE;
 	}
-	cli_complain("`sentinel %s` has no option %.*s; `sentinel %s --help` lists them", cmd->name, SPAN_ARG(name),
-		     cmd->name);
+	cli_complain("`sentinel %s` has no option %.*s; `sentinel %s --help` lists them", cmd->name,
+		     SPAN_ARG(name), cmd->name);
 	return EXIT_CODE_USAGE;
 }
 
@@ -174,8 +180,8 @@ static int command_start(const struct command *cmd, int argc, char **argv)
 	if (code)
 		return code;
 	if (c.arg_count < cmd->args_min || c.arg_count > cmd->args_max) {
-		(void)fprintf(stderr, "Usage: sentinel %s %s\n`sentinel %s --help` says more.\n", cmd->name, cmd->usage,
-			      cmd->name);
+		(void)fprintf(stderr, "Usage: sentinel %s %s\n`sentinel %s --help` says more.\n", cmd->name,
+			      cmd->usage, cmd->name);
 		return EXIT_CODE_USAGE;
 	}
 	arena_init(&c.arena, 4096);
@@ -198,7 +204,8 @@ const char *cli_config(struct cli *c)
 		return "sentinel.kdl";
 	if (access("/etc/sentinel/sentinel.kdl", F_OK) == 0)
 		return "/etc/sentinel/sentinel.kdl";
-	cli_complain("no configuration: give one by --config FILE or $SENTINEL_CONFIG, or put it to ./sentinel.kdl or "
+	cli_complain("no configuration: give one by --config FILE or $SENTINEL_CONFIG, or put it to "
+		     "./sentinel.kdl or "
 		     "/etc/sentinel/sentinel.kdl");
 	return NULL;
 }

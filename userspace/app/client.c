@@ -26,7 +26,8 @@ static const char *socket_path(struct cli *c)
 	err = config_load(&c->arena, path, &d, &config);
 	diag_fini(&d);
 	if (err < 0 && !schema_is_present(&config->system.meta) && config->listener_count == 0)
-		cli_complain("%s cannot be read, so the daemon is taken to be instance \"%s\"; --socket says another",
+		cli_complain("%s cannot be read, so the daemon is taken to be instance \"%s\"; --socket says "
+			     "another",
 			     path, config->system.instance);
 	return admin_path(&config->system, &c->arena);
 }
@@ -92,7 +93,8 @@ int client_ask_text(struct cli *c, const char *request, struct strbuf *out, bool
 	(void)close(fd);
 	rest = strbuf_span(&answer);
 	if (err < 0 || !span_next(&rest, '\n', &word) || word.len == 0) {
-		cli_complain("the daemon at %s gave no answer%s%s", path, err < 0 ? ": " : " (only root and its own user get one)",
+		cli_complain("the daemon at %s gave no answer%s%s", path,
+			     err < 0 ? ": " : " (only root and its own user get one)",
 			     err < 0 ? strerror(-err) : "");
 		strbuf_fini(&answer);
 		return EXIT_CODE_ERROR;

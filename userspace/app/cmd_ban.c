@@ -29,8 +29,10 @@ const struct command command_ban = {
 	.name = "ban",
 	.usage = "list | add ADDRESS [--for TIME] | remove ADDRESS",
 	.summary = "list, add and remove temporary bans",
-	.help = "A banned address is refused in the kernel where a guard is attached, and after accept everywhere else.  An\n"
-		"IPv6 address is banned with its whole /64.  Addresses that `kernel { acl { allow } }` names cannot be\n"
+	.help = "A banned address is refused in the kernel where a guard is attached, and after accept "
+		"everywhere else.  An\n"
+		"IPv6 address is banned with its whole /64.  Addresses that `kernel { acl { allow } }` names "
+		"cannot be\n"
 		"banned.  Bans end by themselves.",
 	.options = CLI_CONFIG | CLI_SOCKET | CLI_JSON | CLI_FOR,
 	.args_min = 1,

@@ -51,7 +51,8 @@ const struct command command_check = {
 	.name = "check",
 	.usage = "[-c FILE] [--json]",
 	.summary = "check a configuration and show every mistake",
-	.help = "Reads the file with all that it includes, checks it as a start would, and shows every error and warning\n"
+	.help = "Reads the file with all that it includes, checks it as a start would, and shows every error "
+		"and warning\n"
 		"with its place.  Nothing is opened or changed.  Exit code 0 if there is no error, else 1.",
 	.options = CLI_CONFIG | CLI_JSON,
 	.run = check,

@@ -24,7 +24,8 @@ static const struct describe_page page = {
 		 ".Ql ${NAME}\nand\n.Ql ${NAME:-default}\nin strings are read from the environment.\n",
 	.outro = ".Sh EXAMPLES\n.Bd -literal -offset indent\n"
 		 "listeners {\n    listener \"web\" { address \"0.0.0.0:8080\" }\n}\n"
-		 "routes {\n    route \"site\" {\n        matches { path-prefix \"/\" }\n        upstream \"origin\"\n    }\n}\n"
+		 "routes {\n    route \"site\" {\n        matches { path-prefix \"/\" }\n        upstream "
+		 "\"origin\"\n    }\n}\n"
 		 "upstreams {\n    upstream \"origin\" { target \"127.0.0.1:3000\" }\n}\n"
 		 ".Ed\n.Sh SEE ALSO\n.Xr sentinel 8\n",
 };

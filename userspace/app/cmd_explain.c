@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* cmd_explain.c - sentinel explain: what would happen to a request, why, and which line of the file says so. */
+/* cmd_explain.c - sentinel explain: what would happen to a request, why, and which line of the file says so.
+ */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -41,7 +42,7 @@ struct explanation {
 	unsigned loser_count;
 };
 
-/* ---- reading the request ----------------------------------------------------------------------------------------- */
+/* ---- reading the request ---- */
 
 static int url_read(struct explanation *e, const char *url)
 {
@@ -72,7 +73,8 @@ static int url_read(struct explanation *e, const char *url)
 		e->port = 80;
 	uri_split(target, &path, &e->query);
 	if (uri_normalise(path, e->arena, &e->path, &had_dots) < 0) {
-		cli_complain("the path %.*s is answered with 400: it has a bad escape or leaves the root", SPAN_ARG(path));
+		cli_complain("the path %.*s is answered with 400: it has a bad escape or leaves the root",
+			     SPAN_ARG(path));
 		return -1;
 	}
 	return 0;
@@ -119,7 +121,7 @@ static int request_read(struct explanation *e)
 	return 0;
 }
 
-/* ---- finding out --------------------------------------------------------------------------------------------------- */
+/* ---- finding out ---- */
 
 /* By the port of the URL; a URL that names none of our ports is taken to come by the first listener. */
 static void listener_choose(struct explanation *e)
@@ -183,7 +185,7 @@ static int guard_ask(struct explanation *e)
 	return 0;
 }
 
-/* ---- saying it: text ------------------------------------------------------------------------------------------------- */
+/* ---- saying it: text ---- */
 
 #define PLACE_MAX 512
 
@@ -244,7 +246,8 @@ static void route_text(const struct explanation *e, struct strbuf *out)
 			      place(e, ((const struct schema_meta *)r->filters[i].config)->pos, buf));
 	forward_text(e, out);
 	strbuf_printf(out, "limits    body %s", value_size_text(text, r->body_max));
-	strbuf_printf(out, ", total time %s\n", r->timeout_ms ? value_duration_text(text, r->timeout_ms) : "unlimited");
+	strbuf_printf(out, ", total time %s\n",
+		      r->timeout_ms ? value_duration_text(text, r->timeout_ms) : "unlimited");
 }
 
 static void explain_text(const struct explanation *e, struct strbuf *out)
@@ -262,7 +265,7 @@ static void explain_text(const struct explanation *e, struct strbuf *out)
 			      place(e, e->losers[i].pos, buf));
 }
 
-/* ---- saying it: JSON --------------------------------------------------------------------------------------------------- */
+/* ---- saying it: JSON ---- */
 
 static void route_json(const struct explanation *e, struct json *j)
 {
@@ -318,7 +321,7 @@ static void explain_json(const struct explanation *e, struct strbuf *out)
 	strbuf_add_char(out, '\n');
 }
 
-/* ---- the command -------------------------------------------------------------------------------------------------------- */
+/* ---- the command ---- */
 
 static int explain_loaded(struct explanation *e)
 {
@@ -327,8 +330,8 @@ static int explain_loaded(struct explanation *e)
 	if (request_read(e) < 0)
 		return EXIT_CODE_USAGE;
 	listener_choose(e);
-	client_addr_find(&e->peer, &e->headers, e->listener->trusted_proxies, e->listener->trusted_proxy_count,
-			 &e->client);
+	client_addr_find(&e->peer, &e->headers, e->listener->trusted_proxies,
+			 e->listener->trusted_proxy_count, &e->client);
 	if (guard_ask(e) < 0)
 		return EXIT_CODE_ERROR;
 	route_find(e);
@@ -375,10 +378,14 @@ const struct command command_explain = {
 	.name = "explain",
 	.usage = "METHOD URL [-H 'Name: value']... [--from IP] [-c FILE]",
 	.summary = "what would happen to a request, and why",
-	.help = "Reads the configuration, not the daemon.  Prints what the kernel's guard says of the client, the listener,\n"
-		"the route and why the others lost, the filters in order, and the targets, each with its line of the file.\n"
-		"The listener is the one with the port of the URL; without --from the client is 127.0.0.1.\n\n"
-		"Example: sentinel explain GET 'http://example.com/api/x?y=1' -H 'Accept: text/html' --from 203.0.113.9",
+	.help = "Reads the configuration, not the daemon.  Prints what the kernel's guard says of the "
+		"client, the listener,\n"
+		"the route and why the others lost, the filters in order, and the targets, each with its "
+		"line of the file.\n"
+		"The listener is the one with the port of the URL; without --from the client is "
+		"127.0.0.1.\n\n"
+		"Example: sentinel explain GET 'http://example.com/api/x?y=1' -H 'Accept: text/html' --from "
+		"203.0.113.9",
 	.options = CLI_CONFIG | CLI_JSON | CLI_HEADER | CLI_FROM,
 	.args_min = 2,
 	.args_max = 2,

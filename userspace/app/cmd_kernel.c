@@ -59,8 +59,8 @@ static int kernel(struct cli *c)
 	if (code == EXIT_CODE_OK) {
 		(void)fwrite(text.ptr, 1, text.len, stdout);
 	} else if (code == EXIT_CODE_NOT_RUNNING) {
-		int n = is_status ? fastpath_pins_describe(NULL, name, &text) :
-				    fastpath_pins_detach(NULL, name, &text);
+		int n = is_status ? fastpath_pins_describe(NULL, name, &text)
+				  : fastpath_pins_detach(NULL, name, &text);
 
 		code = pins_answer(n, name, &text);
 	}
@@ -72,8 +72,10 @@ const struct command command_kernel = {
 	.name = "kernel",
 	.usage = "status | detach",
 	.summary = "show the kernel's guard, or take it off",
-	.help = "status: where the guard is attached, how full its maps are, what it dropped; without a daemon, what an\n"
-		"earlier one left pinned.  detach: removes every program and map of this instance from the kernel; a running\n"
+	.help = "status: where the guard is attached, how full its maps are, what it dropped; without a "
+		"daemon, what an\n"
+		"earlier one left pinned.  detach: removes every program and map of this instance from the "
+		"kernel; a running\n"
 		"daemon notices within seconds and attaches them again.",
 	.options = CLI_CONFIG | CLI_SOCKET | CLI_JSON,
 	.args_min = 1,

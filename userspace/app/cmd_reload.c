@@ -11,8 +11,10 @@ const struct command command_reload = {
 	.name = "reload",
 	.usage = "[-c FILE] [--json]",
 	.summary = "make the running daemon load its file again",
-	.help = "Prints what changed, or every mistake of the file; then the running configuration goes on and the exit\n"
-		"code is 1.  No connection is lost.  -c says which daemon (by `system { instance }` of the file); the\n"
+	.help = "Prints what changed, or every mistake of the file; then the running configuration goes on "
+		"and the exit\n"
+		"code is 1.  No connection is lost.  -c says which daemon (by `system { instance }` of the "
+		"file); the\n"
 		"daemon loads the file that it was started with.",
 	.options = CLI_CONFIG | CLI_SOCKET | CLI_JSON,
 	.run = reload,

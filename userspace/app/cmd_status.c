@@ -11,7 +11,8 @@ const struct command command_status = {
 	.name = "status",
 	.usage = "[-c FILE] [--json]",
 	.summary = "what the running daemon listens on, forwards to and guards",
-	.help = "Version, configuration and its generation, listeners, targets, the kernel's guard and what is wrong with\n"
+	.help = "Version, configuration and its generation, listeners, targets, the kernel's guard and what "
+		"is wrong with\n"
 		"it, open connections.  Exit code 3 if no daemon runs.",
 	.options = CLI_CONFIG | CLI_SOCKET | CLI_JSON,
 	.run = status,

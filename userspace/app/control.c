@@ -11,7 +11,7 @@
 #include "base/check.h"
 #include "observe/log.h"
 
-/* ---- the end ---------------------------------------------------------------------------------------------------------- */
+/* ---- the end ---- */
 
 void control_stop(struct control *c)
 {
@@ -64,7 +64,7 @@ void control_on_stopped(void *ctx, struct worker *w)
 		loop_stop(c->loop);
 }
 
-/* ---- signals ------------------------------------------------------------------------------------------------------------ */
+/* ---- signals ---- */
 
 void control_reload_logged(struct control *c)
 {

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * control.h - the control thread: everything that is not the data path.  It owns the current snapshot, the workers,
- * the registry, the guard, the admin socket and the file watch; all of it is touched by this thread only.
+ * control.h - the control thread: everything that is not the data path.  It owns the current snapshot, the
+ * workers, the registry, the guard, the admin socket and the file watch; all of it is touched by this thread
+ * only.
  */
 #ifndef SN_APP_CONTROL_H
 #define SN_APP_CONTROL_H
@@ -14,8 +15,8 @@
 #include "proxy/config.h"
 #include "proxy/snapshot.h"
 
-#define CONTROL_GENERATIONS_MAX 16 /* snapshots that still have exchanges; more reloads are refused */
-#define CONTROL_BACKLOG 4096	   /* of listening sockets; the kernel cuts it to net.core.somaxconn */
+#define CONTROL_GENERATIONS_MAX 16   /* snapshots that still have exchanges; more reloads are refused */
+#define CONTROL_BACKLOG		4096 /* of listening sockets; the kernel cuts it to net.core.somaxconn */
 
 enum control_state {
 	CONTROL_STARTING,
@@ -90,7 +91,7 @@ void control_render(struct control *c, const char *what, struct strbuf *out);
 /* Collectors of what control knows; once, before the first render. */
 void control_collect_start(struct control *c);
 
-/* ---- reload.c ----------------------------------------------------------------------------------------------------- */
+/* ---- reload.c ---- */
 
 enum reload_result {
 	RELOAD_DONE,

@@ -43,7 +43,7 @@ static void complain(const char *fmt, ...)
 	va_end(ap);
 }
 
-/* ---- pieces of the start ------------------------------------------------------------------------------------------ */
+/* ---- pieces of the start ---- */
 
 static unsigned cpu_count(void)
 {
@@ -61,8 +61,9 @@ static void uuid_make(char out[37])
 	rand_secure(b, sizeof(b));
 	b[6] = (uint8_t)((b[6] & 0x0f) | 0x40);
 	b[8] = (uint8_t)((b[8] & 0x3f) | 0x80);
-	(void)snprintf(out, 37, "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x", b[0], b[1],
-		       b[2], b[3], b[4], b[5], b[6], b[7], b[8], b[9], b[10], b[11], b[12], b[13], b[14], b[15]);
+	(void)snprintf(out, 37, "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x", b[0],
+		       b[1], b[2], b[3], b[4], b[5], b[6], b[7], b[8], b[9], b[10], b[11], b[12], b[13],
+		       b[14], b[15]);
 }
 
 static int loop_start(struct control *c)
@@ -132,8 +133,10 @@ static int admin_start(struct control *c)
 	if (err == 0)
 		err = admin_open(&c->admin, c, path, &addr);
 	if (err == -EADDRINUSE) {
-		complain("instance \"%s\" runs already (its socket %s answers); another one needs system { instance "
-			 "\"...\" }", system->instance, path);
+		complain("instance \"%s\" runs already (its socket %s answers); another one needs system { "
+			 "instance "
+			 "\"...\" }",
+			 system->instance, path);
 		return err;
 	}
 	if (err < 0 && system->admin.socket) {
@@ -214,8 +217,10 @@ static int workers_start(struct control *c)
 	const char *reason = NULL;
 
 	if (descriptors < c->current->max_connections)
-		log_warn("at most %zu descriptors may be open, fewer than max-connections (%llu): raise LimitNOFILE or "
-			 "`ulimit -n`", descriptors, (unsigned long long)c->current->max_connections);
+		log_warn("at most %zu descriptors may be open, fewer than max-connections (%llu): raise "
+			 "LimitNOFILE or "
+			 "`ulimit -n`",
+			 descriptors, (unsigned long long)c->current->max_connections);
 	for (unsigned i = 0; i < c->worker_count; i++) {
 		config.index = i;
 		workers[i] = worker_start(&config, c->current, c->rules, &reason);
@@ -228,7 +233,7 @@ static int workers_start(struct control *c)
 	return 0;
 }
 
-/* ---- words for the person who started it --------------------------------------------------------------------------- */
+/* ---- words for the person who started it ---- */
 
 static void say_listening(const struct control *c)
 {
@@ -243,7 +248,8 @@ static void say_listening(const struct control *c)
 			continue;
 		addr_format(&l->addr, text);
 		(void)fprintf(stderr, "  listening on  %-24s %s\n", text,
-			      strcmp(l->id, CONFIG_METRICS_LISTENER) == 0 ? "metrics and admin pages" : l->id);
+			      strcmp(l->id, CONFIG_METRICS_LISTENER) == 0 ? "metrics and admin pages"
+									  : l->id);
 	}
 }
 
@@ -266,8 +272,8 @@ static void say_hello(struct control *c)
 	struct span rest, line;
 	char url[ADDR_TEXT_MAX + 16], metrics[VALUE_TEXT_MAX];
 
-	(void)fprintf(stderr, "\nsentinel %s runs: %s, %u worker%s\n", about_version(), c->path, c->worker_count,
-		      c->worker_count == 1 ? "" : "s");
+	(void)fprintf(stderr, "\nsentinel %s runs: %s, %u worker%s\n", about_version(), c->path,
+		      c->worker_count, c->worker_count == 1 ? "" : "s");
 	say_listening(c);
 	strbuf_init(&guard);
 	guard_describe(&c->guard, &guard);
@@ -278,13 +284,14 @@ static void say_hello(struct control *c)
 	url_of(&c->current->listeners[0], url, sizeof(url));
 	(void)fprintf(stderr, "\nTry:\n  curl -i %s/\n  sentinel explain -c %s GET %s/\n", url, c->path, url);
 	if (m->is_enabled)
-		(void)fprintf(stderr, "  curl -s http://%s%s\n", value_addr_text(metrics, &m->address), m->path);
+		(void)fprintf(stderr, "  curl -s http://%s%s\n", value_addr_text(metrics, &m->address),
+			      m->path);
 	else
 		(void)fprintf(stderr, "  sentinel status -c %s\n", c->path);
 	(void)fprintf(stderr, "Reload: sentinel reload, or kill -HUP %d.  Stop: Ctrl-C.\n\n", getpid());
 }
 
-/* ---- start and end ----------------------------------------------------------------------------------------------------- */
+/* ---- start and end ---- */
 
 static int prepare(struct control *c)
 {

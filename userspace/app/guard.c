@@ -19,7 +19,7 @@ _Static_assert((int)CONFIG_GUARD_AUTO == FASTPATH_MODE_AUTO && (int)CONFIG_GUARD
 		       (int)CONFIG_GUARD_TC == FASTPATH_MODE_TC && (int)CONFIG_GUARD_OFF == FASTPATH_MODE_OFF,
 	       "words of the configuration");
 
-/* ---- the plan ------------------------------------------------------------------------------------------------------ */
+/* ---- the plan ---- */
 
 static void plan_interfaces(struct fastpath_plan *p, const struct config_kernel *k)
 {
@@ -27,7 +27,8 @@ static void plan_interfaces(struct fastpath_plan *p, const struct config_kernel 
 		const struct config_interface *n = &k->interfaces[i];
 		int mode = SCHEMA_HAS(n, mode) ? (int)n->mode : (int)k->mode;
 
-		(void)plan_add_interface(p, n->name, (enum fastpath_mode)mode); /* the schema refuses bad ones */
+		(void)plan_add_interface(p, n->name,
+					 (enum fastpath_mode)mode); /* the schema refuses bad ones */
 	}
 }
 
@@ -97,7 +98,7 @@ const struct guard_rules *guard_rules(const struct fastpath_plan *p, struct snap
 	return r;
 }
 
-/* ---- events --------------------------------------------------------------------------------------------------------- */
+/* ---- events ---- */
 
 static void on_debug(void *ctx, const char *line)
 {
@@ -145,7 +146,7 @@ static void pollers_set(struct guard *g)
 	poller_set(&g->addresses, fastpath_addresses_fd(g->fastpath));
 }
 
-/* ---- life ------------------------------------------------------------------------------------------------------------ */
+/* ---- life ---- */
 
 void guard_init(struct guard *g, struct loop *l, const char *instance, struct audit **audit,
 		struct metrics_shard *metrics)
@@ -184,8 +185,10 @@ static void report(struct guard *g)
 	if (g->plan.interface_count == 0)
 		log_debug("the kernel guard: %s", status.reason[0] ? status.reason : "off");
 	else if (status.reason[0])
-		log_warn("the kernel guard is not as it should be: %s; traffic is served, accepted connections are "
-			 "checked", status.reason);
+		log_warn("the kernel guard is not as it should be: %s; traffic is served, accepted "
+			 "connections are "
+			 "checked",
+			 status.reason);
 	else
 		log_info("the kernel guard is in force");
 }
@@ -241,7 +244,7 @@ void guard_tick(struct guard *g, unsigned seconds)
 	report(g);
 }
 
-/* ---- metrics and status ----------------------------------------------------------------------------------------------- */
+/* ---- metrics and status ---- */
 
 static void collect_drops(struct guard *g)
 {
@@ -252,11 +255,13 @@ static void collect_drops(struct guard *g)
 	for (unsigned i = SN_DROP_NONE + 1; i < SN_DROP_COUNT; i++) {
 		const struct span label = span_str(rules_reason_label((uint8_t)i));
 
-		metric_cell_set(metric_cell(g->metrics, METRIC_KERNEL_DROPS_TOTAL, &label), stats.drops[i].packets);
+		metric_cell_set(metric_cell(g->metrics, METRIC_KERNEL_DROPS_TOTAL, &label),
+				stats.drops[i].packets);
 		metric_cell_set(metric_cell(g->metrics, METRIC_KERNEL_DROP_BYTES_TOTAL, &label),
 				stats.drops[i].bytes);
 	}
-	metric_set(g->metrics, METRIC_KERNEL_DROP_EVENTS_LOST_TOTAL, stats.counters[SN_COUNTER_EVENT_LOST].packets);
+	metric_set(g->metrics, METRIC_KERNEL_DROP_EVENTS_LOST_TOTAL,
+		   stats.counters[SN_COUNTER_EVENT_LOST].packets);
 }
 
 void guard_collect(struct guard *g)
@@ -281,8 +286,10 @@ void guard_describe(struct guard *g, struct strbuf *out)
 
 	fastpath_status(g->fastpath, &status);
 	if (status.interface_count == 0) {
-		strbuf_printf(out, "kernel guard  no interface is configured; %zu rules hold for accepted connections\n",
-			      g->plan.acl_count);
+		strbuf_printf(
+			out,
+			"kernel guard  no interface is configured; %zu rules hold for accepted connections\n",
+			g->plan.acl_count);
 		return;
 	}
 	for (size_t i = 0; i < status.interface_count; i++) {

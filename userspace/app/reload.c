@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * reload.c - parse, check, build, bind, publish, then the kernel's plan.  Everything that can fail happens before
- * publishing; a failure changes nothing.
+ * reload.c - parse, check, build, bind, publish, then the kernel's plan.  Everything that can fail happens
+ * before publishing; a failure changes nothing.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -17,7 +17,7 @@
 #include "loop/mailbox.h"
 #include "observe/log.h"
 
-/* ---- the end of a snapshot: any thread to control ---------------------------------------------------------------- */
+/* ---- the end of a snapshot: any thread to control ---- */
 
 struct unused {
 	struct mail mail;
@@ -46,7 +46,7 @@ static void on_unused(struct snapshot *s)
 	mailbox_give(((struct control *)s->owner)->loop, NULL, &u->mail);
 }
 
-/* ---- one candidate -------------------------------------------------------------------------------------------------- */
+/* ---- one candidate ---- */
 
 struct candidate {
 	struct snapshot *snapshot;
@@ -127,7 +127,7 @@ static void candidate_publish(struct candidate *n, struct control *c)
 	watch_set(c->watch, c->current->config->system.auto_reload ? c->current->config : NULL);
 }
 
-/* ---- what others call ------------------------------------------------------------------------------------------------ */
+/* ---- what others call ---- */
 
 int control_load_first(struct control *c, struct strbuf *out)
 {
@@ -163,8 +163,11 @@ static enum reload_result refuse(struct control *c, struct strbuf *out)
 	if (c->state != CONTROL_RUNNING)
 		strbuf_add_str(out, "the daemon is stopping\n");
 	else
-		strbuf_printf(out, "%u configurations are still in use by open requests: nothing more is loaded until "
-				   "some of them end\n", c->live);
+		strbuf_printf(
+			out,
+			"%u configurations are still in use by open requests: nothing more is loaded until "
+			"some of them end\n",
+			c->live);
 	return RELOAD_REFUSED;
 }
 
@@ -204,8 +207,8 @@ enum reload_result control_reload(struct control *c, struct strbuf *out)
 	candidate_publish(&n, c);
 	count(c, "success");
 	c->last_error[0] = '\0';
-	log_info("reload: generation %llu of %s, %u change%s", (unsigned long long)c->generation, c->path, changes,
-		 changes == 1 ? "" : "s");
+	log_info("reload: generation %llu of %s, %u change%s", (unsigned long long)c->generation, c->path,
+		 changes, changes == 1 ? "" : "s");
 	audit_event(c->audit, "config_change", "reload_success", strbuf_span(&text).ptr);
 	strbuf_add_span(out, strbuf_span(&text));
 	strbuf_printf(out, "%sgeneration %llu serves\n", changes ? "" : "nothing changed; ",

@@ -13,7 +13,7 @@
 #include "observe/log.h"
 #include "schema/value.h"
 
-/* ---- metrics ---------------------------------------------------------------------------------------------------- */
+/* ---- metrics ---- */
 
 static uint64_t memory_bytes(void)
 {
@@ -70,7 +70,7 @@ void control_collect_start(struct control *c)
 	metrics_on_collect(collect, c);
 }
 
-/* ---- status for people ------------------------------------------------------------------------------------------ */
+/* ---- status for people ---- */
 
 static const char *state_text(const struct control *c)
 {
@@ -152,7 +152,7 @@ static void status_text(struct control *c, struct strbuf *out)
 		      (unsigned long long)atomic_load_explicit(&c->shared.connections, memory_order_relaxed));
 }
 
-/* ---- the same for programs ------------------------------------------------------------------------------------- */
+/* ---- the same for programs ---- */
 
 static void guard_json(struct control *c, struct json *j)
 {

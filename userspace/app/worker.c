@@ -16,7 +16,7 @@
 #include "observe/log.h"
 
 #define TAG_WORKER TAG('W', 'O', 'R', 'K')
-#define POLL_MS 10 /* between two looks at whether everything has ended */
+#define POLL_MS	   10 /* between two looks at whether everything has ended */
 
 struct accepting {
 	struct list node; /* in worker->accepting */
@@ -56,7 +56,7 @@ struct worker {
 	struct metrics_shard *metrics;
 };
 
-/* ---- messages -------------------------------------------------------------------------------------------------- */
+/* ---- messages ---- */
 
 struct order { /* control to worker */
 	struct mail mail;
@@ -113,7 +113,7 @@ static void stopped_deliver(struct mail *m)
 	w->config.on_stopped(w->config.ctx, w);
 }
 
-/* ---- questions to control ---------------------------------------------------------------------------------------- */
+/* ---- questions to control ---- */
 
 struct question {
 	struct mail mail;
@@ -160,7 +160,7 @@ static void render(struct proxy_worker *proxy, const char *what, void (*done)(vo
 	mailbox_give(w->config.control, w->loop, &q->mail);
 }
 
-/* ---- accepting ---------------------------------------------------------------------------------------------------- */
+/* ---- accepting ---- */
 
 static void count_refused(struct worker *w, const char *reason)
 {
@@ -239,7 +239,8 @@ static void acceptors_close(struct worker *w, uint32_t listener)
 {
 	struct list *pos, *tmp;
 
-	list_for_each_safe(pos, tmp, &w->accepting) {
+	list_for_each_safe(pos, tmp, &w->accepting)
+	{
 		struct accepting *s = list_entry(pos, struct accepting, node);
 
 		if ((listener == 0 || s->listener == listener) && !s->acceptor.is_closing)
@@ -255,7 +256,7 @@ static void unlisten_deliver(struct mail *m)
 	free(o);
 }
 
-/* ---- snapshots ----------------------------------------------------------------------------------------------------- */
+/* ---- snapshots ---- */
 
 static void adopt_deliver(struct mail *m)
 {
@@ -267,7 +268,7 @@ static void adopt_deliver(struct mail *m)
 	free(o);
 }
 
-/* ---- the end -------------------------------------------------------------------------------------------------------- */
+/* ---- the end ---- */
 
 static void drain_deliver(struct mail *m)
 {
@@ -321,7 +322,7 @@ static void on_poll(struct timer *t)
 	timer_arm(w->loop, &w->poll_timer, POLL_MS);
 }
 
-/* ---- the thread ----------------------------------------------------------------------------------------------------- */
+/* ---- the thread ---- */
 
 static void on_beat(struct timer *t)
 {
@@ -378,8 +379,8 @@ static void *worker_main(void *arg)
 	return NULL;
 }
 
-struct worker *worker_start(const struct worker_config *config, struct snapshot *s, const struct guard_rules *rules,
-			    const char **out_reason)
+struct worker *worker_start(const struct worker_config *config, struct snapshot *s,
+			    const struct guard_rules *rules, const char **out_reason)
 {
 	struct worker *w = mem_zalloc(sizeof(*w));
 	int err;

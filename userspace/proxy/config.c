@@ -8,7 +8,7 @@
 #include "proxy/config_rows.h"
 #include "proxy/snapshot.h"
 
-/* ---- filters: their blocks come from features.def ----------------------------------------------------------- */
+/* ---- filters: their blocks come from features.def ---- */
 
 #define FILTER_TYPES_MAX 64
 
@@ -53,7 +53,7 @@ static const struct schema_row filters_rows[] = {
 	ROW_END,
 };
 
-/* ---- root ---------------------------------------------------------------------------------------------------- */
+/* ---- root ---- */
 
 static const struct schema_row root_rows[] = {
 	ROW_BLOCK(struct config, system, "system", &config_system_block, "The process.", .aliases = "!server"),
@@ -88,7 +88,7 @@ const struct schema_block *config_block(void)
 	return &root_block;
 }
 
-/* ---- loading --------------------------------------------------------------------------------------------------- */
+/* ---- loading ---- */
 
 static int load(struct arena *a, const char *name, const struct span *text, struct diag *d,
 		struct config **out_config)
@@ -125,7 +125,7 @@ int config_load_text(struct arena *a, const char *name, struct span text, struct
 	return load(a, name, &text, d, out_config);
 }
 
-/* ---- looking up -------------------------------------------------------------------------------------------------- */
+/* ---- looking up ---- */
 
 const struct config_upstream *config_upstream_find(const struct config *c, const char *id)
 {

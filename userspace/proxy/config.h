@@ -17,7 +17,7 @@
 
 struct snapshot;
 
-/* ---- system ---------------------------------------------------------------------------------------------- */
+/* ---- system ---- */
 
 struct config_admin {
 	struct schema_meta meta;
@@ -40,7 +40,7 @@ struct config_system {
 	struct schema_cidrs trusted_proxies;
 };
 
-/* ---- listeners ------------------------------------------------------------------------------------------- */
+/* ---- listeners ---- */
 
 enum config_protocol {
 	CONFIG_PROTOCOL_HTTP,
@@ -58,7 +58,7 @@ struct config_listener {
 	struct schema_cidrs trusted_proxies;
 };
 
-/* ---- routes ---------------------------------------------------------------------------------------------- */
+/* ---- routes ---- */
 
 struct config_match {
 	enum match_kind kind;
@@ -120,7 +120,7 @@ struct config_route {
 
 #define CONFIG_PRIORITY_LOW 10
 
-/* ---- upstreams ------------------------------------------------------------------------------------------- */
+/* ---- upstreams ---- */
 
 struct config_target {
 	struct schema_meta meta;
@@ -155,7 +155,7 @@ struct config_upstream {
 	struct config_timeouts timeouts;
 };
 
-/* ---- limits, observability, kernel ------------------------------------------------------------------------ */
+/* ---- limits, observability, kernel ---- */
 
 struct config_limits {
 	struct schema_meta meta;
@@ -240,7 +240,7 @@ struct config_kernel {
 	struct config_acl acl;
 };
 
-/* ---- the whole ------------------------------------------------------------------------------------------- */
+/* ---- the whole ---- */
 
 struct config {
 	struct schema_meta meta;

@@ -28,7 +28,7 @@ struct builder {
 	uint32_t *slot_sizes;
 };
 
-/* ---- registry ------------------------------------------------------------------------------------------------------ */
+/* ---- registry ---- */
 
 void config_registry_init(struct config_registry *r)
 {
@@ -67,7 +67,7 @@ static uint32_t listener_number(struct config_registry *r, const char *id, const
 	return r->listener_number_last;
 }
 
-/* ---- small conversions ------------------------------------------------------------------------------------------- */
+/* ---- small conversions ---- */
 
 static void addr_from_value(struct addr *out, const union value_addr *v)
 {
@@ -101,7 +101,7 @@ static const struct prefix *prefixes_build(struct builder *b, const struct schem
 	return p;
 }
 
-/* ---- upstreams ---------------------------------------------------------------------------------------------------- */
+/* ---- upstreams ---- */
 
 struct endpoint_refs {
 	struct config_registry *registry;
@@ -173,7 +173,7 @@ static void upstreams_build(struct builder *b)
 	b->snapshot->upstream_count = (unsigned)count;
 }
 
-/* ---- routes --------------------------------------------------------------------------------------------------------- */
+/* ---- routes ---- */
 
 static void filters_build(struct builder *b, struct route *r, const struct config_route *c)
 {
@@ -234,7 +234,8 @@ static void route_build(struct builder *b, struct route *r, const struct config_
 				 : handler_find(c->builtin_handler ? c->builtin_handler : "not-found");
 	CHECK(r->handler);
 	if (c->upstream)
-		r->upstream = &b->upstreams[config_upstream_find(b->config, c->upstream) - b->config->upstreams];
+		r->upstream =
+			&b->upstreams[config_upstream_find(b->config, c->upstream) - b->config->upstreams];
 	header_ops_build(&r->request_headers, &p->request_headers.ops, b->arena);
 	header_ops_build(&r->response_headers, &p->response_headers.ops, b->arena);
 	r->timeout_ms = p->timeout_ms;
@@ -252,10 +253,8 @@ static const struct {
 	const char *id, *path, *handler;
 } pages[] = {
 	{ "(metrics)", NULL, "metrics" }, /* NULL: the path that is configured */
-	{ "(health)", "/health", "health" },
-	{ "(status)", "/status", "status" },
-	{ "(config)", "/config", "config" },
-	{ "(upstreams)", "/upstreams", "upstreams" },
+	{ "(health)", "/health", "health" }, { "(status)", "/status", "status" },
+	{ "(config)", "/config", "config" }, { "(upstreams)", "/upstreams", "upstreams" },
 };
 
 static void routes_build(struct builder *b)
@@ -269,7 +268,8 @@ static void routes_build(struct builder *b)
 	for (size_t i = 0; i < count; i++)
 		route_build(b, &b->routes[i], &b->config->routes[i]);
 	b->file_routes = (unsigned)count;
-	for (size_t i = 0; b->config->observability.metrics.is_enabled && i < ARRAY_LEN(pages); i++, count++) {
+	for (size_t i = 0; b->config->observability.metrics.is_enabled && i < ARRAY_LEN(pages);
+	     i++, count++) {
 		struct route *r = &b->routes[count];
 
 		route_defaults(b, r, pages[i].id);
@@ -282,7 +282,7 @@ static void routes_build(struct builder *b)
 	b->snapshot->filter_worker_sizes = b->slot_sizes;
 }
 
-/* ---- routers --------------------------------------------------------------------------------------------------------- */
+/* ---- routers ---- */
 
 static void match_build(struct builder *b, struct route_match *m, const struct route *r)
 {
@@ -321,8 +321,7 @@ static void hidden_report(void *ctx, const struct route_match *lost, const struc
 {
 	struct builder *b = ((struct hidden *)ctx)->b;
 
-	diag_note(b->diag,
-		  diag_warning(b->diag, lost->route->pos, "route \"%s\" is never reached", lost->id),
+	diag_note(b->diag, diag_warning(b->diag, lost->route->pos, "route \"%s\" is never reached", lost->id),
 		  by->route->pos, "route \"%s\" takes all its requests", by->id);
 }
 
@@ -381,7 +380,7 @@ static const struct router *router_for_pages(struct builder *b)
 	return router_make(b, matches, ARRAY_LEN(matches));
 }
 
-/* ---- listeners -------------------------------------------------------------------------------------------------------- */
+/* ---- listeners ---- */
 
 static void server_build(struct builder *b, struct server_settings *s)
 {
@@ -402,8 +401,8 @@ static void server_build(struct builder *b, struct server_settings *s)
 
 static void listener_build(struct builder *b, struct listener *l, const struct config_listener *c)
 {
-	const struct schema_cidrs *trusted = SCHEMA_HAS(c, trusted_proxies) ? &c->trusted_proxies
-									     : &b->config->system.trusted_proxies;
+	const struct schema_cidrs *trusted =
+		SCHEMA_HAS(c, trusted_proxies) ? &c->trusted_proxies : &b->config->system.trusted_proxies;
 
 	l->id = c->id;
 	addr_from_value(&l->addr, &c->address);
@@ -418,7 +417,8 @@ static void listener_build(struct builder *b, struct listener *l, const struct c
 	l->trusted_proxies = prefixes_build(b, trusted);
 	l->trusted_proxy_count = (unsigned)trusted->count;
 	if (c->default_route)
-		l->default_route = &b->routes[config_route_find(b->config, c->default_route) - b->config->routes];
+		l->default_route =
+			&b->routes[config_route_find(b->config, c->default_route) - b->config->routes];
 	l->router = router_for(b, c->id);
 }
 
@@ -432,7 +432,8 @@ static void listener_build_pages(struct builder *b, struct listener *l)
 	l->router = router_for_pages(b);
 }
 
-/* What was accepted by a listener that left the file is served once more each, by the routes of all listeners. */
+/* What was accepted by a listener that left the file is served once more each, by the routes of all
+ * listeners. */
 static void listener_build_removed(struct builder *b, struct listener *l, const struct listener *was)
 {
 	struct prefix *trusted = arena_array(b->arena, was->trusted_proxy_count, sizeof(*trusted));
@@ -473,7 +474,7 @@ static void listeners_build(struct builder *b)
 	b->snapshot->listener_count = n;
 }
 
-/* ---- the whole --------------------------------------------------------------------------------------------------------- */
+/* ---- the whole ---- */
 
 static void snapshot_fill(struct builder *b)
 {
@@ -507,7 +508,8 @@ static int build(struct snapshot **out, const char *name, const struct span *tex
 
 	b->snapshot = snapshot_new();
 	b->arena = &b->snapshot->arena;
-	rc = text ? config_load_text(b->arena, name, *text, b->diag, &c) : config_load(b->arena, name, b->diag, &c);
+	rc = text ? config_load_text(b->arena, name, *text, b->diag, &c)
+		  : config_load(b->arena, name, b->diag, &c);
 	b->config = c;
 	b->snapshot->config = c;
 	if (rc == 0)

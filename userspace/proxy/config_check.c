@@ -4,7 +4,7 @@
 
 #include <net/if.h>
 
-/* ---- references ------------------------------------------------------------------------------------------------- */
+/* ---- references ---- */
 
 #define NAMES_MAX 256 /* candidates for "did you mean" */
 
@@ -64,9 +64,10 @@ static void route_references(struct schema *s, const struct config *c, const str
 			reference_missing(s, r->listeners.items[i].pos, "listener",
 					  r->listeners.items[i].text, listeners);
 	if (!SCHEMA_HAS(r, upstream) && !SCHEMA_HAS(r, builtin_handler) && !route_always_answers(c, r))
-		diag_hint(s->diag,
-			  diag_error(s->diag, r->meta.pos, "route \"%s\" has nowhere to send requests", r->id),
-			  "add `upstream \"...\"`, `builtin-handler \"...\"` or a filter of type redirect");
+		diag_hint(
+			s->diag,
+			diag_error(s->diag, r->meta.pos, "route \"%s\" has nowhere to send requests", r->id),
+			"add `upstream \"...\"`, `builtin-handler \"...\"` or a filter of type redirect");
 }
 
 static void check_references(struct schema *s, const struct config *c)
@@ -88,11 +89,12 @@ static void check_references(struct schema *s, const struct config *c)
 		const struct config_listener *l = &c->listeners[i];
 
 		if (l->default_route && !config_route_find(c, l->default_route))
-			reference_missing(s, SCHEMA_POS(l, default_route), "route", l->default_route, &routes);
+			reference_missing(s, SCHEMA_POS(l, default_route), "route", l->default_route,
+					  &routes);
 	}
 }
 
-/* ---- what nobody uses -------------------------------------------------------------------------------------------- */
+/* ---- what nobody uses ---- */
 
 static void check_unused(struct schema *s, const struct config *c)
 {
@@ -100,7 +102,8 @@ static void check_unused(struct schema *s, const struct config *c)
 		bool is_used = !c->upstreams[i].id;
 
 		for (size_t r = 0; r < c->route_count && !is_used; r++)
-			is_used = c->routes[r].upstream && strcmp(c->routes[r].upstream, c->upstreams[i].id) == 0;
+			is_used = c->routes[r].upstream &&
+				  strcmp(c->routes[r].upstream, c->upstreams[i].id) == 0;
 		if (!is_used)
 			diag_warning(s->diag, c->upstreams[i].meta.pos, "no route uses upstream \"%s\"",
 				     c->upstreams[i].id);
@@ -117,7 +120,7 @@ static void check_unused(struct schema *s, const struct config *c)
 	}
 }
 
-/* ---- addresses ----------------------------------------------------------------------------------------------------- */
+/* ---- addresses ---- */
 
 static bool address_eq(const union value_addr *a, const union value_addr *b)
 {
@@ -147,8 +150,8 @@ static void check_addresses(struct schema *s, const struct config *c)
 			if (address_eq(&l->address, &c->listeners[j].address))
 				diag_note(s->diag,
 					  diag_error(s->diag, SCHEMA_POS(l, address),
-						     "listener \"%s\" has the address of listener \"%s\"", l->id,
-						     c->listeners[j].id),
+						     "listener \"%s\" has the address of listener \"%s\"",
+						     l->id, c->listeners[j].id),
 					  SCHEMA_POS(&c->listeners[j], address), "first used here");
 		if (m->is_enabled && address_eq(&l->address, &m->address))
 			diag_hint(s->diag,
@@ -186,14 +189,15 @@ static void check_exposed(struct schema *s, const struct config *c)
 				continue;
 			diag_note(s->diag,
 				  diag_warning(s->diag, SCHEMA_POS(route, builtin_handler),
-					       "route \"%s\" shows the inside of the proxy to everybody", route->id),
+					       "route \"%s\" shows the inside of the proxy to everybody",
+					       route->id),
 				  l->meta.pos, "it is served on this listener; `listeners` can restrict it");
 			break;
 		}
 	}
 }
 
-/* ---- the rest -------------------------------------------------------------------------------------------------------- */
+/* ---- the rest ---- */
 
 static void check_kernel(struct schema *s, const struct config *c)
 {

@@ -15,8 +15,10 @@ static const char *metrics_path_verify(const char *text, struct arena *a)
 static const struct schema_row metrics_rows[] = {
 	ROW_BOOL(METRICS, is_enabled, "enabled", "#true", "Serve metrics."),
 	ROW_ADDR(METRICS, address, "address", "127.0.0.1:9090",
-		 "Where.  If the key is not written and the port is taken, the daemon starts without metrics and warns."),
-	ROW_STRING(METRICS, path, "path", "/metrics", "Path of the metrics.  `/health` and `/status` are there too.",
+		 "Where.  If the key is not written and the port is taken, the daemon starts without metrics "
+		 "and warns."),
+	ROW_STRING(METRICS, path, "path", "/metrics",
+		   "Path of the metrics.  `/health` and `/status` are there too.",
 		   .verify = metrics_path_verify),
 	ROW_LATER("high-cardinality"),
 	ROW_END,
@@ -50,8 +52,10 @@ static const struct schema_word format_words[] = {
 static const struct schema_row access_log_rows[] = {
 	ROW_BOOL(LOG, is_enabled, "enabled", "#true", "Write the access log."),
 	ROW_PATH(LOG, file, "file", NULL,
-		 "Default: /var/log/sentinel/access.log for root, else $XDG_STATE_HOME/sentinel/access.log (or that "
-		 "below ~/.local/state).  A default file that cannot be opened switches the log off with a warning; "
+		 "Default: /var/log/sentinel/access.log for root, else $XDG_STATE_HOME/sentinel/access.log "
+		 "(or that "
+		 "below ~/.local/state).  A default file that cannot be opened switches the log off with a "
+		 "warning; "
 		 "one that is written here stops the start."),
 	ROW_ENUM(LOG, format, "format", access_format_words, "json", "Form of a line."),
 	ROW_SIZE(LOG, buffer_bytes, "buffer-size", 512, 16 << 20, "8192",
@@ -67,9 +71,12 @@ static const struct schema_block access_log_block =
 	SCHEMA_BLOCK(LOG, "access-log", access_log_rows, NULL, "A line for every request.");
 
 static const struct schema_row error_log_rows[] = {
-	ROW_BOOL(LOG, is_enabled, "enabled", "#true", "Use the file; else the daemon writes to standard error."),
-	ROW_PATH(LOG, file, "file", NULL, "Where the daemon writes what it has to say.  Default: standard error."),
-	ROW_ENUM(LOG, level, "level", level_words, "info", "The least important level that is written to the file."),
+	ROW_BOOL(LOG, is_enabled, "enabled", "#true",
+		 "Use the file; else the daemon writes to standard error."),
+	ROW_PATH(LOG, file, "file", NULL,
+		 "Where the daemon writes what it has to say.  Default: standard error."),
+	ROW_ENUM(LOG, level, "level", level_words, "info",
+		 "The least important level that is written to the file."),
 	ROW_LATER("buffer-size"),
 	ROW_END,
 };
@@ -88,9 +95,9 @@ static const struct schema_row audit_log_rows[] = {
 	ROW_END,
 };
 
-static const struct schema_block audit_log_block =
-	SCHEMA_BLOCK(LOG, "audit-log", audit_log_rows, NULL,
-		     "Refusals, bans and changes of the configuration, one JSON object a line.  Off without the block.");
+static const struct schema_block audit_log_block = SCHEMA_BLOCK(
+	LOG, "audit-log", audit_log_rows, NULL,
+	"Refusals, bans and changes of the configuration, one JSON object a line.  Off without the block.");
 
 #define LOGGING struct config_logging
 
@@ -116,16 +123,17 @@ static const struct schema_row observability_rows[] = {
 	ROW_END,
 };
 
-const struct schema_block config_observability_block =
-	SCHEMA_BLOCK(struct config_observability, "observability", observability_rows, NULL, "Metrics and logs.");
+const struct schema_block config_observability_block = SCHEMA_BLOCK(
+	struct config_observability, "observability", observability_rows, NULL, "Metrics and logs.");
 
-/* ---- kernel ------------------------------------------------------------------------------------------------- */
+/* ---- kernel ---- */
 
 static const struct schema_word mode_words[] = {
 	{ "auto", CONFIG_GUARD_AUTO, .help = "XDP where the driver of a physical device has it, else tc" },
 	{ "xdp", CONFIG_GUARD_XDP, .help = "XDP in the driver, else after it" },
 	{ "tc", CONFIG_GUARD_TC, .help = "tc ingress: right for veth and bonds" },
-	{ "off", CONFIG_GUARD_OFF, .help = "nothing is loaded; the rules still hold for accepted connections" },
+	{ "off", CONFIG_GUARD_OFF,
+	  .help = "nothing is loaded; the rules still hold for accepted connections" },
 	{ NULL },
 };
 
@@ -157,7 +165,8 @@ static const struct schema_block interface_block =
 		     "A network interface that clients come in by.");
 
 static const struct schema_row acl_rows[] = {
-	ROW_CIDRS(struct config_acl, deny, "deny", NULL, "Networks whose packets to our listeners are dropped."),
+	ROW_CIDRS(struct config_acl, deny, "deny", NULL,
+		  "Networks whose packets to our listeners are dropped."),
 	ROW_CIDRS(struct config_acl, allow, "allow", NULL,
 		  "Networks that are let through, whatever else is said of them.  The most specific network "
 		  "decides; between equals `allow`."),
@@ -173,8 +182,10 @@ static const struct schema_row kernel_rows[] = {
 	ROW_LIST(KERNEL, interfaces, interface_count, "interface", &interface_block,
 		 "A network interface to guard; without any nothing is loaded into the kernel."),
 	ROW_ENUM(KERNEL, mode, "mode", mode_words, "auto", "Where the guard is attached."),
-	ROW_ENUM(KERNEL, on_stop, "on-stop", on_stop_words, "detach", "What an orderly stop does with the guard."),
-	ROW_BOOL(KERNEL, is_monitor, "monitor", "#false", "Count and report what would be dropped, drop nothing."),
+	ROW_ENUM(KERNEL, on_stop, "on-stop", on_stop_words, "detach",
+		 "What an orderly stop does with the guard."),
+	ROW_BOOL(KERNEL, is_monitor, "monitor", "#false",
+		 "Count and report what would be dropped, drop nothing."),
 	ROW_BLOCK(KERNEL, acl, "acl", &acl_block, "Who may come in."),
 	ROW_LATER("ban"),
 	ROW_LATER("geo"),
@@ -183,7 +194,7 @@ static const struct schema_row kernel_rows[] = {
 	ROW_END,
 };
 
-const struct schema_block config_kernel_block =
-	SCHEMA_BLOCK(KERNEL, "kernel", kernel_rows, NULL,
-		     "The guard: what the kernel refuses before it costs anything.  Every accepted connection is "
-		     "checked by the same rules, also where no guard is loaded.");
+const struct schema_block config_kernel_block = SCHEMA_BLOCK(
+	KERNEL, "kernel", kernel_rows, NULL,
+	"The guard: what the kernel refuses before it costs anything.  Every accepted connection is "
+	"checked by the same rules, also where no guard is loaded.");

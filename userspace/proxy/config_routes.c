@@ -7,7 +7,8 @@
 #include "proxy/handler.h"
 #include "proxy/regex.h"
 
-/* ---- matches --------------------------------------------------------------------------------------------- */
+/* ---- matches ---------------------------------------------------------------------------------------------
+ */
 
 static const struct {
 	const char *name;
@@ -56,7 +57,8 @@ static const char *host_read(struct schema *s, const struct kdl_value *value)
 
 	for (size_t i = from; i < text.len; i++) {
 		if (host[i] == '*') {
-			diag_hint(s->diag, diag_error(s->diag, value->pos, "`*` stands only at the start of a host"),
+			diag_hint(s->diag,
+				  diag_error(s->diag, value->pos, "`*` stands only at the start of a host"),
 				  "`*.example.com` matches every name below example.com");
 			return NULL;
 		}
@@ -102,8 +104,9 @@ static const char *value_read(struct schema *s, enum match_kind kind, const stru
 		break;
 	}
 	if ((kind == MATCH_METHOD || kind == MATCH_HEADER) && !header_name_is_valid(value->text)) {
-		diag_error(s->diag, value->pos, kind == MATCH_METHOD ? "this is not a method"
-								      : "this is not the name of a header field");
+		diag_error(s->diag, value->pos,
+			   kind == MATCH_METHOD ? "this is not a method"
+						: "this is not the name of a header field");
 		return NULL;
 	}
 	return value->text.ptr;
@@ -174,7 +177,7 @@ static void match_read(struct schema *s, const struct kdl_node *node, void *memb
 	}
 }
 
-#define ROW_MATCH(key, form, text) \
+#define ROW_MATCH(key, form, text)                                                                           \
 	ROW_CUSTOM(struct config_route, matches, key, match_read, form, text, .flags = SCHEMA_REPEAT)
 
 static const struct schema_row match_rows[] = {
@@ -185,7 +188,8 @@ static const struct schema_row match_rows[] = {
 	ROW_MATCH("path-regex", "\"pattern\"",
 		  "A regular expression (PCRE) that is searched in the path; anchor it with `^` and `$`."),
 	ROW_MATCH("host", "\"name\"",
-		  "Host without port, in any case; `*.example.com` matches every name below example.com.  Several are "
+		  "Host without port, in any case; `*.example.com` matches every name below example.com.  "
+		  "Several are "
 		  "alternatives."),
 	ROW_MATCH("header", "\"Name\" [\"value\"]", "A header field is there, or has exactly this value."),
 	ROW_MATCH("method", "\"GET\"", "The method.  Several are alternatives."),
@@ -194,14 +198,15 @@ static const struct schema_row match_rows[] = {
 	ROW_END,
 };
 
-/* ---- retry-policy ------------------------------------------------------------------------------------------- */
+/* ---- retry-policy ---- */
 
 #define RETRY struct config_retry
 
 static const struct schema_row retry_rows[] = {
 	ROW_UINT(RETRY, attempts_max, "max-attempts", 1, 20, "3", "Attempts, the first one included."),
 	ROW_UINT(RETRY, budget_percent, "budget-percent", 0, 100, "20",
-		 "Retries of the whole process are at most this part of its requests, so that they cannot storm."),
+		 "Retries of the whole process are at most this part of its requests, so that they cannot "
+		 "storm."),
 	ROW_DURATION(RETRY, backoff_base_ms, "backoff-base-ms", SCHEMA_MILLIS, 0, 60000, "100",
 		     "Pause before the second attempt; it doubles with each one and is shortened at random."),
 	ROW_DURATION(RETRY, backoff_max_ms, "backoff-max-ms", SCHEMA_MILLIS, 0, 600000, "10000",
@@ -228,7 +233,7 @@ static void retry_check(struct schema *s, void *config)
 static const struct schema_block retry_block =
 	SCHEMA_BLOCK(RETRY, "retry-policy", retry_rows, retry_check, "When a failed attempt is repeated.");
 
-/* ---- policies ----------------------------------------------------------------------------------------------- */
+/* ---- policies ---- */
 
 static const struct schema_row headers_policy_rows[] = {
 	ROWS_HEADER_OPS(struct config_headers_policy, ops),
@@ -252,12 +257,14 @@ static const struct schema_row policies_rows[] = {
 	ROW_BLOCK(POLICIES, response_headers, "response-headers", &headers_policy_block,
 		  "Changes of the response's fields before it goes to the client."),
 	ROW_DURATION(POLICIES, timeout_ms, "timeout-secs", SCHEMA_SECONDS, 1, SCHEMA_DAY, "none",
-		     "From the head of the request to the end of the response; then 504, or a reset if the response "
+		     "From the head of the request to the end of the response; then 504, or a reset if the "
+		     "response "
 		     "has begun.  Does not end tunnels."),
-	ROW_DURATION(POLICIES, tunnel_idle_ms, "tunnel-idle-timeout-secs", SCHEMA_SECONDS, 1, 7 * SCHEMA_DAY, "3600",
-		     "End a tunnel (WebSocket, CONNECT) that moved no byte for this long."),
+	ROW_DURATION(POLICIES, tunnel_idle_ms, "tunnel-idle-timeout-secs", SCHEMA_SECONDS, 1, 7 * SCHEMA_DAY,
+		     "3600", "End a tunnel (WebSocket, CONNECT) that moved no byte for this long."),
 	ROW_SIZE(POLICIES, body_max, "max-body-size", 0, 1LL << 50, NULL,
-		 "Bytes of a request's body, instead of `limits/max-body-size`.", .aliases = "max-body-size-bytes"),
+		 "Bytes of a request's body, instead of `limits/max-body-size`.",
+		 .aliases = "max-body-size-bytes"),
 	ROW_LATER("rate-limit"),
 	ROW_LATER("failure-mode"),
 	ROW_LATER("buffer-requests"),
@@ -270,7 +277,7 @@ static const struct schema_row policies_rows[] = {
 static const struct schema_block policies_block =
 	SCHEMA_BLOCK(POLICIES, "policies", policies_rows, NULL, "Bounds and header fields of a route.");
 
-/* ---- route -------------------------------------------------------------------------------------------------- */
+/* ---- route ---- */
 
 static const struct schema_word priority_words[] = {
 	{ "low", CONFIG_PRIORITY_LOW, .help = "10" },
@@ -301,8 +308,8 @@ static const char *builtin_verify(const char *text, struct arena *a)
 	if (strcmp(name, "cache-purge") == 0 || strcmp(name, "cache-stats") == 0)
 		return "is not in this version of Sentinel";
 	for (size_t i = 0; handler_at(i); i++)
-		name = arena_printf(a, "%s%s %s", i ? name : "is not a builtin handler; there are", i ? "," : "",
-				    handler_at(i)->name);
+		name = arena_printf(a, "%s%s %s", i ? name : "is not a builtin handler; there are",
+				    i ? "," : "", handler_at(i)->name);
 	return name;
 }
 
@@ -311,14 +318,18 @@ static const char *builtin_verify(const char *text, struct arena *a)
 static const struct schema_row route_rows[] = {
 	ROW_ID(ROUTE, id, "Name of the route: in logs, metrics and `default-route`."),
 	ROW_GROUP("matches", match_rows,
-		  "Conditions: all must hold, where alternatives of one kind count as one.  Without any the route "
-		  "matches every request; then its priority must be `low`.", .flags = SCHEMA_REPEAT),
+		  "Conditions: all must hold, where alternatives of one kind count as one.  Without any the "
+		  "route "
+		  "matches every request; then its priority must be `low`.",
+		  .flags = SCHEMA_REPEAT),
 	ROW_INT(ROUTE, priority, "priority", INT32_MIN, INT32_MAX, "50",
-		"Routes with more are tried first; among equals the more specific one, then the first in the file.",
+		"Routes with more are tried first; among equals the more specific one, then the first in the "
+		"file.",
 		.words = priority_words),
 	ROW_STRING(ROUTE, upstream, "upstream", NULL, "Forward to this upstream."),
-	ROW_STRINGS(ROUTE, filters, "filters", NULL,
-		    "Filters by name, in the order in which requests pass them; responses pass them backwards."),
+	ROW_STRINGS(
+		ROUTE, filters, "filters", NULL,
+		"Filters by name, in the order in which requests pass them; responses pass them backwards."),
 	ROW_STRINGS(ROUTE, listeners, "listeners", NULL,
 		    "Serve the route on these listeners only; without the key on all."),
 	ROW_STRING(ROUTE, builtin_handler, "builtin-handler", NULL,
@@ -357,8 +368,8 @@ static void route_check(struct schema *s, void *config)
 			  SCHEMA_POS(c, upstream), "the upstream is here");
 	if (c->matches.count == 0 && c->priority > CONFIG_PRIORITY_LOW)
 		diag_hint(s->diag,
-			  diag_error(s->diag, c->meta.pos, "route \"%s\" has no conditions, so it would take everything",
-				     c->id),
+			  diag_error(s->diag, c->meta.pos,
+				     "route \"%s\" has no conditions, so it would take everything", c->id),
 			  "add `matches { path-prefix \"/\" }`, or `priority \"low\"` if that is meant");
 	for (char *p = (char *)(uintptr_t)c->builtin_handler; p && *p; p++)
 		if (*p == '_')

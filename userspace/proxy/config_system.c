@@ -40,7 +40,8 @@ static const char *socket_verify(const char *text, struct arena *a)
 
 static const struct schema_row admin_rows[] = {
 	ROW_PATH(struct config_admin, socket, "socket", NULL,
-		 "Unix socket for `sentinel reload`, `status`, `stop` and `ban`.  Only root and the user of the "
+		 "Unix socket for `sentinel reload`, `status`, `stop` and `ban`.  Only root and the user of "
+		 "the "
 		 "daemon may talk to it.  Default: /run/sentinel/INSTANCE.sock for root, else "
 		 "$XDG_RUNTIME_DIR/sentinel-INSTANCE.sock (without that variable "
 		 "/tmp/sentinel-UID/INSTANCE.sock).",
@@ -54,7 +55,8 @@ static const struct schema_block admin_block =
 static const struct schema_row system_rows[] = {
 	ROW_UINT(struct config_system, worker_count, "worker-threads", 0, 1024, "auto",
 		 "Worker threads.  Each has its own event loop and its own listening sockets.  0 is `auto`.  "
-		 "Cannot be changed by a reload.", .words = auto_words),
+		 "Cannot be changed by a reload.",
+		 .words = auto_words),
 	ROW_UINT(struct config_system, max_connections, "max-connections", 1, 10000000, "10000",
 		 "Client connections of the whole process; more are refused with a reset and counted."),
 	ROW_DURATION(struct config_system, drain_timeout_ms, "graceful-shutdown-timeout-secs", SCHEMA_SECONDS,
@@ -62,9 +64,10 @@ static const struct schema_row system_rows[] = {
 		     "After SIGTERM: how long open exchanges and tunnels may go on before they are ended."),
 	ROW_PATH(struct config_system, pid_file, "pid-file", NULL,
 		 "File for the number of the process.  Cannot be changed by a reload."),
-	ROW_STRING(struct config_system, user, "user", NULL,
-		   "Run as this user.  Needs root; the control thread keeps the capabilities that reloads need, "
-		   "the workers keep none.  Cannot be changed by a reload."),
+	ROW_STRING(
+		struct config_system, user, "user", NULL,
+		"Run as this user.  Needs root; the control thread keeps the capabilities that reloads need, "
+		"the workers keep none.  Cannot be changed by a reload."),
 	ROW_STRING(struct config_system, group, "group", NULL,
 		   "Run with this group; default: that of the user.  Cannot be changed by a reload."),
 	ROW_PATH(struct config_system, working_directory, "working-directory", NULL,
@@ -72,16 +75,20 @@ static const struct schema_row system_rows[] = {
 	ROW_BOOL(struct config_system, auto_reload, "auto-reload", "#false",
 		 "Reload by itself 200 ms after the file, or one that it includes, was changed."),
 	ROW_UINT(struct config_system, route_cache_size, "route-cache-size", 1, 100000000, "1000",
-		 "Accepted for compatibility and without effect: routes are compiled into tables whose look-up "
+		 "Accepted for compatibility and without effect: routes are compiled into tables whose "
+		 "look-up "
 		 "is as fast as a cache would be."),
 	ROW_ENUM(struct config_system, trace_id_format, "trace-id-format", trace_id_words, "tinyflake",
 		 "Form of the ids of requests."),
 	ROW_STRING(struct config_system, instance, "instance", "default",
-		   "Name of this daemon among several on one machine: of its admin socket and of its pins in the "
-		   "BPF file system.  Cannot be changed by a reload.", .verify = instance_verify),
+		   "Name of this daemon among several on one machine: of its admin socket and of its pins in "
+		   "the "
+		   "BPF file system.  Cannot be changed by a reload.",
+		   .verify = instance_verify),
 	ROW_BLOCK(struct config_system, admin, "admin", &admin_block, "How the daemon is administered."),
 	ROW_CIDRS(struct config_system, trusted_proxies, "trusted-proxies", NULL,
-		  "Networks of proxies in front: their X-Forwarded-* fields are believed.  The client's address is "
+		  "Networks of proxies in front: their X-Forwarded-* fields are believed.  The client's "
+		  "address is "
 		  "the right-most one that is not theirs.  A listener may have its own."),
 	ROW_LATER("daemon"),
 	ROW_LATER("drain-timeout"),
@@ -114,21 +121,23 @@ static void listener_check(struct schema *s, void *config)
 
 static const struct schema_row listener_rows[] = {
 	ROW_ID(LISTENER, id, "Name of the listener."),
-	ROW_ADDR(LISTENER, address, "address", NULL,
-		 "IP:PORT to listen on.  `[::]:PORT` takes IPv4 as well.", .flags = SCHEMA_REQUIRED),
+	ROW_ADDR(LISTENER, address, "address", NULL, "IP:PORT to listen on.  `[::]:PORT` takes IPv4 as well.",
+		 .flags = SCHEMA_REQUIRED),
 	ROW_ENUM(LISTENER, protocol, "protocol", protocol_words, "http", "What clients speak."),
 	ROW_DURATION(LISTENER, head_timeout_ms, "head-timeout-secs", SCHEMA_SECONDS, 1, SCHEMA_HOUR, "10",
-		     "The head of a request must be complete this long after its first byte; of the first one, after "
+		     "The head of a request must be complete this long after its first byte; of the first "
+		     "one, after "
 		     "the connection was accepted.  Then 408."),
 	ROW_DURATION(LISTENER, body_timeout_ms, "body-idle-timeout-secs", SCHEMA_SECONDS, 1, SCHEMA_DAY, "30",
 		     "Longest wait for the next bytes of a request's body.  Then 408."),
-	ROW_DURATION(LISTENER, request_timeout_ms, "request-timeout-secs", SCHEMA_SECONDS, 1, SCHEMA_DAY, NULL,
-		     "Short for `head-timeout-secs` and `body-idle-timeout-secs` with the same time; where one of "
-		     "them is written too, that one counts."),
+	ROW_DURATION(
+		LISTENER, request_timeout_ms, "request-timeout-secs", SCHEMA_SECONDS, 1, SCHEMA_DAY, NULL,
+		"Short for `head-timeout-secs` and `body-idle-timeout-secs` with the same time; where one of "
+		"them is written too, that one counts."),
 	ROW_DURATION(LISTENER, keep_alive_timeout_ms, "keepalive-timeout-secs", SCHEMA_SECONDS, 1, SCHEMA_DAY,
 		     "75", "Close a connection after this long without a request."),
-	ROW_DURATION(LISTENER, write_timeout_ms, "write-idle-timeout-secs", SCHEMA_SECONDS, 1, SCHEMA_DAY, "30",
-		     "End a connection whose client took no byte of a response for this long."),
+	ROW_DURATION(LISTENER, write_timeout_ms, "write-idle-timeout-secs", SCHEMA_SECONDS, 1, SCHEMA_DAY,
+		     "30", "End a connection whose client took no byte of a response for this long."),
 	ROW_UINT(LISTENER, keep_alive_requests_max, "keepalive-max-requests", 1, 1000000000000LL, "none",
 		 "Close a connection after this many requests."),
 	ROW_STRING(LISTENER, default_route, "default-route", NULL,
@@ -142,8 +151,8 @@ static const struct schema_row listener_rows[] = {
 	ROW_END,
 };
 
-static const struct schema_block listener_block =
-	SCHEMA_BLOCK(LISTENER, "listener", listener_rows, listener_check, "A socket that takes connections of clients.");
+static const struct schema_block listener_block = SCHEMA_BLOCK(
+	LISTENER, "listener", listener_rows, listener_check, "A socket that takes connections of clients.");
 
 const struct schema_row config_listeners_rows[] = {
 	ROW_LIST(struct config, listeners, listener_count, "listener", &listener_block,
@@ -153,7 +162,8 @@ const struct schema_row config_listeners_rows[] = {
 
 static const struct schema_row limits_rows[] = {
 	ROW_SIZE(struct config_limits, head_max, "max-header-size", 1024, 1 << 20, "16KiB",
-		 "Bytes of a request's head with its first line; more is 431.", .aliases = "max-header-size-bytes"),
+		 "Bytes of a request's head with its first line; more is 431.",
+		 .aliases = "max-header-size-bytes"),
 	ROW_SIZE(struct config_limits, request_line_max, "max-request-line-size", 256, 1 << 20, "8KiB",
 		 "Bytes of a request's first line; more is 414.", .aliases = "max-request-line-size-bytes"),
 	ROW_UINT(struct config_limits, fields_max, "max-header-count", 1, 10000, "100",

@@ -10,20 +10,22 @@ static const void *member_of(const struct schema_row *row, const void *config)
 	return (const char *)config + row->offset;
 }
 
-
 static const char *match_name(enum match_kind kind)
 {
 	static const char *const names[] = {
-		[MATCH_PATH] = "path",	   [MATCH_PATH_PREFIX] = "path-prefix",
-		[MATCH_PATH_REGEX] = "path-regex", [MATCH_HOST] = "host",
-		[MATCH_HEADER] = "header", [MATCH_METHOD] = "method",
+		[MATCH_PATH] = "path",
+		[MATCH_PATH_PREFIX] = "path-prefix",
+		[MATCH_PATH_REGEX] = "path-regex",
+		[MATCH_HOST] = "host",
+		[MATCH_HEADER] = "header",
+		[MATCH_METHOD] = "method",
 		[MATCH_QUERY_PARAM] = "query-param",
 	};
 
 	return names[kind];
 }
 
-/* ---- JSON: the rows say what there is ---------------------------------------------------------------------------- */
+/* ---- JSON: the rows say what there is ---- */
 
 static void rows_json(struct json *j, const struct schema_row *rows, const void *config);
 
@@ -85,7 +87,8 @@ static void list_json(struct json *j, const char *key, const struct schema_row *
 		if (row->type == SCHEMA_LIST) {
 			rows_json(j, row->block->rows, items + i * row->size);
 		} else {
-			const struct schema_variant *v = (const struct schema_variant *)(const void *)items + i;
+			const struct schema_variant *v =
+				(const struct schema_variant *)(const void *)items + i;
 
 			json_str(j, "id", v->id);
 			json_str(j, row->variants->selector, v->block ? v->block->name : NULL);
@@ -163,7 +166,7 @@ struct span config_json(const struct config *c, struct arena *a)
 	return copy;
 }
 
-/* ---- what changed --------------------------------------------------------------------------------------------------- */
+/* ---- what changed ---- */
 
 static void block_text(const struct schema_block *block, const void *config, struct strbuf *out)
 {
@@ -193,7 +196,7 @@ static struct named element_at(const struct schema_row *row, const struct config
 	}
 	/* every element of these lists has its id right after its meta (config.h) */
 	return (struct named){ *(const char *const *)(const void *)(items + index * row->size +
-								     sizeof(struct schema_meta)),
+								    sizeof(struct schema_meta)),
 			       row->block, items + index * row->size };
 }
 

@@ -61,7 +61,7 @@ const struct listener *snapshot_listener(const struct snapshot *s, uint32_t numb
 	return NULL;
 }
 
-/* ---- pins ------------------------------------------------------------------------------------------------------- */
+/* ---- pins ---- */
 
 struct pin *pin_new(struct snapshot *s)
 {

@@ -13,7 +13,7 @@
 #include "proxy/handler.h"
 #include "proxy/snapshot.h"
 
-/* ---- features: two filters and the handlers, without their code --------------------------------------------------- */
+/* ---- features: two filters and the handlers, without their code ---- */
 
 struct note_config {
 	struct schema_meta meta;
@@ -33,7 +33,10 @@ static const struct schema_row note_rows[] = {
 	ROW_END,
 };
 static const struct filter filters[] = {
-	{ .name = "note", .rows = note_rows, .config_size = sizeof(struct note_config), .worker_size = 40,
+	{ .name = "note",
+	  .rows = note_rows,
+	  .config_size = sizeof(struct note_config),
+	  .worker_size = 40,
 	  .check = note_check },
 	{ .name = "redirect", .rows = note_rows, .config_size = sizeof(struct note_config) },
 };
@@ -69,7 +72,7 @@ const struct handler *handler_find(const char *name)
 	return NULL;
 }
 
-/* ---- helpers ---------------------------------------------------------------------------------------------------------- */
+/* ---- helpers ---- */
 
 static struct config_registry registry;
 static struct snapshot *built;
@@ -104,12 +107,12 @@ static int build(const char *file)
 	return err;
 }
 
-#define LISTENERS "listeners { listener \"web\" { address \"0.0.0.0:80\" } }\n"
-#define UPSTREAMS "upstreams { upstream \"u\" { target \"127.0.0.1:1\" } }\n"
+#define LISTENERS   "listeners { listener \"web\" { address \"0.0.0.0:80\" } }\n"
+#define UPSTREAMS   "upstreams { upstream \"u\" { target \"127.0.0.1:1\" } }\n"
 #define ROUTE(body) "routes { route \"r\" { " body " } }\n"
-#define ALL "matches { path-prefix \"/\" }; "
+#define ALL	    "matches { path-prefix \"/\" }; "
 
-/* ---- what is said about a wrong file ------------------------------------------------------------------------------------ */
+/* ---- what is said about a wrong file ---- */
 
 struct mistake {
 	const char *file;
@@ -123,14 +126,17 @@ static const struct mistake mistakes[] = {
 	{ "listeners { listener \"a\" { } }", "\"address\" is missing in listener" },
 	{ "listeners { listener { address \"1.2.3.4:5\" } }", "listener" },
 	{ "listeners { listener \"a\" { address \"localhost:80\" } }", "address" },
-	{ "listeners { listener \"a\" { address \"1.2.3.4:1\" }; listener \"a\" { address \"1.2.3.4:2\" } }", "a" },
+	{ "listeners { listener \"a\" { address \"1.2.3.4:1\" }; listener \"a\" { address \"1.2.3.4:2\" } }",
+	  "a" },
 	{ "listeners { listener \"a\" { address \"1.2.3.4:1\" }; listener \"b\" { address \"1.2.3.4:1\" } }",
 	  "listener \"b\" has the address of listener \"a\"" },
 	{ "listeners { listener \"a\" { address \"127.0.0.1:9090\" } }", "is where the metrics are served" },
 	{ "listeners { listener \"a\" { address \"1.2.3.4:1\"; protocol \"https\" } }",
 	  "\"https\" is not in this version" },
-	{ "listeners { listener \"a\" { address \"1.2.3.4:1\"; tls { } } }", "\"tls\" is not in this version" },
-	{ "listeners { listener \"a\" { address \"1.2.3.4:1\"; default-route \"x\" } }", "there is no route \"x\"" },
+	{ "listeners { listener \"a\" { address \"1.2.3.4:1\"; tls { } } }",
+	  "\"tls\" is not in this version" },
+	{ "listeners { listener \"a\" { address \"1.2.3.4:1\"; default-route \"x\" } }",
+	  "there is no route \"x\"" },
 	{ LISTENERS ROUTE(ALL "upstream \"v\"") UPSTREAMS, "there is no upstream \"v\"" },
 	{ LISTENERS ROUTE(ALL "upstream \"u\"; filters \"f\"") UPSTREAMS, "there is no filter \"f\"" },
 	{ LISTENERS ROUTE(ALL "upstream \"u\"; listeners \"wep\"") UPSTREAMS, "did you mean \"web\"?" },
@@ -144,17 +150,23 @@ static const struct mistake mistakes[] = {
 	{ LISTENERS ROUTE("matches { path \"/a?b\" }; upstream \"u\"") UPSTREAMS, "a path has no query" },
 	{ LISTENERS ROUTE("matches { path \"/%zz\" }; upstream \"u\"") UPSTREAMS, "can never match" },
 	{ LISTENERS ROUTE("matches { path-regex \"(\" }; upstream \"u\"") UPSTREAMS, "not a pattern" },
-	{ LISTENERS ROUTE("matches { host \"a.*.b\" }; upstream \"u\"") UPSTREAMS, "only at the start of a host" },
+	{ LISTENERS ROUTE("matches { host \"a.*.b\" }; upstream \"u\"") UPSTREAMS,
+	  "only at the start of a host" },
 	{ LISTENERS ROUTE("matches { method \"get\" }; upstream \"u\"") UPSTREAMS, "in capitals" },
-	{ LISTENERS ROUTE("matches { header \"a b\" }; upstream \"u\"") UPSTREAMS, "not the name of a header" },
+	{ LISTENERS ROUTE("matches { header \"a b\" }; upstream \"u\"") UPSTREAMS,
+	  "not the name of a header" },
 	{ LISTENERS ROUTE("matches { cookie \"a\" }; upstream \"u\"") UPSTREAMS, "unknown key \"cookie\"" },
 	{ LISTENERS ROUTE(ALL "upstream \"u\"; priority \"hi\"") UPSTREAMS, "\"hi\" is not a value of" },
-	{ LISTENERS ROUTE(ALL "upstream \"u\"; retry-policy { max-attempts 0 }") UPSTREAMS, "must be from 1 to 20" },
-	{ LISTENERS ROUTE(ALL "upstream \"u\"; retry-policy { backoff-base-ms 500; backoff-max-ms 100 }") UPSTREAMS,
+	{ LISTENERS ROUTE(ALL "upstream \"u\"; retry-policy { max-attempts 0 }") UPSTREAMS,
+	  "must be from 1 to 20" },
+	{ LISTENERS ROUTE(ALL "upstream \"u\"; retry-policy { backoff-base-ms 500; backoff-max-ms 100 }")
+		  UPSTREAMS,
 	  "longer than backoff-max-ms" },
-	{ LISTENERS ROUTE(ALL "upstream \"u\"; policies { request-headers { set { Content-Length \"1\" } } }") UPSTREAMS,
+	{ LISTENERS ROUTE(ALL "upstream \"u\"; policies { request-headers { set { Content-Length \"1\" } } }")
+		  UPSTREAMS,
 	  "\"Content-Length\" cannot be changed" },
-	{ LISTENERS ROUTE(ALL "upstream \"u\"; policies { rate-limit { } }") UPSTREAMS, "is not in this version" },
+	{ LISTENERS ROUTE(ALL "upstream \"u\"; policies { rate-limit { } }") UPSTREAMS,
+	  "is not in this version" },
 	{ LISTENERS ROUTE(ALL "upstream \"u\"; cache { }") UPSTREAMS, "\"cache\" is not in this version" },
 	{ LISTENERS "upstreams { upstream \"u\" { } }", "upstream \"u\" has no target" },
 	{ LISTENERS "upstreams { upstream \"u\" { target \"http://a\" } }", "without a scheme" },
@@ -162,14 +174,16 @@ static const struct mistake mistakes[] = {
 	{ LISTENERS "upstreams { upstream \"u\" { target \"a:1\"; target \"a:1\" } }", "is written twice" },
 	{ LISTENERS "upstreams { upstream \"u\" { target \"a:1\"; load-balancing \"maglev\" } }",
 	  "\"maglev\" is not in this version" },
-	{ LISTENERS "upstreams { upstream \"u\" { target \"a:1\"; health-check { } } }", "is not in this version" },
+	{ LISTENERS "upstreams { upstream \"u\" { target \"a:1\"; health-check { } } }",
+	  "is not in this version" },
 	{ LISTENERS "filters { filter \"f\" { type \"cors\" } }", "\"cors\" is not in this version" },
 	{ LISTENERS "filters { filter \"f\" { type \"note\"; text \"wrong\" } }", "does not like this text" },
 	{ LISTENERS "filters { filter \"f\" { type \"note\"; txet \"a\" } }", "did you mean \"text\"?" },
 	{ LISTENERS "system { daemon #true }", "\"daemon\" is not in this version" },
 	{ LISTENERS "system { instance \"../x\" }", "is not a name of an instance" },
 	{ LISTENERS "system { worker-threads \"many\" }", "worker-threads" },
-	{ LISTENERS "limits { max-header-size 1024; max-request-line-size 2048 }", "larger than the whole head" },
+	{ LISTENERS "limits { max-header-size 1024; max-request-line-size 2048 }",
+	  "larger than the whole head" },
 	{ LISTENERS "limits { max-memory-bytes 1 }", "is not in this version" },
 	{ LISTENERS "agents { }", "\"agents\" is not in this version" },
 	{ LISTENERS "kernel { acl { deny \"1.2.3.4/33\" } }", "1.2.3.4/33" },
@@ -185,7 +199,8 @@ static void test_each_mistake_is_an_error_that_names_it(void **state)
 			setup(state);
 		if (build(mistakes[i].file) != -EINVAL || !strstr(text.ptr, mistakes[i].says) ||
 		    !strstr(text.ptr, "error: "))
-			fail_msg("%s\nshould say: %s\nbut says:\n%s", mistakes[i].file, mistakes[i].says, text.ptr);
+			fail_msg("%s\nshould say: %s\nbut says:\n%s", mistakes[i].file, mistakes[i].says,
+				 text.ptr);
 		if (i + 1 < ARRAY_LEN(mistakes))
 			teardown(state);
 	}
@@ -202,38 +217,39 @@ static void test_several_mistakes_are_told_at_once_with_places_and_hints(void **
 			       "}\n"
 			       "upstreams { upstream \"origin\" { target \"a:1\"; weight 2 } }\n"),
 			 -EINVAL);
-	assert_string_equal(text.ptr,
-			    "t.kdl:2:3: error: \"address\" is missing in listener\n"
-			    "      listener \"web\" { adress \"0.0.0.0:80\" }\n"
-			    "      ^~~~~~~~\n"
-			    "t.kdl:2:20: error: unknown key \"adress\" in listener\n"
-			    "      listener \"web\" { adress \"0.0.0.0:80\" }\n"
-			    "                       ^~~~~~\n"
-			    "  hint: did you mean \"address\"?\n"
-			    "t.kdl:5:37: error: there is no upstream \"orign\"\n"
-			    "      route \"r\" { matches { path \"/\" }; upstream \"orign\" }\n"
-			    "                                        ^~~~~~~~\n"
-			    "  hint: did you mean \"origin\"?\n"
-			    "t.kdl:7:13: warning: no route uses upstream \"origin\"\n"
-			    "    upstreams { upstream \"origin\" { target \"a:1\"; weight 2 } }\n"
-			    "                ^~~~~~~~\n"
-			    "t.kdl:7:47: error: unknown key \"weight\" in upstream\n"
-			    "    upstreams { upstream \"origin\" { target \"a:1\"; weight 2 } }\n"
-			    "                                                  ^~~~~~\n");
+	assert_string_equal(text.ptr, "t.kdl:2:3: error: \"address\" is missing in listener\n"
+				      "      listener \"web\" { adress \"0.0.0.0:80\" }\n"
+				      "      ^~~~~~~~\n"
+				      "t.kdl:2:20: error: unknown key \"adress\" in listener\n"
+				      "      listener \"web\" { adress \"0.0.0.0:80\" }\n"
+				      "                       ^~~~~~\n"
+				      "  hint: did you mean \"address\"?\n"
+				      "t.kdl:5:37: error: there is no upstream \"orign\"\n"
+				      "      route \"r\" { matches { path \"/\" }; upstream \"orign\" }\n"
+				      "                                        ^~~~~~~~\n"
+				      "  hint: did you mean \"origin\"?\n"
+				      "t.kdl:7:13: warning: no route uses upstream \"origin\"\n"
+				      "    upstreams { upstream \"origin\" { target \"a:1\"; weight 2 } }\n"
+				      "                ^~~~~~~~\n"
+				      "t.kdl:7:47: error: unknown key \"weight\" in upstream\n"
+				      "    upstreams { upstream \"origin\" { target \"a:1\"; weight 2 } }\n"
+				      "                                                  ^~~~~~\n");
 }
 
-/* ---- warnings ------------------------------------------------------------------------------------------------------------- */
+/* ---- warnings ---- */
 
 static const struct mistake warnings[] = {
 	{ LISTENERS UPSTREAMS ROUTE(ALL "builtin-handler \"health\""), "no route uses upstream \"u\"" },
 	{ LISTENERS "routes { route \"a\" { matches { path-prefix \"/\" }; builtin-handler \"health\" }\n"
 		    "route \"b\" { matches { path-prefix \"/\" }; builtin-handler \"health\" } }",
 	  "route \"b\" is never reached" },
-	{ LISTENERS ROUTE(ALL "builtin-handler \"health\"") "observability { metrics { address \"0.0.0.0:9\" } }",
+	{ LISTENERS ROUTE(ALL
+			  "builtin-handler \"health\"") "observability { metrics { address \"0.0.0.0:9\" } }",
 	  "can read the metrics" },
 	{ LISTENERS ROUTE(ALL "builtin-handler \"config\""), "shows the inside of the proxy" },
 	{ LISTENERS, "there is no route: every request gets 404" },
-	{ LISTENERS "server { worker-threads 1 }\n" ROUTE(ALL "builtin-handler \"health\""), "\"server\" is deprecated" },
+	{ LISTENERS "server { worker-threads 1 }\n" ROUTE(ALL "builtin-handler \"health\""),
+	  "\"server\" is deprecated" },
 };
 
 static void test_doubtful_files_are_built_with_a_warning(void **state)
@@ -242,13 +258,14 @@ static void test_doubtful_files_are_built_with_a_warning(void **state)
 		if (i)
 			setup(state);
 		if (build(warnings[i].file) != 0 || !strstr(text.ptr, warnings[i].says))
-			fail_msg("%s\nshould warn: %s\nbut says:\n%s", warnings[i].file, warnings[i].says, text.ptr);
+			fail_msg("%s\nshould warn: %s\nbut says:\n%s", warnings[i].file, warnings[i].says,
+				 text.ptr);
 		if (i + 1 < ARRAY_LEN(warnings))
 			teardown(state);
 	}
 }
 
-/* ---- what is built ----------------------------------------------------------------------------------------------------------- */
+/* ---- what is built ---- */
 
 static void test_defaults_of_an_almost_empty_file(void **state)
 {
@@ -286,16 +303,16 @@ static void test_every_spelling_of_a_target_is_a_target(void **state)
 	const struct upstream *u;
 
 	(void)state;
-	assert_int_equal(build(LISTENERS ROUTE(ALL "upstream \"u\"")
-			       "upstreams { upstream \"u\" {\n"
-			       "address \"10.0.0.1:1\"\n"
-			       "target \"10.0.0.2:2\" weight=2\n"
-			       "target { address \"10.0.0.3:3\"; weight 3 }\n"
-			       "target address=\"10.0.0.4:4\" weight=4\n"
-			       "targets { target \"unix:/run/x\" weight=5 }\n"
-			       "load-balancing \"LEAST_connections\"\n"
-			       "} }"),
-			 0);
+	assert_int_equal(
+		build(LISTENERS ROUTE(ALL "upstream \"u\"") "upstreams { upstream \"u\" {\n"
+							    "address \"10.0.0.1:1\"\n"
+							    "target \"10.0.0.2:2\" weight=2\n"
+							    "target { address \"10.0.0.3:3\"; weight 3 }\n"
+							    "target address=\"10.0.0.4:4\" weight=4\n"
+							    "targets { target \"unix:/run/x\" weight=5 }\n"
+							    "load-balancing \"LEAST_connections\"\n"
+							    "} }"),
+		0);
 	u = &built->upstreams[0];
 	assert_int_equal(u->endpoint_count, 5);
 	for (unsigned i = 0; i < 5; i++)
@@ -330,7 +347,8 @@ static void test_a_route_with_listeners_is_served_there_only(void **state)
 	(void)state;
 	assert_int_equal(build("listeners { listener \"a\" { address \"1.2.3.4:1\" }\n"
 			       "listener \"b\" { address \"1.2.3.4:2\" } }\n"
-			       "routes { route \"x\" { listeners \"b\"; matches { path \"/x\" }; builtin-handler \"health\" }\n"
+			       "routes { route \"x\" { listeners \"b\"; matches { path \"/x\" }; "
+			       "builtin-handler \"health\" }\n"
 			       "route \"y\" { matches { path \"/y\" }; builtin-handler \"health\" } }"),
 			 0);
 	assert_null(match(&built->listeners[0], "/x"));
@@ -348,7 +366,8 @@ static void test_filters_have_slots_and_keep_their_order(void **state)
 
 	(void)state;
 	assert_int_equal(build(LISTENERS ROUTE(ALL "upstream \"u\"; filters \"b\" \"a\"") UPSTREAMS
-			       "filters { filter \"a\" { type \"note\"; text \"A\" }; filter \"b\" { type \"redirect\" } }"),
+			       "filters { filter \"a\" { type \"note\"; text \"A\" }; filter \"b\" { type "
+			       "\"redirect\" } }"),
 			 0);
 	r = &built->routes[0];
 	assert_int_equal(r->filter_count, 2);
@@ -371,8 +390,9 @@ static void test_listener_numbers_follow_id_and_address(void **state)
 	assert_true(number > 0);
 	diag_fini(&diag);
 	diag_init(&diag, NULL);
-	assert_int_equal(config_build_text(&built, "t.kdl", SPAN("listeners { listener \"new\" { address \"1.2.3.4:1\" }\n"
-								 "listener \"web\" { address \"0.0.0.0:80\" } }"),
+	assert_int_equal(config_build_text(&built, "t.kdl",
+					   SPAN("listeners { listener \"new\" { address \"1.2.3.4:1\" }\n"
+						"listener \"web\" { address \"0.0.0.0:80\" } }"),
 					   &registry, first, &diag),
 			 0);
 	assert_int_equal(built->listeners[1].number, number);
@@ -391,14 +411,16 @@ static void test_a_removed_listener_stays_for_one_generation(void **state)
 	first = built;
 	diag_fini(&diag);
 	diag_init(&diag, NULL);
-	assert_int_equal(config_build_text(&second, "t.kdl", SPAN("listeners { listener \"b\" { address \"1.2.3.4:1\" } }"),
+	assert_int_equal(config_build_text(&second, "t.kdl",
+					   SPAN("listeners { listener \"b\" { address \"1.2.3.4:1\" } }"),
 					   &registry, first, &diag),
 			 0);
 	was = snapshot_listener(second, first->listeners[0].number);
 	assert_non_null(was);
 	assert_true(was->is_removed);
 	assert_int_equal(was->server.keep_alive_requests_max, 1);
-	assert_int_equal(config_build_text(&built, "t.kdl", SPAN("listeners { listener \"b\" { address \"1.2.3.4:1\" } }"),
+	assert_int_equal(config_build_text(&built, "t.kdl",
+					   SPAN("listeners { listener \"b\" { address \"1.2.3.4:1\" } }"),
 					   &registry, second, &diag),
 			 0);
 	assert_null(snapshot_listener(built, first->listeners[0].number));
@@ -413,13 +435,15 @@ static void test_changes_are_named(void **state)
 
 	(void)state;
 	assert_int_equal(build(LISTENERS ROUTE(ALL "upstream \"u\"") UPSTREAMS), 0);
-	assert_int_equal(config_build_text(&other, "t.kdl",
-					   SPAN("listeners { listener \"w2\" { address \"0.0.0.0:80\" } }\n"
-						"routes { route \"r\" { matches { path-prefix \"/a\" }; upstream \"u\" } }\n"
-						"upstreams { upstream \"u\" { target \"127.0.0.1:1\" } }\n"
-						"system { user \"x\" }"),
-					   &registry, built, &diag),
-			 0);
+	assert_int_equal(
+		config_build_text(
+			&other, "t.kdl",
+			SPAN("listeners { listener \"w2\" { address \"0.0.0.0:80\" } }\n"
+			     "routes { route \"r\" { matches { path-prefix \"/a\" }; upstream \"u\" } }\n"
+			     "upstreams { upstream \"u\" { target \"127.0.0.1:1\" } }\n"
+			     "system { user \"x\" }"),
+			&registry, built, &diag),
+		0);
 	strbuf_init(&changes);
 	assert_int_equal(config_changes(built->config, built->config, &changes), 0);
 	assert_int_equal(config_changes(built->config, other->config, &changes), 4);
