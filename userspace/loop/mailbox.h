@@ -2,7 +2,8 @@
 /*
  * mailbox.h - messages from any thread to a loop.  A pointer crosses threads here (or in a snapshot), nowhere else.
  * Giving moves ownership.  From a thread with a loop of its own the wake-up is IORING_OP_MSG_RING; from another
- * thread it is an eventfd.  Order is kept per sender.  The hand-over is a happens-before (an atomic list, which TSan sees).
+ * thread it is an eventfd.  Order is kept per sender.  The hand-over is a happens-before: an atomic list, which TSan
+ * sees as it is.
  */
 #ifndef SN_LOOP_MAILBOX_H
 #define SN_LOOP_MAILBOX_H
