@@ -2,6 +2,8 @@
 /* iobuf.c - malloc'd buffers, and the queue of slices. */
 #include "base/iobuf.h"
 
+#include <stdbool.h>
+
 #include "base/mem.h"
 
 #define QUEUE_CAP_MIN 4
@@ -63,7 +65,7 @@ static void queue_grow(struct slice_queue *q)
 	uint32_t until_end = MIN(q->count, q->cap - q->head);
 
 	CHECK(q->cap <= UINT32_MAX / 4);
-	items = mem_array(cap, sizeof(*items));
+	items = mem_alloc(cap * sizeof(*items)); /* not zeroed: calloc would pass by malloc's per-thread cache */
 	if (q->count) {
 		memcpy(items, q->items + q->head, until_end * sizeof(*items));
 		memcpy(items + until_end, q->items, (q->count - until_end) * sizeof(*items));
@@ -74,10 +76,24 @@ static void queue_grow(struct slice_queue *q)
 	q->head = 0;
 }
 
+/* Bytes that follow each other in one buffer become one slice: a head and its small body then leave by one plain send. */
+static bool slice_extend(struct slice *last, struct slice s)
+{
+	if (!s.buf || last->buf != s.buf || last->ptr + last->len != s.ptr)
+		return false;
+	last->len += s.len;
+	return true;
+}
+
 void slice_queue_push(struct slice_queue *q, struct slice s)
 {
 	if (s.len == 0) {
 		slice_put(&s);
+		return;
+	}
+	if (q->count > 0 && slice_extend(slice_queue_at(q, q->count - 1), s)) {
+		q->bytes += s.len;
+		iobuf_put(s.buf);
 		return;
 	}
 	if (q->count == q->cap)

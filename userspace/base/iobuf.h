@@ -99,7 +99,8 @@ struct slice_queue {
 
 void slice_queue_fini(struct slice_queue *q); /* puts every slice; NULL ok */
 void slice_queue_clear(struct slice_queue *q); /* puts every slice, keeps memory */
-void slice_queue_push(struct slice_queue *q, struct slice s); /* takes s's reference; empty slices are put */
+/* Takes s's reference; an empty slice is put, one that continues the last one's bytes is merged with it. */
+void slice_queue_push(struct slice_queue *q, struct slice s);
 void slice_queue_push_front(struct slice_queue *q, struct slice s);
 struct slice slice_queue_pop(struct slice_queue *q); /* reference goes to the caller; CHECKs count > 0 */
 struct slice *slice_queue_at(struct slice_queue *q, uint32_t index); /* borrowed */

@@ -125,6 +125,24 @@ int addr_parse(struct span text, struct addr *out_addr)
 	return 0;
 }
 
+/* inet_ntop() goes through printf; every request that is forwarded writes its client's address. */
+static size_t ipv4_format(const uint8_t ip[4], char *buf)
+{
+	char *at = buf;
+
+	for (unsigned i = 0; i < 4; i++) {
+		if (i > 0)
+			*at++ = '.';
+		if (ip[i] >= 100)
+			*at++ = (char)('0' + ip[i] / 100);
+		if (ip[i] >= 10)
+			*at++ = (char)('0' + ip[i] / 10 % 10);
+		*at++ = (char)('0' + ip[i] % 10);
+	}
+	*at = 0;
+	return (size_t)(at - buf);
+}
+
 /* The IP with its scope; buf holds INET6_ADDRSTRLEN + 1 + IF_NAMESIZE. */
 static size_t ip_format(const struct addr *a, char *buf, size_t size)
 {
@@ -132,9 +150,9 @@ static size_t ip_format(const struct addr *a, char *buf, size_t size)
 	size_t len;
 
 	if (a->sa.sa_family == AF_INET)
-		return inet_ntop(AF_INET, &a->in.sin_addr, buf, (socklen_t)size) ? strlen(buf) : 0;
+		return ipv4_format((const uint8_t *)&a->in.sin_addr, buf);
 	if (is_mapped(&a->in6.sin6_addr))
-		return inet_ntop(AF_INET, a->in6.sin6_addr.s6_addr + 12, buf, (socklen_t)size) ? strlen(buf) : 0;
+		return ipv4_format(a->in6.sin6_addr.s6_addr + 12, buf);
 	if (!inet_ntop(AF_INET6, &a->in6.sin6_addr, buf, (socklen_t)size))
 		return 0;
 	len = strlen(buf);

@@ -430,7 +430,7 @@ static void on_head(struct http_stream *st, struct message *m)
 		return;
 	}
 	timer_disarm(loop_of(f), &f->timer);
-	if (is_switch && f->request.upgrade.len == 0) {
+	if (is_switch && (f->request.upgrade.len == 0 || m->upgrade.len == 0)) {
 		attempt_failed(f, FAIL_UPSTREAM_MALFORMED, SPAN("101 without a request to switch"));
 		return;
 	}

@@ -186,7 +186,7 @@ static void flush_codec(struct client_h1 *c)
 	if (out.count == 0 && c->stream.queued == 0 && !c->is_pumping) {
 		loop_defer(loop_of(c), &c->pump_task); /* the codec refused the message: next() says why */
 	} else if (out.count > 0) {
-		if (!c->waits.since_ms[WAIT_WRITE])
+		if (!wait_is_on(&c->waits, WAIT_WRITE))
 			wait_begin(loop_of(c), &c->waits, WAIT_WRITE, c->settings.write_timeout_ms);
 		stream_write_queue(&c->stream, &out);
 	}
@@ -207,7 +207,7 @@ static void read_more(struct client_h1 *c)
 		wait_end(&c->waits, WAIT_READ);
 		return;
 	}
-	if (!c->waits.since_ms[WAIT_READ] && !c->is_tunnel)
+	if (!wait_is_on(&c->waits, WAIT_READ) && !c->is_tunnel)
 		wait_begin(loop_of(c), &c->waits, WAIT_READ, c->settings.read_timeout_ms);
 	stream_read(&c->stream, LOOP_BUFFERS_LARGE);
 }

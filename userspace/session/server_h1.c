@@ -42,7 +42,7 @@ void server_h1_flush(struct server_h1 *s)
 
 	c->ops->output(c, &out);
 	if (out.count > 0) {
-		if (!s->waits.since_ms[WAIT_WRITE])
+		if (!wait_is_on(&s->waits, WAIT_WRITE))
 			wait_begin(s->host->loop, &s->waits, WAIT_WRITE, s->write_idle_ms);
 		stream_write_queue(&s->stream, &out);
 	}
@@ -280,24 +280,51 @@ static bool may_pump(const struct server_h1 *s)
 	}
 }
 
+/*
+ * Nothing more is wanted of the client, but its reset is news.  Seeing it costs an operation and its cancellation, so
+ * that is spent only on exchanges that last.
+ */
+static void watch_later(struct server_h1 *s)
+{
+	if (!wait_is_on(&s->waits, WAIT_WATCH))
+		wait_begin(s->host->loop, &s->waits, WAIT_WATCH, WATCH_AFTER_MS);
+}
+
+static void watch_now(struct server_h1 *s)
+{
+	wait_end(&s->waits, WAIT_WATCH);
+	if (s->state == S_EXCHANGE && !s->is_broken)
+		stream_watch(&s->stream, true);
+}
+
+static void read_body(struct server_h1 *s)
+{
+	if (s->allowance <= 0) {
+		wait_end(&s->waits, WAIT_READ);
+		watch_later(s);
+		return;
+	}
+	if (!wait_is_on(&s->waits, WAIT_READ) && !s->is_tunnel)
+		wait_begin(s->host->loop, &s->waits, WAIT_READ, s->body_idle_ms);
+	stream_read(&s->stream, LOOP_BUFFERS_LARGE);
+}
+
 /* Ask for the bytes that the state can take. */
 static void read_more(struct server_h1 *s)
 {
 	if (s->is_peer_done || s->is_broken)
 		return;
-	if (s->state == S_EXCHANGE && !s->is_request_done) {
-		if (s->allowance <= 0) {
-			wait_end(&s->waits, WAIT_READ);
-			return;
-		}
-		if (!s->waits.since_ms[WAIT_READ] && !s->is_tunnel)
-			wait_begin(s->host->loop, &s->waits, WAIT_READ, s->body_idle_ms);
-		stream_read(&s->stream, LOOP_BUFFERS_LARGE);
-	} else if (s->state == S_REST && !s->is_request_done && !s->closes) {
-		stream_read(&s->stream, LOOP_BUFFERS_LARGE);
-	} else if (s->state == S_HEAD || (s->is_request_done && http1_buffered(s->codec) == 0)) {
-		/* The end of the peer, or its next request: at most one small buffer of it. */
+	if (s->state == S_HEAD) {
 		stream_read(&s->stream, LOOP_BUFFERS_SMALL);
+	} else if (s->state == S_EXCHANGE && !s->is_request_done) {
+		read_body(s);
+	} else if (s->state == S_EXCHANGE && (s->closes || http1_buffered(s->codec) > 0)) {
+		watch_later(s);
+	} else if (s->state == S_EXCHANGE || (s->state == S_REST && s->is_request_done && !s->closes)) {
+		/* Its next request, at most one small buffer of it, or its end. */
+		stream_read(&s->stream, LOOP_BUFFERS_SMALL);
+	} else if (s->state == S_REST && !s->closes) {
+		stream_read(&s->stream, LOOP_BUFFERS_LARGE);
 	}
 }
 
@@ -372,7 +399,7 @@ static void on_data(struct stream *st, struct slice data)
 		slice_put(&data);
 		return;
 	}
-	if (s->state == S_HEAD && s->waits.since_ms[WAIT_IDLE]) {
+	if (s->state == S_HEAD && wait_is_on(&s->waits, WAIT_IDLE)) {
 		const struct server_settings *set = server_h1_settings(s);
 
 		wait_end(&s->waits, WAIT_IDLE);
@@ -382,8 +409,6 @@ static void on_data(struct stream *st, struct slice data)
 		data = loop_keep(s->host->loop, data); /* pipelined: waits for its turn */
 	c->ops->feed(c, data);
 	pump(s);
-	if (s->state == S_EXCHANGE && s->is_request_done && http1_buffered(s->codec) > 0)
-		stream_watch(st, true);
 }
 
 static void on_eof(struct stream *st)
@@ -469,16 +494,17 @@ void server_h1_on_expire(struct timer *t)
 		break;
 	case WAIT_READ:
 		f.fault = SESSION_FAULT_BODY_TIMEOUT;
-		wait_end(&s->waits, WAIT_READ);
 		s->closes = true;
 		if (s->state == S_EXCHANGE)
 			server_h1_fail(s, &f);
 		else
 			server_h1_rest_check(s);
 		break;
+	case WAIT_WATCH:
+		watch_now(s);
+		break;
 	case WAIT_WRITE:
 		f.fault = SESSION_FAULT_WRITE_TIMEOUT;
-		wait_end(&s->waits, WAIT_WRITE);
 		if (s->state == S_EXCHANGE && !s->is_broken)
 			server_h1_fail(s, &f);
 		else if (s->state != S_EXCHANGE)

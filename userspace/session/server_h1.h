@@ -20,6 +20,8 @@
 #define UNWANTED_BODY_MAX (64 * 1024)
 /* An idle session of a draining worker is kept that long for one more request. */
 #define DRAIN_IDLE_MS 1000
+/* An exchange that lasts that long is worth watching its client for a reset. */
+#define WATCH_AFTER_MS 50
 
 enum server_h1_state {
 	S_HEAD,	    /* waiting for a request head, or in the middle of one */

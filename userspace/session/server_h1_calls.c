@@ -84,6 +84,7 @@ static void owner_leaves(struct server_h1 *s)
 	s->hs.events = NULL;
 	s->hs.tag = 0;
 	s->message_arena = NULL;
+	wait_end(&s->waits, WAIT_WATCH);
 }
 
 static void op_done(struct http_stream *hs)
@@ -185,7 +186,7 @@ void server_drain(struct server_host *h, uint32_t listener_id)
 
 		if (listener_id != 0 && s->listener_id != listener_id)
 			continue;
-		if (s->state == S_HEAD && s->waits.since_ms[WAIT_IDLE])
+		if (s->state == S_HEAD && wait_is_on(&s->waits, WAIT_IDLE))
 			wait_begin(h->loop, &s->waits, WAIT_IDLE, DRAIN_IDLE_MS);
 	}
 }

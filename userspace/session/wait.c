@@ -8,13 +8,21 @@ void waits_init(struct waits *w, void (*on_expire)(struct timer *t))
 	timer_init(&w->timer, on_expire);
 }
 
-static void arm_for(struct loop *l, struct waits *w, uint64_t deadline_ms)
+/* 32 bits of milliseconds are enough: only differences below 2^31 are looked at. */
+static uint32_t now_of(struct loop *l)
 {
-	uint64_t now = loop_now_ms(l);
+	uint32_t now = (uint32_t)loop_now_ms(l);
+
+	return now ? now : 1;
+}
+
+static void arm_for(struct loop *l, struct waits *w, uint32_t left_ms)
+{
+	uint64_t deadline_ms = loop_now_ms(l) + MAX(left_ms, 1U);
 
 	if (timer_is_armed(&w->timer) && w->timer.deadline_ms <= deadline_ms)
 		return;
-	timer_arm(l, &w->timer, deadline_ms > now ? deadline_ms - now : 1);
+	timer_arm(l, &w->timer, deadline_ms - loop_now_ms(l));
 }
 
 void wait_begin(struct loop *l, struct waits *w, enum wait_kind kind, uint64_t limit_ms)
@@ -23,9 +31,15 @@ void wait_begin(struct loop *l, struct waits *w, enum wait_kind kind, uint64_t l
 		w->since_ms[kind] = 0;
 		return;
 	}
-	w->since_ms[kind] = loop_now_ms(l);
-	w->limit_ms[kind] = limit_ms < UINT32_MAX ? (uint32_t)limit_ms : UINT32_MAX;
-	arm_for(l, w, w->since_ms[kind] + w->limit_ms[kind]);
+	w->since_ms[kind] = now_of(l);
+	w->limit_ms[kind] = (uint32_t)MIN(limit_ms, (uint64_t)INT32_MAX);
+	arm_for(l, w, w->limit_ms[kind]);
+}
+
+void wait_progress(struct loop *l, struct waits *w, enum wait_kind kind)
+{
+	if (w->since_ms[kind])
+		w->since_ms[kind] = now_of(l);
 }
 
 void waits_stop(struct loop *l, struct waits *w)
@@ -37,19 +51,23 @@ void waits_stop(struct loop *l, struct waits *w)
 
 enum wait_kind waits_expired(struct loop *l, struct waits *w)
 {
-	uint64_t now = loop_now_ms(l), next = UINT64_MAX;
+	uint32_t now = now_of(l), next = UINT32_MAX;
+	enum wait_kind expired = WAIT_COUNT;
 
 	for (unsigned i = 0; i < WAIT_COUNT; i++) {
-		uint64_t deadline;
+		uint32_t waited = now - w->since_ms[i];
+		uint32_t left = waited < w->limit_ms[i] ? w->limit_ms[i] - waited : 0;
 
 		if (!w->since_ms[i])
 			continue;
-		deadline = w->since_ms[i] + w->limit_ms[i];
-		if (deadline <= now)
-			return (enum wait_kind)i;
-		next = MIN(next, deadline);
+		if (left == 0 && expired == WAIT_COUNT)
+			expired = (enum wait_kind)i;
+		else
+			next = MIN(next, left);
 	}
-	if (next != UINT64_MAX)
+	if (next != UINT32_MAX)
 		arm_for(l, w, next);
-	return WAIT_COUNT;
+	if (expired != WAIT_COUNT)
+		w->since_ms[expired] = 0;
+	return expired;
 }

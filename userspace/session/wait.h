@@ -16,29 +16,32 @@ enum wait_kind {
 	WAIT_READ,  /* the next body byte */
 	WAIT_WRITE, /* the socket takes a byte */
 	WAIT_IDLE,  /* the next request, or the next use */
+	WAIT_WATCH, /* nothing: after this time it is worth an operation to watch for the peer's end */
 	WAIT_COUNT,
 };
 
 struct waits {
 	struct timer timer;
-	uint64_t since_ms[WAIT_COUNT]; /* 0: not waiting */
+	uint32_t since_ms[WAIT_COUNT]; /* low bits of the loop's clock, never 0; 0: not waiting */
 	uint32_t limit_ms[WAIT_COUNT];
 };
 
 void waits_init(struct waits *w, void (*on_expire)(struct timer *t));
-/* Begin, or go on from now after progress.  limit_ms 0: no deadline. */
+/* Begin, or go on from now after progress.  limit_ms 0: no deadline; above 24 days: 24 days. */
 void wait_begin(struct loop *l, struct waits *w, enum wait_kind kind, uint64_t limit_ms);
-static inline void wait_progress(struct loop *l, struct waits *w, enum wait_kind kind)
+void wait_progress(struct loop *l, struct waits *w, enum wait_kind kind);
+static inline bool wait_is_on(const struct waits *w, enum wait_kind kind)
 {
-	if (w->since_ms[kind])
-		w->since_ms[kind] = loop_now_ms(l);
+	return w->since_ms[kind] != 0;
 }
 static inline void wait_end(struct waits *w, enum wait_kind kind)
 {
 	w->since_ms[kind] = 0;
 }
 void waits_stop(struct loop *l, struct waits *w);
-/* From on_expire: the wait that is over, or WAIT_COUNT: none (the timer is armed again if need be). */
+/*
+ * From on_expire: a wait that is over, and now ended; or WAIT_COUNT: none.  The timer is armed again for what else waits.
+ */
 enum wait_kind waits_expired(struct loop *l, struct waits *w);
 
 #endif
