@@ -215,13 +215,22 @@ class Sentinel:
         values["descriptors"] = len(os.listdir("/proc/%d/fd" % self.pid))
         return values
 
+    def baseline(self):
+        """Gauges of the idle daemon: workers publish them once a second, so the first time must have come."""
+        wait_for(lambda: self.metric("ops_inflight") > 0, "no worker published its gauges")
+        return self.gauges()
+
     def wait_gauges(self, wanted, seconds=10, ignore=()):
-        """Until all gauges are what they were."""
-        last = {}
+        """Until all gauges are what they were, and stay so for longer than the second in which they are published."""
+        last, since = {}, [None]
 
         def is_back():
             last.update(self.gauges())
-            return all(last[name] <= wanted[name] for name in wanted if name not in ignore)
+            if not all(last[name] <= wanted[name] for name in wanted if name not in ignore):
+                since[0] = None
+                return False
+            since[0] = since[0] or time.monotonic()
+            return time.monotonic() - since[0] > 1.2
         wait_for(is_back, lambda: "gauges do not return: %s" % {
             n: (wanted[n], last[n]) for n in wanted if n not in ignore and last[n] > wanted[n]}, seconds, 0.05)
 
