@@ -76,7 +76,7 @@ static void queue_grow(struct slice_queue *q)
 	q->head = 0;
 }
 
-/* Bytes that follow each other in one buffer become one slice: a head and its small body then leave by one plain send. */
+/* Bytes that follow each other in one buffer become one slice: a head and its small body leave by one plain send. */
 static bool slice_extend(struct slice *last, struct slice s)
 {
 	if (!s.buf || last->buf != s.buf || last->ptr + last->len != s.ptr)

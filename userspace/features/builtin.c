@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* builtin.c - handlers that answer from the daemon itself: status, health, metrics, not-found, config, upstreams. */
+/* builtin.c - handlers that answer from the daemon itself: status, health, metrics, not-found, config,
+ * upstreams. */
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/mem.h"
@@ -15,7 +16,8 @@ static void add_common_fields(struct exchange *x)
 	headers_add(&x->response.headers, TOKEN_CACHE_CONTROL, SPAN("no-cache, no-store, must-revalidate"));
 }
 
-static enum handler_verdict answer_text(struct exchange *x, unsigned status, const char *type, struct strbuf *b)
+static enum handler_verdict answer_text(struct exchange *x, unsigned status, const char *type,
+					struct strbuf *b)
 {
 	exchange_answer(x, status, type, slice_copy(b->ptr, (uint32_t)b->len));
 	strbuf_fini(b);
@@ -25,7 +27,7 @@ static enum handler_verdict answer_text(struct exchange *x, unsigned status, con
 
 static void begin(struct json *j, struct strbuf *b)
 {
-	*b = (struct strbuf){ 0 };
+	*b = (struct strbuf){0};
 	strbuf_init(b);
 	json_init(j, b, true);
 	json_object(j, NULL);
@@ -50,7 +52,7 @@ static void add_timestamp(struct json *j, struct exchange *x)
 
 static void add_uptime(struct json *j, uint64_t seconds)
 {
-	struct strbuf b = { 0 };
+	struct strbuf b = {0};
 
 	strbuf_init(&b);
 	if (seconds >= 86400)
@@ -112,7 +114,7 @@ static enum handler_verdict respond_not_found(struct exchange *x)
 static enum handler_verdict respond_config(struct exchange *x)
 {
 	struct span text = x->pin->snapshot->config_json;
-	struct strbuf b = { 0 };
+	struct strbuf b = {0};
 
 	strbuf_init(&b);
 	strbuf_add_span(&b, text);
@@ -125,6 +127,7 @@ static void add_target(struct json *j, const struct upstream *u, unsigned i, uns
 {
 	struct endpoint *e = u->endpoints[i];
 	bool is_usable = endpoint_is_usable(e);
+	bool is_up = atomic_load_explicit(&e->health, memory_order_relaxed) == ENDPOINT_UP;
 
 	*healthy += is_usable;
 	json_object(j, NULL);
@@ -132,8 +135,7 @@ static void add_target(struct json *j, const struct upstream *u, unsigned i, uns
 	json_u64(j, "weight", u->weights[i]);
 	json_str(j, "status", is_usable ? "healthy" : "unhealthy");
 	if (!is_usable)
-		json_str(j, "reason", atomic_load_explicit(&e->health, memory_order_relaxed) == ENDPOINT_UP ? "not resolved"
-													    : "down");
+		json_str(j, "reason", is_up ? "not resolved" : "down");
 	json_end(j, '}');
 }
 
@@ -214,7 +216,7 @@ static enum handler_verdict respond_metrics(struct exchange *x)
 	if (!r->is_done)
 		return HANDLER_WAIT;
 	exchange_answer(x, 200, "text/plain; version=0.0.4; charset=utf-8", r->text);
-	r->text = (struct slice){ 0 };
+	r->text = (struct slice){0};
 	add_common_fields(x);
 	return HANDLER_ANSWER;
 }

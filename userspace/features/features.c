@@ -4,7 +4,7 @@
 #include "proxy/filter.h"
 #include "proxy/handler.h"
 
-#define FILTER(symbol) extern const struct filter symbol;
+#define FILTER(symbol)	extern const struct filter symbol;
 #define HANDLER(symbol) extern const struct handler symbol;
 #include "features/features.def"
 #undef FILTER

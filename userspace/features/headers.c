@@ -19,10 +19,10 @@ struct headers_config {
 };
 
 static const struct schema_word phases[] = {
-	{ "request", PHASE_REQUEST, NULL, NULL, false },
-	{ "response", PHASE_RESPONSE, NULL, NULL, false },
-	{ "both", PHASE_BOTH, NULL, NULL, false },
-	{ NULL, 0, NULL, NULL, false },
+	{"request", PHASE_REQUEST, NULL, NULL, false},
+	{"response", PHASE_RESPONSE, NULL, NULL, false},
+	{"both", PHASE_BOTH, NULL, NULL, false},
+	{NULL, 0, NULL, NULL, false},
 };
 
 static const struct schema_row rows[] = {

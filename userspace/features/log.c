@@ -18,12 +18,9 @@ struct log_state {
 };
 
 static const struct schema_word levels[] = {
-	{ "trace", LOG_LEVEL_DEBUG, NULL, NULL, false },
-	{ "debug", LOG_LEVEL_DEBUG, NULL, NULL, false },
-	{ "info", LOG_LEVEL_INFO, NULL, NULL, false },
-	{ "warn", LOG_LEVEL_WARN, NULL, NULL, false },
-	{ "error", LOG_LEVEL_ERROR, NULL, NULL, false },
-	{ NULL, 0, NULL, NULL, false },
+	{"trace", LOG_LEVEL_DEBUG, NULL, NULL, false}, {"debug", LOG_LEVEL_DEBUG, NULL, NULL, false},
+	{"info", LOG_LEVEL_INFO, NULL, NULL, false},   {"warn", LOG_LEVEL_WARN, NULL, NULL, false},
+	{"error", LOG_LEVEL_ERROR, NULL, NULL, false}, {NULL, 0, NULL, NULL, false},
 };
 
 static const struct schema_row rows[] = {
@@ -41,13 +38,14 @@ static enum filter_verdict on_request(struct exchange *x, const struct filter_us
 	const struct log_config *c = u->config;
 
 	if (c->logs_request)
-		log_at(c->level, SPAN_FMT " request " SPAN_FMT " " SPAN_FMT SPAN_FMT " from " SPAN_FMT, SPAN_ARG(x->request_id),
-		       SPAN_ARG(x->request->method_name), SPAN_ARG(x->host), SPAN_ARG(x->request->path),
-		       SPAN_ARG(x->client_ip));
+		log_at(c->level, SPAN_FMT " request " SPAN_FMT " " SPAN_FMT SPAN_FMT " from " SPAN_FMT,
+		       SPAN_ARG(x->request_id), SPAN_ARG(x->request->method_name), SPAN_ARG(x->host),
+		       SPAN_ARG(x->request->path), SPAN_ARG(x->client_ip));
 	return FILTER_NEXT;
 }
 
-static enum filter_verdict on_request_data(struct exchange *x, const struct filter_use *u, struct chunk *chunk)
+static enum filter_verdict on_request_data(struct exchange *x, const struct filter_use *u,
+					   struct chunk *chunk)
 {
 	const struct log_config *c = u->config;
 	struct log_state *st = filter_state(x, u);

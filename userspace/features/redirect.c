@@ -15,7 +15,8 @@ struct redirect_config {
 };
 
 static const struct schema_row rows[] = {
-	ROW_UINT(struct redirect_config, status, "status-code", 300, 308, "302", "301, 302, 303, 307 or 308."),
+	ROW_UINT(struct redirect_config, status, "status-code", 300, 308, "302",
+		 "301, 302, 303, 307 or 308."),
 	ROW_STRING(struct redirect_config, scheme, "scheme", NULL, "http or https."),
 	ROW_STRING(struct redirect_config, hostname, "hostname", NULL, "Host of the new location."),
 	ROW_UINT(struct redirect_config, port, "port", 1, 65535, "none", "Port of the new location."),
@@ -56,7 +57,7 @@ static enum filter_verdict on_request(struct exchange *x, const struct filter_us
 	struct span host = c->hostname ? span_str(c->hostname) : x->host;
 	struct span path = path_rewrite_apply(&c->path, x->path, x->arena);
 	uint32_t port = port_of(c, x, scheme);
-	struct strbuf b = { 0 };
+	struct strbuf b = {0};
 
 	strbuf_init(&b);
 	if (host.len > 0) {
@@ -69,7 +70,7 @@ static enum filter_verdict on_request(struct exchange *x, const struct filter_us
 		strbuf_add_char(&b, '?');
 		strbuf_add_span(&b, x->query);
 	}
-	exchange_answer(x, c->status, NULL, (struct slice){ 0 });
+	exchange_answer(x, c->status, NULL, (struct slice){0});
 	headers_add(&x->response.headers, TOKEN_LOCATION, arena_span(x->arena, strbuf_span(&b)));
 	strbuf_fini(&b);
 	return FILTER_ANSWER;

@@ -10,12 +10,12 @@ struct timeout_config {
 };
 
 static const struct schema_row rows[] = {
-	ROW_DURATION(struct timeout_config, request_ms, "request-timeout-secs", SCHEMA_SECONDS, 1, SCHEMA_DAY, "none",
-		     "The whole exchange, from the request's head to the end of the response."),
-	ROW_DURATION(struct timeout_config, upstream_ms, "upstream-timeout-secs", SCHEMA_SECONDS, 1, SCHEMA_DAY, "none",
-		     "The origin's first byte, and each wait for the next."),
-	ROW_DURATION(struct timeout_config, connect_ms, "connect-timeout-secs", SCHEMA_SECONDS, 1, SCHEMA_HOUR, "none",
-		     "Connecting to the origin."),
+	ROW_DURATION(struct timeout_config, request_ms, "request-timeout-secs", SCHEMA_SECONDS, 1, SCHEMA_DAY,
+		     "none", "The whole exchange, from the request's head to the end of the response."),
+	ROW_DURATION(struct timeout_config, upstream_ms, "upstream-timeout-secs", SCHEMA_SECONDS, 1,
+		     SCHEMA_DAY, "none", "The origin's first byte, and each wait for the next."),
+	ROW_DURATION(struct timeout_config, connect_ms, "connect-timeout-secs", SCHEMA_SECONDS, 1,
+		     SCHEMA_HOUR, "none", "Connecting to the origin."),
 	ROW_END,
 };
 

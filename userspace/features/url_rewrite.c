@@ -39,8 +39,8 @@ static enum filter_verdict on_request(struct exchange *x, const struct filter_us
 	x->path = path_rewrite_apply(&c->path, x->path, x->arena);
 	x->request->path = x->path;
 	if (x->query.ptr)
-		x->request->path =
-			span_str(arena_printf(x->arena, SPAN_FMT "?" SPAN_FMT, SPAN_ARG(x->path), SPAN_ARG(x->query)));
+		x->request->path = span_str(
+			arena_printf(x->arena, SPAN_FMT "?" SPAN_FMT, SPAN_ARG(x->path), SPAN_ARG(x->query)));
 	return FILTER_NEXT;
 }
 

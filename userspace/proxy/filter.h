@@ -60,8 +60,8 @@ struct filter {
 	size_t state_size;	       /* per exchange: zeroed, in its arena */
 
 	/*
-	 * After the rows: rules across them, reported to s->diag, and what is computed once (in s->arena).  The struct may
-	 * still be moved afterwards: no pointers into itself.  NULL ok.
+	 * After the rows: rules across them, reported to s->diag, and what is computed once (in s->arena).  The
+	 * struct may still be moved afterwards: no pointers into itself.  NULL ok.
 	 */
 	void (*check)(struct schema *s, void *config);
 	enum filter_verdict (*on_request)(struct exchange *x, const struct filter_use *u);

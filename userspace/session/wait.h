@@ -40,7 +40,8 @@ static inline void wait_end(struct waits *w, enum wait_kind kind)
 }
 void waits_stop(struct loop *l, struct waits *w);
 /*
- * From on_expire: a wait that is over, and now ended; or WAIT_COUNT: none.  The timer is armed again for what else waits.
+ * From on_expire: a wait that is over, and now ended; or WAIT_COUNT: none.  The timer is armed again for what else
+ * waits.
  */
 enum wait_kind waits_expired(struct loop *l, struct waits *w);
 

@@ -164,6 +164,7 @@ static void test_overflow_and_missing_init_abort(void **state)
 	assert_true(aborts(no_init));
 }
 
+#ifdef SN_HAS_ASAN /* without it nobody sees */
 static void use_after_reset(void)
 {
 	struct arena a;
@@ -186,15 +187,10 @@ static void use_past_the_end(void)
 static void test_sanitizer_sees_misuse(void **state)
 {
 	(void)state;
-#ifndef SN_HAS_ASAN
-	(void)use_after_reset;
-	(void)use_past_the_end;
-	skip();
-#else
 	assert_int_not_equal(child_status(use_after_reset), 0);
 	assert_int_not_equal(child_status(use_past_the_end), 0);
-#endif
 }
+#endif
 
 int main(void)
 {
@@ -207,7 +203,9 @@ int main(void)
 		cmocka_unit_test(test_copies_are_terminated),
 		cmocka_unit_test(test_cleanups_run_once_in_reverse_order),
 		cmocka_unit_test(test_overflow_and_missing_init_abort),
+#ifdef SN_HAS_ASAN
 		cmocka_unit_test(test_sanitizer_sees_misuse),
+#endif
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -442,7 +442,8 @@ static void test_keep_alive_request_limit_closes(void **state)
 	struct fixture *f = *state;
 
 	f->o.settings.keep_alive_requests_max = 2;
-	say(f, "GET /a HTTP/1.1\r\nHost: x\r\n\r\nGET /b HTTP/1.1\r\nHost: x\r\n\r\nGET /c HTTP/1.1\r\nHost: x\r\n\r\n");
+	say(f, "GET /a HTTP/1.1\r\nHost: x\r\n\r\nGET /b HTTP/1.1\r\nHost: x\r\n\r\n"
+	       "GET /c HTTP/1.1\r\nHost: x\r\n\r\n");
 	turn_until(f, is_eof);
 	assert_int_equal(f->o.requests, 2);
 	assert_int_equal(count(f->got, "Connection: close"), 1);
