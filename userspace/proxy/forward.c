@@ -257,6 +257,7 @@ static void send_request(struct forward *f)
 		http_stream_send_body(f->origin, slice_ref(*slice_queue_at(&f->replay, i)));
 	f->is_end_sent = false;
 	f->state = FORWARD_SENT;
+	f->x->down = (struct body_flow){0}; /* an earlier attempt took its credit along */
 	http_stream_credit(f->origin, body_flow_top_up(&f->x->down, 0));
 	send_pending(f);
 	ask_for_more(f);
