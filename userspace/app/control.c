@@ -66,16 +66,20 @@ void control_on_stopped(void *ctx, struct worker *w)
 
 /* ---- signals ---- */
 
+/* Of a wrong file only the errors: carets and hints are for `sentinel check`. */
 void control_reload_logged(struct control *c)
 {
 	struct strbuf text = { 0 };
 	struct span rest, line;
+	enum reload_result result;
 
 	strbuf_init(&text);
-	if (control_reload(c, &text) != RELOAD_DONE)
-		for (rest = strbuf_span(&text); span_next(&rest, '\n', &line);)
-			if (line.len)
-				log_error("reload: %.*s", SPAN_ARG(line));
+	result = control_reload(c, &text);
+	for (rest = strbuf_span(&text); result == RELOAD_WRONG && span_next(&rest, '\n', &line);)
+		if (memmem(line.ptr, line.len, " error: ", 8))
+			log_error("reload: %.*s", SPAN_ARG(line));
+	if (result == RELOAD_REFUSED)
+		log_error("reload: %.*s", SPAN_ARG(span_trim(strbuf_span(&text))));
 	strbuf_fini(&text);
 }
 

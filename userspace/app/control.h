@@ -29,8 +29,8 @@ enum control_state {
 struct control_listener {
 	struct control_listener *next;
 	uint32_t number;
-	char *id;
 	struct addr addr;
+	unsigned closing; /* workers that have not closed its socket yet; 0 while it is in the file */
 };
 
 struct admin;
@@ -55,7 +55,7 @@ struct control {
 	unsigned worker_count;
 	unsigned drained_count, stopped_count;
 	struct proxy_shared shared;
-	struct control_listener *listeners;
+	struct control_listener *listeners; /* the closing ones too: their addresses are still ours */
 
 	enum control_state state;
 	unsigned interrupts;

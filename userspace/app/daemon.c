@@ -209,6 +209,7 @@ static int workers_start(struct control *c)
 		.bans = fastpath_bans(c->guard.fastpath),
 		.heartbeat = fastpath_heartbeat(c->guard.fastpath),
 		.on_drained = control_on_drained,
+		.on_unlistened = sockets_on_unlistened,
 		.on_stopped = control_on_stopped,
 		.render = render,
 		.ctx = c,
@@ -240,11 +241,8 @@ static void say_listening(const struct control *c)
 	for (unsigned i = 0; i < c->current->listener_count; i++) {
 		const struct listener *l = &c->current->listeners[i];
 		char text[ADDR_TEXT_MAX];
-		bool is_open = false;
 
-		for (const struct control_listener *o = c->listeners; o; o = o->next)
-			is_open |= o->number == l->number;
-		if (!is_open)
+		if (!sockets_listener_is_open(c, l->number))
 			continue;
 		addr_format(&l->addr, text);
 		(void)fprintf(stderr, "  listening on  %-24s %s\n", text,
@@ -265,6 +263,14 @@ static void url_of(const struct listener *l, char *buf, size_t size)
 		(void)snprintf(buf, size, "http://%s", text);
 }
 
+static bool metrics_are_served(const struct control *c)
+{
+	for (unsigned i = 0; i < c->current->listener_count; i++)
+		if (strcmp(c->current->listeners[i].id, CONFIG_METRICS_LISTENER) == 0)
+			return sockets_listener_is_open(c, c->current->listeners[i].number);
+	return false;
+}
+
 static void say_hello(struct control *c)
 {
 	const struct config_metrics *m = &c->current->config->observability.metrics;
@@ -283,7 +289,7 @@ static void say_hello(struct control *c)
 	strbuf_fini(&guard);
 	url_of(&c->current->listeners[0], url, sizeof(url));
 	(void)fprintf(stderr, "\nTry:\n  curl -i %s/\n  sentinel explain -c %s GET %s/\n", url, c->path, url);
-	if (m->is_enabled)
+	if (metrics_are_served(c))
 		(void)fprintf(stderr, "  curl -s http://%s%s\n", value_addr_text(metrics, &m->address),
 			      m->path);
 	else

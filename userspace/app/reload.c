@@ -12,6 +12,7 @@
 #include "app/logs.h"
 #include "app/sockets.h"
 #include "app/watch.h"
+#include "base/check.h"
 #include "base/clock.h"
 #include "base/mem.h"
 #include "loop/mailbox.h"
@@ -171,14 +172,22 @@ static enum reload_result refuse(struct control *c, struct strbuf *out)
 	return RELOAD_REFUSED;
 }
 
-static void first_line_keep(struct control *c, const struct strbuf *text)
+/* The first error, or the first line if none is marked as one. */
+static void first_error_keep(struct control *c, const struct strbuf *text)
 {
-	size_t len = span_find(strbuf_span(text), '\n');
+	struct span rest = strbuf_span(text), line, first = { 0 };
 
-	if (len >= sizeof(c->last_error))
-		len = sizeof(c->last_error) - 1;
-	memcpy(c->last_error, text->ptr, len);
-	c->last_error[len] = '\0';
+	while (span_next(&rest, '\n', &line)) {
+		bool is_error = memmem(line.ptr, line.len, " error: ", 8) != NULL;
+
+		if (first.len == 0 || is_error)
+			first = line;
+		if (is_error)
+			break;
+	}
+	first.len = MIN(first.len, sizeof(c->last_error) - 1);
+	memcpy(c->last_error, first.ptr, first.len);
+	c->last_error[first.len] = '\0';
 }
 
 enum reload_result control_reload(struct control *c, struct strbuf *out)
@@ -194,7 +203,7 @@ enum reload_result control_reload(struct control *c, struct strbuf *out)
 	if (candidate_prepare(&n, c, &text) < 0) {
 		candidate_drop(&n, c);
 		count(c, "failure");
-		first_line_keep(c, &text);
+		first_error_keep(c, &text);
 		log_error("reload: %s is not used: %s", c->path, c->last_error);
 		audit_event(c->audit, "config_change", "reload_failed", c->last_error);
 		strbuf_add_span(out, strbuf_span(&text));

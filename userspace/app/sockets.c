@@ -8,15 +8,15 @@
 #include "base/mem.h"
 #include "net/listener.h"
 
-static struct control_listener *listener_open(struct control *c, uint32_t number)
+bool sockets_listener_is_open(const struct control *c, uint32_t number)
 {
-	for (struct control_listener *l = c->listeners; l; l = l->next)
-		if (l->number == number)
-			return l;
-	return NULL;
+	for (const struct control_listener *l = c->listeners; l; l = l->next)
+		if (l->number == number && !l->closing)
+			return true;
+	return false;
 }
 
-/* One of ours listens there under another name: the probe bind would find it and take it for a stranger. */
+/* One of ours listens there, under another name or not for long: the probe bind would take it for a stranger. */
 static bool address_is_ours(const struct control *c, const struct addr *addr)
 {
 	for (const struct control_listener *l = c->listeners; l; l = l->next)
@@ -81,7 +81,7 @@ int sockets_open(struct sockets **out_sockets, struct control *c, const struct s
 		const struct listener *l = &s->listeners[i];
 		struct sockets *set;
 
-		if (l->is_removed || listener_open(c, l->number))
+		if (l->is_removed || sockets_listener_is_open(c, l->number))
 			continue;
 		set = set_new(l, c->worker_count);
 		err = set_open(set, c);
@@ -117,26 +117,29 @@ void sockets_free(struct sockets *s, unsigned count)
 	}
 }
 
-static void listener_forget(struct control *c, struct control_listener **link)
+void sockets_on_unlistened(void *ctx, uint32_t listener)
 {
-	struct control_listener *l = *link;
+	struct control *c = ctx;
 
-	for (unsigned i = 0; i < c->worker_count; i++)
-		worker_unlisten(c->workers[i], l->number);
-	*link = l->next;
-	free(l->id);
-	free(l);
+	for (struct control_listener **link = &c->listeners; *link; link = &(*link)->next) {
+		struct control_listener *l = *link;
+
+		if (l->number != listener || !l->closing)
+			continue;
+		if (--l->closing == 0) {
+			*link = l->next;
+			free(l);
+		}
+		return;
+	}
 }
 
 void sockets_publish(struct sockets *s, struct control *c)
 {
-	struct control_listener **link = &c->listeners;
-
 	for (; s; s = s->next) {
 		struct control_listener *l = mem_zalloc(sizeof(*l));
 
 		l->number = s->listener->number;
-		l->id = mem_strdup(s->listener->id);
 		l->addr = s->listener->addr;
 		l->next = c->listeners;
 		c->listeners = l;
@@ -145,12 +148,13 @@ void sockets_publish(struct sockets *s, struct control *c)
 			s->fds[i] = -1;
 		}
 	}
-	while (*link) {
-		const struct listener *now = snapshot_listener(c->current, (*link)->number);
+	for (struct control_listener *l = c->listeners; l; l = l->next) {
+		const struct listener *now = snapshot_listener(c->current, l->number);
 
-		if (!now || now->is_removed)
-			listener_forget(c, link);
-		else
-			link = &(*link)->next;
+		if (l->closing || (now && !now->is_removed))
+			continue;
+		l->closing = c->worker_count;
+		for (unsigned i = 0; i < c->worker_count; i++)
+			worker_unlisten(c->workers[i], l->number);
 	}
 }

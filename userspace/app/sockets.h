@@ -23,5 +23,9 @@ int sockets_open(struct sockets **out_sockets, struct control *c, const struct s
 void sockets_free(struct sockets *s, unsigned count);
 /* After the snapshot was published: new ones to the workers, removed ones away from them. */
 void sockets_publish(struct sockets *s, struct control *c);
+/* Is the listener of this number in the file and open? */
+bool sockets_listener_is_open(const struct control *c, uint32_t number);
+/* A worker has closed its socket of a removed listener. */
+void sockets_on_unlistened(void *ctx, uint32_t listener);
 
 #endif

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "app/control.h"
+#include "app/sockets.h"
 #include "app/about.h"
 #include "base/check.h"
 #include "base/clock.h"
@@ -84,14 +85,6 @@ static const char *state_text(const struct control *c)
 	return texts[c->state];
 }
 
-static bool listener_is_open(const struct control *c, uint32_t number)
-{
-	for (const struct control_listener *l = c->listeners; l; l = l->next)
-		if (l->number == number)
-			return true;
-	return false;
-}
-
 static void listeners_text(const struct control *c, struct strbuf *out)
 {
 	for (unsigned i = 0; i < c->current->listener_count; i++) {
@@ -102,7 +95,7 @@ static void listeners_text(const struct control *c, struct strbuf *out)
 			continue;
 		addr_format(&l->addr, text);
 		strbuf_printf(out, "listener      %s  %s%s\n", l->id, text,
-			      listener_is_open(c, l->number) ? "" : "  (not open: its port was taken)");
+			      sockets_listener_is_open(c, l->number) ? "" : "  (not open: its port was taken)");
 	}
 }
 
@@ -208,7 +201,7 @@ static void listeners_json(const struct control *c, struct json *j)
 		json_object(j, NULL);
 		json_str(j, "id", l->id);
 		json_span(j, "address", span_of(text, addr_format(&l->addr, text)));
-		json_bool(j, "open", listener_is_open(c, l->number));
+		json_bool(j, "open", sockets_listener_is_open(c, l->number));
 		json_end(j, '}');
 	}
 	json_end(j, ']');

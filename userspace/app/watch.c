@@ -21,15 +21,27 @@ struct watch {
 	struct timer quiet;
 	int folders[FOLDERS_MAX]; /* watch descriptors */
 	unsigned folder_count;
+	const struct config *config; /* borrowed: the one in force; NULL: nothing is watched */
 	void (*on_change)(void *ctx);
 	void *ctx;
 };
 
-static bool name_matters(const char *name, uint32_t len)
+static const char *base_name(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+
+	return slash ? slash + 1 : path;
+}
+
+/* A file of the configuration, or one that an include may begin to match. */
+static bool name_matters(const struct watch *w, const char *name, uint32_t len)
 {
 	struct span s = span_of(name, len ? strnlen(name, len) : 0);
 
-	return s.len == 0 || span_ends(s, SPAN(".kdl"));
+	for (uint32_t i = 0; w->config && i < w->config->sources->file_count; i++)
+		if (span_eq(s, span_str(base_name(w->config->sources->files[i].path))))
+			return true;
+	return w->config && span_ends(s, SPAN(".kdl"));
 }
 
 static void on_ready(struct poller *p)
@@ -43,7 +55,7 @@ static void on_ready(struct poller *p)
 		for (char *at = buf; at < buf + len;) {
 			const struct inotify_event *e = (const struct inotify_event *)(const void *)at;
 
-			has_changed |= (e->mask & (CHANGES | IN_Q_OVERFLOW)) && name_matters(e->name, e->len);
+			has_changed |= (e->mask & IN_Q_OVERFLOW) || name_matters(w, e->name, e->len);
 			at += sizeof(*e) + e->len;
 		}
 	if (has_changed)
@@ -82,7 +94,7 @@ static void folder_add(struct watch *w, const char *path)
 	char folder[4096] = ".";
 	int wd;
 
-	if (slash && (size_t)(slash - path) < sizeof(folder) - 1)
+	if (slash)
 		(void)snprintf(folder, sizeof(folder), "%.*s", (int)MAX(slash - path, 1), path);
 	wd = inotify_add_watch(w->fd, folder, CHANGES); /* the same folder gives the same number */
 	for (unsigned i = 0; i < w->folder_count; i++)
@@ -97,6 +109,7 @@ void watch_set(struct watch *w, const struct config *c)
 	for (unsigned i = 0; i < w->folder_count; i++)
 		(void)inotify_rm_watch(w->fd, w->folders[i]);
 	w->folder_count = 0;
+	w->config = c;
 	timer_disarm(w->loop, &w->quiet);
 	for (uint32_t i = 0; c && i < c->sources->file_count; i++)
 		folder_add(w, c->sources->files[i].path);

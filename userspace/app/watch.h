@@ -15,7 +15,7 @@ struct watch;
 
 /* 0 or -errno. */
 int watch_new(struct watch **out, struct loop *l, void (*on_change)(void *ctx), void *ctx);
-/* Watch the files of c; NULL: nothing. */
+/* Watch the files of c, which stays valid until the next call; NULL: nothing. */
 void watch_set(struct watch *w, const struct config *c);
 
 #endif

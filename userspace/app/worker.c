@@ -38,10 +38,11 @@ struct worker {
 	struct worker_config config;
 	pthread_t thread;
 
-	/* start: control waits for the thread */
+	/* start: control waits for the thread; end: the thread waits for control */
 	pthread_mutex_t lock;
-	pthread_cond_t is_up;
+	pthread_cond_t changed;
 	bool has_answered;
+	bool may_end;
 	const char *reason; /* why it did not start */
 	struct snapshot *first;
 
@@ -86,13 +87,16 @@ static void order_give(struct worker *w, struct order o, void (*on_deliver)(stru
 struct notice { /* worker to control */
 	struct mail mail;
 	struct worker *worker;
+	uint32_t listener;
 };
 
-static void notice_give(struct worker *w, struct loop *from, void (*on_deliver)(struct mail *m))
+static void notice_give(struct worker *w, struct loop *from, uint32_t listener,
+			void (*on_deliver)(struct mail *m))
 {
 	struct notice *n = mem_zalloc(sizeof(*n));
 
 	n->worker = w;
+	n->listener = listener;
 	n->mail.on_deliver = on_deliver;
 	mailbox_give(w->config.control, from, &n->mail);
 }
@@ -103,6 +107,14 @@ static void drained_deliver(struct mail *m)
 
 	free(container_of(m, struct notice, mail));
 	w->config.on_drained(w->config.ctx, w);
+}
+
+static void unlistened_deliver(struct mail *m)
+{
+	struct notice *n = container_of(m, struct notice, mail);
+
+	n->worker->config.on_unlistened(n->worker->config.ctx, n->listener);
+	free(n);
 }
 
 static void stopped_deliver(struct mail *m)
@@ -215,6 +227,8 @@ static void on_acceptor_closed(struct acceptor *a)
 {
 	struct accepting *s = container_of(a, struct accepting, acceptor);
 
+	if (s->worker->state == WORKER_RUNNING)
+		notice_give(s->worker, s->worker->loop, s->listener, unlistened_deliver);
 	list_remove(&s->node);
 	free(s);
 }
@@ -303,7 +317,7 @@ static void on_poll(struct timer *t)
 
 	if (w->state == WORKER_DRAINING && is_idle) {
 		w->state = WORKER_DRAINED;
-		notice_give(w, w->loop, drained_deliver);
+		notice_give(w, w->loop, 0, drained_deliver);
 		return;
 	}
 	if (w->state == WORKER_ABORTING) {
@@ -337,7 +351,7 @@ static void answer_start(struct worker *w, const char *reason)
 	pthread_mutex_lock(&w->lock);
 	w->has_answered = true;
 	w->reason = reason;
-	pthread_cond_signal(&w->is_up);
+	pthread_cond_signal(&w->changed);
 	pthread_mutex_unlock(&w->lock);
 }
 
@@ -374,8 +388,13 @@ static void *worker_main(void *arg)
 		log_error("worker %u: the ring failed: %s", w->config.index, strerror(-err));
 	CHECK(err == 0); /* requests are lost; the supervisor starts us again */
 	proxy_worker_fini(&w->proxy);
+	notice_give(w, NULL, 0, stopped_deliver);
+	/* control may still be waking us for its last message: the loop lives until it has heard of the end */
+	pthread_mutex_lock(&w->lock);
+	while (!w->may_end)
+		pthread_cond_wait(&w->changed, &w->lock);
+	pthread_mutex_unlock(&w->lock);
 	loop_free(w->loop);
-	notice_give(w, NULL, stopped_deliver);
 	return NULL;
 }
 
@@ -390,7 +409,7 @@ struct worker *worker_start(const struct worker_config *config, struct snapshot 
 	w->first = snapshot_get(s);
 	w->rules = rules;
 	pthread_mutex_init(&w->lock, NULL);
-	pthread_cond_init(&w->is_up, NULL);
+	pthread_cond_init(&w->changed, NULL);
 	err = pthread_create(&w->thread, NULL, worker_main, w);
 	if (err) {
 		*out_reason = "the thread cannot be created";
@@ -398,7 +417,7 @@ struct worker *worker_start(const struct worker_config *config, struct snapshot 
 	}
 	pthread_mutex_lock(&w->lock);
 	while (!w->has_answered)
-		pthread_cond_wait(&w->is_up, &w->lock);
+		pthread_cond_wait(&w->changed, &w->lock);
 	pthread_mutex_unlock(&w->lock);
 	if (!w->reason)
 		return w;
@@ -406,7 +425,7 @@ struct worker *worker_start(const struct worker_config *config, struct snapshot 
 	pthread_join(w->thread, NULL);
 fail:
 	snapshot_put(w->first);
-	pthread_cond_destroy(&w->is_up);
+	pthread_cond_destroy(&w->changed);
 	pthread_mutex_destroy(&w->lock);
 	free(w);
 	return NULL;
@@ -440,8 +459,12 @@ void worker_stop(struct worker *w)
 void worker_join(struct worker *w)
 {
 	OBJ_CHECK(w, TAG_WORKER);
+	pthread_mutex_lock(&w->lock);
+	w->may_end = true;
+	pthread_cond_signal(&w->changed);
+	pthread_mutex_unlock(&w->lock);
 	pthread_join(w->thread, NULL);
-	pthread_cond_destroy(&w->is_up);
+	pthread_cond_destroy(&w->changed);
 	pthread_mutex_destroy(&w->lock);
 	w->tag = 0;
 	free(w);

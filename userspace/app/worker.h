@@ -28,6 +28,7 @@ struct worker_config {
 	struct bans *bans;	     /* borrowed */
 	struct heartbeat *heartbeat; /* borrowed; beaten by worker 0 */
 	void (*on_drained)(void *ctx, struct worker *w); /* nothing is open any more; once */
+	void (*on_unlistened)(void *ctx, uint32_t listener); /* after worker_unlisten(): its socket is closed */
 	void (*on_stopped)(void *ctx, struct worker *w); /* the thread ends; worker_join() */
 	worker_render_fn *render;			 /* runs on control */
 	void *ctx;
