@@ -45,6 +45,7 @@ struct fastpath {
 	struct bans *bans;	  /* owned */
 	struct heartbeat heartbeat;
 	size_t page_bytes; /* of heartbeat.cell */
+	bool has_blank_page; /* heartbeat goes nowhere */
 
 	struct fastpath_status status;
 };
@@ -102,11 +103,15 @@ static void heartbeat_map(struct fastpath *fp, int map_fd)
 	int flags = map_fd < 0 ? MAP_PRIVATE | MAP_ANONYMOUS : MAP_SHARED;
 	void *page;
 
+	if (map_fd < 0 && fp->has_blank_page)
+		return;
+	fp->has_blank_page = map_fd < 0;
 	if (fp->heartbeat.cell)
 		flags |= MAP_FIXED;
 	page = mmap(fp->heartbeat.cell, fp->page_bytes, PROT_READ | PROT_WRITE, flags, map_fd, 0);
 	CHECK(page != MAP_FAILED);
-	fp->heartbeat.cell = page;
+	if (fp->heartbeat.cell != page)
+		fp->heartbeat.cell = page; /* once: workers read it without a lock */
 }
 
 struct fastpath *fastpath_new(const struct fastpath_options *o)
