@@ -176,25 +176,35 @@ static void on_acceptor_closed(struct acceptor *acceptor)
 	CHECK(a->acceptor.inflight == 0);
 }
 
-/* The folder of a default path is ours to make; nobody else may enter it. */
-static void folder_make(const char *path)
+/*
+ * The folder of a default path is ours to make; nobody else may enter it.  One in /tmp that is there already may be a
+ * stranger's: then -EPERM.
+ */
+static int folder_make(const char *path)
 {
 	char folder[128];
 	const char *slash = strrchr(path, '/');
+	struct stat st;
 
 	if (!slash || slash == path || (size_t)(slash - path) >= sizeof(folder))
-		return;
+		return 0;
 	memcpy(folder, path, (size_t)(slash - path));
 	folder[slash - path] = '\0';
 	(void)mkdir(folder, 0700); /* exists, or listening says what is wrong */
+	if (strncmp(folder, "/tmp/sentinel-", 14) != 0)
+		return 0;
+	if (lstat(folder, &st) < 0)
+		return -errno;
+	return S_ISDIR(st.st_mode) && st.st_uid == geteuid() && (st.st_mode & 077) == 0 ? 0 : -EPERM;
 }
 
 int admin_open(struct admin **out, struct control *c, const char *path, const struct addr *addr)
 {
 	struct admin *a;
-	int fd;
+	int fd = folder_make(path);
 
-	folder_make(path);
+	if (fd < 0)
+		return fd;
 	fd = listener_socket(addr, 16, true);
 	if (fd < 0)
 		return fd;
