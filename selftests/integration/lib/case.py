@@ -96,7 +96,10 @@ class Case:
 
     def finish(self, has_failed):
         """Stops everything; raises if a proxy did not end as it should."""
+        from lib.client import OPEN
         errors = []
+        for client in OPEN:
+            client.close()
         for proxy in self.proxies:
             try:
                 if has_failed:

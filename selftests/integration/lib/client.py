@@ -16,6 +16,9 @@ class PeerReset(Exception):
     """The peer reset the connection."""
 
 
+OPEN = []  # all of this test, closed at its end
+
+
 class Client:
     def __init__(self, port, host="127.0.0.1", rcvbuf=None, sndbuf=None, timeout=10, source=None):
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -30,6 +33,7 @@ class Client:
         self.socket.connect((host, port))
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.reader = http.Reader(self.recv)
+        OPEN.append(self)
 
     def __enter__(self):
         return self

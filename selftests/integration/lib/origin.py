@@ -76,6 +76,10 @@ class Connection:
     def reset(self):
         self.end = self.end or "closed"
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        try:
+            self.socket.shutdown(socket.SHUT_RD)  # wakes a thread that reads: while it does nothing is closed
+        except OSError:
+            pass
         self.socket.close()
 
     def wait_end(self):
@@ -130,7 +134,7 @@ class Connection:
 class Origin:
     """Listens at once; .on(path, function(connection, request)) adds behaviours to the built-in ones below."""
 
-    def __init__(self, rcvbuf=None, backlog=1024, recv_size=65536, is_accepting=True, port=0, family=socket.AF_INET):
+    def __init__(self, rcvbuf=None, sndbuf=None, backlog=1024, recv_size=65536, is_accepting=True, port=0, family=socket.AF_INET):
         self.recv_size = recv_size
         self.connections = []
         self.requests = []
@@ -140,6 +144,8 @@ class Origin:
         self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if rcvbuf:
             self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, rcvbuf)
+        if sndbuf:
+            self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, sndbuf)
         self.listener.bind(("::1" if family == socket.AF_INET6 else "127.0.0.1", port))
         self.listener.listen(backlog)
         self.port = self.listener.getsockname()[1]
