@@ -180,13 +180,14 @@ static void flush_codec(struct client_h1 *c)
 	struct codec *codec = http1_codec(c->codec);
 	struct slice_queue out = {0};
 
-	if (c->state == C_CONNECTING || c->is_broken)
+	if (c->is_broken)
 		return;
+	/* While connecting too: the stream counts what waits, and unpins it. */
 	codec->ops->output(codec, &out);
 	if (out.count == 0 && c->stream.queued == 0 && !c->is_pumping) {
 		loop_defer(loop_of(c), &c->pump_task); /* the codec refused the message: next() says why */
 	} else if (out.count > 0) {
-		if (!wait_is_on(&c->waits, WAIT_WRITE))
+		if (c->state != C_CONNECTING && !wait_is_on(&c->waits, WAIT_WRITE))
 			wait_begin(loop_of(c), &c->waits, WAIT_WRITE, c->settings.write_timeout_ms);
 		stream_write_queue(&c->stream, &out);
 	}
@@ -219,6 +220,8 @@ static void take_head(struct client_h1 *c, struct message *m)
 		c->is_reusable =
 			m->wants_keep_alive && m->framing != BODY_UNTIL_CLOSE && m->framing != BODY_TUNNEL;
 		c->is_tunnel = m->framing == BODY_TUNNEL;
+		if (c->is_tunnel)
+			c->allowance = 0; /* its bytes wait for the owner of the tunnel, who asks anew */
 	}
 	c->hs.events->on_head(&c->hs, m);
 }
@@ -286,6 +289,8 @@ static void on_connected(struct stream *st)
 	c->state = C_BUSY;
 	c->connected_ns = loop_now_ns(loop_of(c)) - c->opened_ns;
 	wait_end(&c->waits, WAIT_IDLE);
+	if (st->queued > 0)
+		wait_begin(loop_of(c), &c->waits, WAIT_WRITE, c->settings.write_timeout_ms);
 	flush_codec(c);
 	stream_read(st, LOOP_BUFFERS_SMALL);
 }
@@ -367,7 +372,9 @@ static void on_expire(struct timer *t)
 		owner_fails_with(c, SESSION_FAULT_BODY_TIMEOUT, 0);
 		break;
 	case WAIT_WRITE:
-		owner_fails_with(c, SESSION_FAULT_WRITE_TIMEOUT, 0);
+		/* An origin that answers early need not read the rest. */
+		if (!c->has_head || c->is_tunnel)
+			owner_fails_with(c, SESSION_FAULT_WRITE_TIMEOUT, 0);
 		break;
 	default:
 		break;

@@ -495,7 +495,8 @@ void server_h1_on_expire(struct timer *t)
 	case WAIT_READ:
 		f.fault = SESSION_FAULT_BODY_TIMEOUT;
 		s->closes = true;
-		if (s->state == S_EXCHANGE)
+		/* A client that was answered early need not send the rest: the answer goes on. */
+		if (s->state == S_EXCHANGE && !s->is_head_sent)
 			server_h1_fail(s, &f);
 		else
 			server_h1_rest_check(s);
