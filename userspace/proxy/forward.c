@@ -89,10 +89,10 @@ static void leave_attempt(struct forward *f, bool is_clean)
 	f->origin = NULL;
 }
 
-static void release_if_complete(struct forward *f)
+static void await_answer(struct forward *f)
 {
-	if (f->is_response_done && f->is_end_sent && f->origin)
-		leave_attempt(f, true);
+	timer_arm(loop_of(f), &f->timer,
+		  f->x->upstream_timeout_ms ? f->x->upstream_timeout_ms : upstream_of(f)->timeouts.first_byte_ms);
 }
 
 /* ---- failing and trying again ---- */
@@ -238,7 +238,8 @@ static void send_pending(struct forward *f)
 	if (f->origin && f->has_end && !f->is_end_sent) {
 		f->is_end_sent = true;
 		http_stream_send_end(f->origin, f->trailers);
-		release_if_complete(f);
+		if (http_stream_queued(f->origin) == 0) /* the end is no byte: on_sent() will not come */
+			await_answer(f);
 	}
 }
 
@@ -435,6 +436,10 @@ static void on_head(struct http_stream *st, struct message *m)
 		attempt_failed(f, FAIL_UPSTREAM_MALFORMED, SPAN("101 without a request to switch"));
 		return;
 	}
+	if (m->framing == BODY_TUNNEL && !f->is_end_sent) { /* the rest would be taken for bytes of the tunnel */
+		attempt_failed(f, FAIL_UPSTREAM_MALFORMED, SPAN("switched before the end of the request"));
+		return;
+	}
 	if (is_retryable_status(f, m->status) &&
 	    may_retry(f, FAIL_UPSTREAM_STATUS, http_stream_has_written(st))) {
 		leave_attempt(f, false);
@@ -450,7 +455,7 @@ static void on_head(struct http_stream *st, struct message *m)
 	f->state = FORWARD_ANSWERED;
 	slice_queue_clear(&f->replay);
 	f->is_replayable = false;
-	if (!f->is_end_sent && m->framing != BODY_TUNNEL) { /* answered early: it does not want the rest */
+	if (!f->is_end_sent) { /* answered early: it does not want the rest */
 		f->is_stopped = true;
 		slice_queue_clear(&f->pending);
 	}
@@ -475,19 +480,17 @@ static void on_end(struct http_stream *st, struct headers *trailers)
 
 	f->is_response_done = true;
 	exchange_response_body(f->x, (struct slice){0}, true, trailers);
-	release_if_complete(f);
+	/* At once: what the origin does next, such as a reset because it did not read, is no failure. */
+	leave_attempt(f, f->is_end_sent);
 }
 
 static void on_sent(struct http_stream *st)
 {
 	struct forward *f = st->owner;
-	const struct exchange *x = f->x;
 
 	ask_for_more(f);
 	if (f->state == FORWARD_SENT && f->is_end_sent && http_stream_queued(st) == 0)
-		timer_arm(loop_of(f), &f->timer,
-			  x->upstream_timeout_ms ? x->upstream_timeout_ms
-						 : upstream_of(f)->timeouts.first_byte_ms);
+		await_answer(f);
 }
 
 static enum failure failure_of_origin(const struct session_failure *s)

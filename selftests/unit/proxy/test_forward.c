@@ -1,0 +1,1001 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* test_forward.c - requests over real sockets through the forward handler, against origins that the test plays. */
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/hash.h"
+#include "proxy/handler.h"
+#include "proxy/worker.h"
+
+#define ORIGINS	   2
+#define TURNS_MAX  1000
+#define OK_EMPTY   "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+#define GET	   "GET /x HTTP/1.1\r\nHost: h\r\n\r\n"
+
+struct origin {
+	struct addr addr;
+	char name[32];
+	int listen_fd, fd; /* -1: none */
+	char got[300000];
+	size_t got_len;
+};
+
+struct client {
+	int fd;
+	char got[300000];
+	size_t got_len;
+	bool is_eof, is_reset;
+};
+
+struct fixture {
+	struct loop *loop;
+	struct proxy_shared shared;
+	struct proxy_worker worker;
+	struct endpoint_registry registry;
+	struct endpoint *endpoints[ORIGINS];
+	unsigned weights[ORIGINS];
+	struct upstream upstream;
+	struct snapshot *snapshot;
+	struct listener listener;
+	struct route route;
+	struct route_match match;
+	struct router *router;
+
+	struct origin origins[ORIGINS];
+	struct client clients[3];
+	int listen_fd; /* of the proxy */
+	struct addr addr;
+};
+
+static int listen_on_loopback(struct addr *addr)
+{
+	socklen_t len = sizeof(addr->in);
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	assert_int_equal(addr_parse(SPAN("127.0.0.1:0"), addr), 0);
+	assert_int_equal(bind(fd, &addr->sa, addr->len), 0);
+	assert_int_equal(listen(fd, 16), 0);
+	assert_int_equal(getsockname(fd, &addr->sa, &len), 0);
+	assert_int_equal(fcntl(fd, F_SETFL, O_NONBLOCK), 0);
+	return fd;
+}
+
+static void fill_snapshot(struct fixture *f)
+{
+	const char *reason;
+
+	f->upstream = (struct upstream){
+		.id = "u",
+		.endpoints = f->endpoints,
+		.weights = f->weights,
+		.endpoint_count = 1,
+		.balancer = balancer_find("round-robin"),
+		.timeouts = { .connect_ms = 500, .first_byte_ms = 500, .read_ms = 500, .write_ms = 500 },
+		.pool = { .max_connections = 10, .max_idle = 10, .idle_timeout_ms = 5000 },
+	};
+	f->route = (struct route){
+		.id = "r",
+		.handler = &handler_forward,
+		.upstream = &f->upstream,
+		.tunnel_idle_ms = 5000,
+		.websocket = ROUTE_UPGRADE_ALLOWED,
+		.retry = { .attempts_max = 1, .backoff_base_ms = 1, .backoff_max_ms = 2,
+			   .replay_buffer_max = 65536, .budget_percent = 20 },
+	};
+	f->match = (struct route_match){ .route = &f->route, .id = "r", .priority = 50 };
+	assert_int_equal(router_build(&f->router, &f->match, 1, &f->snapshot->arena, &reason), 0);
+	f->listener = (struct listener){
+		.id = "l",
+		.number = 1,
+		.router = f->router,
+		.server = { .limits = { 8192, 16384, 100, 8192, 256 },
+			    .head_timeout_ms = 2000, .body_idle_timeout_ms = 2000,
+			    .keep_alive_timeout_ms = 2000, .write_idle_timeout_ms = 2000 },
+	};
+	f->snapshot->listeners = &f->listener;
+	f->snapshot->listener_count = 1;
+	f->snapshot->routes = &f->route;
+	f->snapshot->route_count = 1;
+	f->snapshot->upstreams = &f->upstream;
+	f->snapshot->upstream_count = 1;
+	f->snapshot->router = f->router;
+	f->snapshot->worker_count = 1;
+	f->snapshot->max_connections = 100;
+}
+
+static int set_up(void **state)
+{
+	struct fixture *f = test_calloc(1, sizeof(*f));
+	const char *reason;
+
+	hash_init();
+	assert_int_equal(loop_new(&f->loop, &(struct loop_config){ 0 }, &reason), 0);
+	endpoint_registry_init(&f->registry);
+	for (unsigned i = 0; i < ORIGINS; i++) {
+		struct origin *o = &f->origins[i];
+
+		o->fd = -1;
+		o->listen_fd = listen_on_loopback(&o->addr);
+		(void)snprintf(o->name, sizeof(o->name), "127.0.0.1:%u", ntohs(o->addr.in.sin_port));
+		f->endpoints[i] = endpoint_get(&f->registry, o->name);
+		f->weights[i] = 1;
+	}
+	f->snapshot = snapshot_new();
+	fill_snapshot(f);
+	proxy_worker_init(&f->worker, f->loop, &f->shared, 0, 8);
+	for (unsigned i = 0; i < 3; i++)
+		f->clients[i].fd = -1;
+	f->listen_fd = listen_on_loopback(&f->addr);
+	*state = f;
+	return 0;
+}
+
+/* The settings may be changed before. */
+static void begin(struct fixture *f)
+{
+	proxy_worker_adopt(&f->worker, f->snapshot);
+}
+
+static void client_receive(struct client *c)
+{
+	ssize_t n;
+
+	if (c->fd < 0)
+		return;
+	while (c->got_len < sizeof(c->got) - 1 && !c->is_eof && !c->is_reset) {
+		n = recv(c->fd, c->got + c->got_len, sizeof(c->got) - 1 - c->got_len, MSG_DONTWAIT);
+		if (n == 0)
+			c->is_eof = true;
+		else if (n < 0 && errno != EAGAIN)
+			c->is_reset = true;
+		if (n <= 0)
+			break;
+		c->got_len += (size_t)n;
+	}
+	c->got[c->got_len] = 0;
+}
+
+static void turn(struct fixture *f)
+{
+	loop_turn(f->loop, 2);
+	for (unsigned i = 0; i < 3; i++)
+		client_receive(&f->clients[i]);
+}
+
+static void turns(struct fixture *f, int n)
+{
+	while (n-- > 0)
+		turn(f);
+}
+
+static int tear_down(void **state)
+{
+	struct fixture *f = *state;
+
+	for (unsigned i = 0; i < 3; i++)
+		if (f->clients[i].fd >= 0)
+			close(f->clients[i].fd);
+	for (unsigned i = 0; i < ORIGINS; i++) {
+		if (f->origins[i].fd >= 0)
+			close(f->origins[i].fd);
+		if (f->origins[i].listen_fd >= 0)
+			close(f->origins[i].listen_fd);
+	}
+	for (int i = 0; i < TURNS_MAX && !proxy_worker_is_idle(&f->worker); i++)
+		loop_turn(f->loop, 5);
+	assert_true(proxy_worker_is_idle(&f->worker));
+	assert_int_equal(f->worker.host.arenas.used, 0);
+	assert_int_equal(f->worker.current->exchanges, 0);
+	assert_int_equal(atomic_load(&f->shared.requests_in_flight), 0);
+	assert_int_equal(atomic_load(&f->shared.connections), 0);
+	for (unsigned i = 0; i < ORIGINS; i++)
+		assert_int_equal(f->worker.current->upstreams[0].active[0], 0);
+	proxy_worker_close(&f->worker);
+	for (int i = 0; i < TURNS_MAX && !proxy_worker_is_closed(&f->worker); i++)
+		loop_turn(f->loop, 5);
+	proxy_worker_fini(&f->worker);
+	snapshot_put(f->snapshot);
+	for (unsigned i = 0; i < ORIGINS; i++)
+		endpoint_put(&f->registry, f->endpoints[i]);
+	endpoint_registry_sweep(&f->registry);
+	endpoint_registry_fini(&f->registry);
+	close(f->listen_fd);
+	loop_free(f->loop);
+	test_free(f);
+	return 0;
+}
+
+/* ---- the client ---- */
+
+static struct client *dial(struct fixture *f, unsigned i)
+{
+	struct client *c = &f->clients[i];
+	int fd;
+
+	c->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	assert_int_equal(connect(c->fd, &f->addr.sa, f->addr.len), 0);
+	fd = accept4(f->listen_fd, NULL, NULL, SOCK_CLOEXEC);
+	assert_true(fd >= 0);
+	proxy_worker_accept(&f->worker, 1, fd);
+	return c;
+}
+
+static void send_all(int fd, const char *bytes, size_t len)
+{
+	assert_int_equal(send(fd, bytes, len, MSG_NOSIGNAL | MSG_DONTWAIT), (ssize_t)len);
+}
+
+static void ask(const struct client *c, const char *text)
+{
+	send_all(c->fd, text, strlen(text));
+}
+
+static void client_hears(struct fixture *f, const struct client *c, const char *text)
+{
+	for (int i = 0; i < TURNS_MAX && !strstr(c->got, text); i++)
+		turn(f);
+	if (!strstr(c->got, text))
+		fail_msg("the client got: %s", c->got);
+}
+
+static void client_sees_the_end(struct fixture *f, const struct client *c)
+{
+	for (int i = 0; i < TURNS_MAX && !c->is_eof && !c->is_reset; i++)
+		turn(f);
+	assert_true(c->is_eof || c->is_reset);
+}
+
+static void client_leaves(struct client *c)
+{
+	close(c->fd);
+	c->fd = -1;
+}
+
+static void client_resets(struct client *c)
+{
+	const struct linger reset = { 1, 0 };
+
+	assert_int_equal(setsockopt(c->fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset)), 0);
+	client_leaves(c);
+}
+
+/* ---- the origin ---- */
+
+static void accept_at(struct fixture *f, unsigned i)
+{
+	struct origin *o = &f->origins[i];
+
+	for (int n = 0; n < TURNS_MAX; n++) {
+		o->fd = accept4(o->listen_fd, NULL, NULL, SOCK_CLOEXEC);
+		if (o->fd >= 0)
+			break;
+		turn(f);
+	}
+	assert_true(o->fd >= 0);
+	o->got_len = 0;
+	o->got[0] = 0;
+}
+
+/* Bytes that came since; false: the proxy closed. */
+static bool origin_receive(struct origin *o)
+{
+	ssize_t n = recv(o->fd, o->got + o->got_len, sizeof(o->got) - 1 - o->got_len, MSG_DONTWAIT);
+
+	if (n == 0 || (n < 0 && errno != EAGAIN))
+		return false;
+	if (n > 0)
+		o->got_len += (size_t)n;
+	o->got[o->got_len] = 0;
+	return true;
+}
+
+static void origin_hears(struct fixture *f, unsigned i, const char *text)
+{
+	struct origin *o = &f->origins[i];
+
+	if (o->fd < 0)
+		accept_at(f, i);
+	for (int n = 0; n < TURNS_MAX && !strstr(o->got, text); n++) {
+		(void)origin_receive(o);
+		turn(f);
+	}
+	if (!strstr(o->got, text))
+		fail_msg("the origin got: %s", o->got);
+}
+
+static void origin_says(const struct fixture *f, unsigned i, const char *text)
+{
+	send_all(f->origins[i].fd, text, strlen(text));
+}
+
+static void origin_closes(struct fixture *f, unsigned i)
+{
+	close(f->origins[i].fd);
+	f->origins[i].fd = -1;
+}
+
+static void origin_resets(struct fixture *f, unsigned i)
+{
+	const struct linger reset = { 1, 0 };
+
+	assert_int_equal(setsockopt(f->origins[i].fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset)), 0);
+	origin_closes(f, i);
+}
+
+static void origin_sees_the_end(struct fixture *f, unsigned i)
+{
+	int n = 0;
+
+	while (origin_receive(&f->origins[i]) && n++ < TURNS_MAX)
+		turn(f);
+	assert_true(n < TURNS_MAX);
+}
+
+/* Whichever target was picked first. */
+static unsigned accept_anywhere(struct fixture *f)
+{
+	for (int n = 0; n < TURNS_MAX; n++) {
+		for (unsigned i = 0; i < ORIGINS; i++) {
+			f->origins[i].fd = accept4(f->origins[i].listen_fd, NULL, NULL, SOCK_CLOEXEC);
+			if (f->origins[i].fd >= 0)
+				return i;
+		}
+		turn(f);
+	}
+	fail_msg("no target was asked");
+	return 0;
+}
+
+static void stop_listening(struct fixture *f, unsigned i)
+{
+	close(f->origins[i].listen_fd);
+	f->origins[i].listen_fd = -1;
+}
+
+static struct endpoint_worker *side_of(struct fixture *f, unsigned i)
+{
+	return proxy_worker_endpoint(&f->worker, f->endpoints[i]);
+}
+
+/* ---- the ordinary way ---- */
+
+static void test_request_goes_through_and_the_connection_is_reused(void **state)
+{
+	struct fixture *f = *state;
+	struct client *c;
+
+	begin(f);
+	c = dial(f, 0);
+	ask(c, GET);
+	origin_hears(f, 0, "\r\n\r\n");
+	origin_says(f, 0, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nfirst");
+	client_hears(f, c, "first");
+	f->origins[0].got_len = 0;
+	ask(c, GET);
+	origin_hears(f, 0, "GET /x HTTP/1.1\r\n");
+	origin_says(f, 0, "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nsecond");
+	client_hears(f, c, "second");
+	assert_int_equal(side_of(f, 0)->pool.connected, 1);
+	assert_int_equal(side_of(f, 0)->pool.reused, 1);
+}
+
+/* ---- targets that fail, and other attempts ---- */
+
+static void test_refused_connect_goes_to_another_target(void **state)
+{
+	struct fixture *f = *state;
+	struct client *c;
+
+	f->upstream.endpoint_count = 2;
+	f->route.retry.attempts_max = 2;
+	stop_listening(f, 0);
+	begin(f);
+	c = dial(f, 0);
+	ask(c, "POST /x HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\nbody");
+	origin_hears(f, 1, "\r\n\r\nbody");
+	origin_says(f, 1, OK_EMPTY);
+	client_hears(f, c, "HTTP/1.1 200");
+}
+
+static void test_refused_connect_without_retries_is_503(void **state)
+{
+	struct fixture *f = *state;
+	struct client *c;
+
+	stop_listening(f, 0);
+	begin(f);
+	c = dial(f, 0);
+	ask(c, GET);
+	client_hears(f, c, "HTTP/1.1 503");
+}
+
+static void keep_one_idle(struct fixture *f, struct client *c)
+{
+	ask(c, GET);
+	origin_hears(f, 0, "\r\n\r\n");
+	origin_says(f, 0, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nfirst");
+	client_hears(f, c, "first");
+	f->origins[0].got_len = 0;
+	f->origins[0].got[0] = 0;
+}
+
+static void test_stale_connection_costs_no_attempt(void **state)
+{
+	struct fixture *f = *state;
+	struct client *c;
+
+	begin(f);
+	c = dial(f, 0);
+	keep_one_idle(f, c);
+	ask(c, GET);
+	origin_hears(f, 0, "\r\n\r\n");
+	origin_closes(f, 0);
+	origin_hears(f, 0, "GET /x");
+	origin_says(f, 0, "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nsecond");
+	client_hears(f, c, "second");
+}
+
+static void test_stale_connection_does_not_repeat_what_is_not_idempotent(void **state)
+{
+	struct fixture *f = *state;
+	struct client *c;
+
+	f->route.retry.attempts_max = 3;
+	begin(f);
+	c = dial(f, 0);
+	keep_one_idle(f, c);
+	ask(c, "POST /x HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\nbody");
+	origin_hears(f, 0, "body");
+	origin_closes(f, 0);
+	client_hears(f, c, "HTTP/1.1 502");
+}
+
+static void test_status_is_retried_with_the_body(void **state)
+{
+	struct fixture *f = *state;
+	struct client *c;
+	unsigned first;
+
+	f->upstream.endpoint_count = 2;
+	f->route.retry.attempts_max = 2;
+	f->route.retry.statuses[503 / 64] |= UINT64_C(1) << (503 % 64);
+	begin(f);
+	c = dial(f, 0);
+	ask(c, "PUT /x HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n3\r\none\r\n");
+	first = accept_anywhere(f);
+	origin_hears(f, first, "3\r\none\r\n");
+	ask(c, "3\r\ntwo\r\n0\r\nX-T: v\r\n\r\n");
+	origin_hears(f, first, "X-T: v");
+	origin_says(f, first, "HTTP/1.1 503 Busy\r\nContent-Length: 4\r\n\r\nbusy");
+	origin_hears(f, 1 - first, "3\r\none\r\n3\r\ntwo\r\n0\r\nX-T: v\r\n\r\n");
+	origin_says(f, 1 - first, OK_EMPTY);
+	client_hears(f, c, "HTTP/1.1 200");
+	assert_null(strstr(c->got, "busy"));
+}
+
+static void test_last_attempt_passes_its_status_on(void **state)
+{
+	struct fixture *f = *state;
+	struct client *c;
+
+	f->route.retry.statuses[503 / 64] |= UINT64_C(1) << (503 % 64);
+	begin(f);
+	c = dial(f, 0);
+	ask(c, GET);
+	origin_hears(f, 0, "\r\n\r\n");
+	origin_says(f, 0, "HTTP/1.1 503 Busy\r\nContent-Length: 4\r\n\r\nbusy");
+	client_hears(f, c, "busy");
+}
+
+static void test_used_up_budget_stops_retries(void **state)
+{
+	struct fixture *f = *state;
+	struct client *c;
+
+	f->route.retry.attempts_max = 2;
+	f->route.retry.statuses[503 / 64] |= UINT64_C(1) << (503 % 64);
+	begin(f);
+	for (unsigned i = 0; i < RETRY_MIN; i++)
+		assert_true(retry_budget_take(&f->shared.retry_budget, 20, loop_now_ms(f->loop)));
+	c = dial(f, 0);
+	ask(c, GET);
+	origin_hears(f, 0, "\r\n\r\n");
+	origin_says(f, 0, "HTTP/1.1 503 Busy\r\nContent-Length: 4\r\n\r\nbusy");
+	client_hears(f, c, "busy");
+}
+
+static void test_body_beyond_the_replay_buffer_is_not_repeated(void **state)
+{
+	struct fixture *f = *state;
+	struct client *c;
+
+	f->route.retry.attempts_max = 2;
+	f->route.retry.replay_buffer_max = 8;
+	begin(f);
+	c = dial(f, 0);
+	ask(c, "PUT /x HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\n123456789");
+	origin_hears(f, 0, "123456789");
+	origin_closes(f, 0);
+	client_hears(f, c, "HTTP/1.1 502");
+}
+
+static void test_garbage_is_502_and_not_retried(void **state)
+{
+	struct fixture *f = *state;
+	struct client *c;
+
+	f->route.retry.attempts_max = 3;
+	begin(f);
+	c = dial(f, 0);
+	ask(c, GET);
+	origin_hears(f, 0, "\r\n\r\n");
+	origin_says(f, 0, "SSH-2.0-OpenSSH\r\n\r\n");
+	client_hears(f, c, "HTTP/1.1 502");
+	origin_sees_the_end(f, 0);
+}
+
+/* ---- waiting ---- */
+
+static void test_silent_origin_is_504(void **state)
+{
+	struct fixture *f = *state;
+	struct client *c;
+
+	f->upstream.timeouts.first_byte_ms = 30;
+	begin(f);
+	c = dial(f, 0);
+	ask(c, GET);
+	origin_hears(f, 0, "\r\n\r\n");
+	client_hears(f, c, "HTTP/1.1 504");
+	origin_sees_the_end(f, 0);
+}
+
+/* The end of a counted body is no byte of its own, so it is not the sending of one that starts the wait. */
+static void test_silent_origin_is_504_when_the_end_came_alone(void **state)
+{
+	struct fixture *f = *state;
+	static char body[256 * 1024];
+	struct client *c;
+	size_t sent = 0;
+
+	f->upstream.timeouts.first_byte_ms = 30;
+	begin(f);
+	c = dial(f, 0);
+	memset(body, 'b', sizeof(body));
+	ask(c, "POST /x HTTP/1.1\r\nHost: h\r\nContent-Length: 262144\r\n\r\n");
+	origin_hears(f, 0, "\r\n\r\n");
+	for (int i = 0; i < TURNS_MAX && f->origins[0].got_len < sizeof(body); i++) {
+		ssize_t n = send(c->fd, body + sent, sizeof(body) - sent, MSG_NOSIGNAL | MSG_DONTWAIT);
+
+		sent += n > 0 ? (size_t)n : 0;
+		(void)origin_receive(&f->origins[0]);
+		turn(f);
+	}
+	assert_int_equal(sent, sizeof(body));
+	client_hears(f, c, "HTTP/1.1 504");
+}
+
+static void test_request_waits_for_a_connection_and_gets_it(void **state)
+{
+	struct fixture *f = *state;
+	struct client *a, *b;
+
+	f->upstream.pool.max_connections = 1;
+	begin(f);
+	a = dial(f, 0);
+	b = dial(f, 1);
+	ask(a, GET);
+	origin_hears(f, 0, "\r\n\r\n");
+	ask(b, "GET /second HTTP/1.1\r\nHost: h\r\n\r\n");
+	turns(f, 5);
+	assert_int_equal(side_of(f, 0)->waiter_count, 1);
+	origin_says(f, 0, OK_EMPTY);
+	client_hears(f, a, "HTTP/1.1 200");
+	origin_hears(f, 0, "GET /second");
+	origin_says(f, 0, OK_EMPTY);
+	client_hears(f, b, "HTTP/1.1 200");
+	assert_int_equal(side_of(f, 0)->pool.connected, 1);
+}
+
+static void test_request_that_waits_too_long_is_503(void **state)
+{
+	struct fixture *f = *state;
+	struct client *a, *b;
+
+	f->upstream.pool.max_connections = 1;
+	f->upstream.timeouts.connect_ms = 30;
+	begin(f);
+	a = dial(f, 0);
+	b = dial(f, 1);
+	ask(a, GET);
+	origin_hears(f, 0, "\r\n\r\n");
+	ask(b, GET);
+	client_hears(f, b, "HTTP/1.1 503");
+	origin_says(f, 0, OK_EMPTY);
+	client_hears(f, a, "HTTP/1.1 200");
+}
+
+static void test_client_that_leaves_the_queue_is_forgotten(void **state)
+{
+	struct fixture *f = *state;
+	struct client *a, *b, *d;
+
+	f->upstream.pool.max_connections = 1;
+	begin(f);
+	a = dial(f, 0);
+	b = dial(f, 1);
+	d = dial(f, 2);
+	ask(a, GET);
+	origin_hears(f, 0, "\r\n\r\n");
+	ask(b, GET);
+	turns(f, 3);
+	ask(d, "GET /third HTTP/1.1\r\nHost: h\r\n\r\n");
+	turns(f, 3);
+	assert_int_equal(side_of(f, 0)->waiter_count, 2);
+	client_resets(b);
+	for (int i = 0; i < TURNS_MAX && side_of(f, 0)->waiter_count > 1; i++)
+		turn(f);
+	assert_int_equal(side_of(f, 0)->waiter_count, 1);
+	origin_says(f, 0, OK_EMPTY);
+	client_hears(f, a, "HTTP/1.1 200");
+	origin_hears(f, 0, "GET /third");
+	origin_says(f, 0, OK_EMPTY);
+	client_hears(f, d, "HTTP/1.1 200");
+}
+
+/* ---- answers out of order ---- */
+
+static void test_early_answer_ends_the_request(void **state)
+{
+	struct fixture *f = *state;
+	struct client *c;
+
+	begin(f);
+	c = dial(f, 0);
+	ask(c, "POST /x HTTP/1.1\r\nHost: h\r\nContent-Length: 1000000\r\n\r\nsome");
+	origin_hears(f, 0, "some");
+	origin_says(f, 0, "HTTP/1.1 413 No\r\nContent-Length: 5\r\n\r\nlarge");
+	client_hears(f, c, "large");
+	origin_sees_the_end(f, 0);
+	assert_int_equal(side_of(f, 0)->pool.idle_count, 0);
+}
+
+/* The reset that follows an answer of an origin that did not read takes nothing of the answer away. */
+static void test_early_answer_before_a_reset_is_delivered(void **state)
+{
+	struct fixture *f = *state;
+	struct client *c;
+
+	begin(f);
+	c = dial(f, 0);
+	ask(c, "POST /x HTTP/1.1\r\nHost: h\r\nContent-Length: 1000000\r\n\r\nsome");
+	accept_at(f, 0);
+	turns(f, 3);
+	origin_says(f, 0, "HTTP/1.1 413 No\r\nContent-Length: 5\r\n\r\nlarge");
+	loop_turn(f->loop, 2);
+	origin_resets(f, 0);
+	client_hears(f, c, "large");
+	turns(f, 5);
+	assert_false(c->is_reset);
+}
+
+/* A client that stops sending as it should, while the early answer still comes, is not too slow. */
+static void test_early_answer_may_take_longer_than_the_body_may_pause(void **state)
+{
+	struct fixture *f = *state;
+	struct client *c;
+
+	f->listener.server.body_idle_timeout_ms = 20;
+	begin(f);
+	c = dial(f, 0);
+	ask(c, "POST /x HTTP/1.1\r\nHost: h\r\nContent-Length: 1000\r\n\r\nsome");
+	origin_hears(f, 0, "some");
+	origin_says(f, 0, "HTTP/1.1 403 No\r\nContent-Length: 8\r\n\r\nhalf");
+	client_hears(f, c, "half");
+	turns(f, 40);
+	origin_says(f, 0, "full");
+	client_hears(f, c, "halffull");
+	assert_false(c->is_reset);
+}
+
+static void test_slow_body_is_408(void **state)
+{
+	struct fixture *f = *state;
+	struct client *c;
+
+	f->listener.server.body_idle_timeout_ms = 20;
+	begin(f);
+	c = dial(f, 0);
+	ask(c, "POST /x HTTP/1.1\r\nHost: h\r\nContent-Length: 1000\r\n\r\nsome");
+	origin_hears(f, 0, "some");
+	client_hears(f, c, "HTTP/1.1 408");
+	origin_sees_the_end(f, 0);
+}
+
+static void test_interim_answers_pass_and_a_flood_does_not(void **state)
+{
+	struct fixture *f = *state;
+	struct client *c;
+
+	begin(f);
+	c = dial(f, 0);
+	ask(c, GET);
+	origin_hears(f, 0, "\r\n\r\n");
+	origin_says(f, 0, "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 100 Continue\r\n\r\n" OK_EMPTY);
+	client_hears(f, c, "HTTP/1.1 200");
+	assert_non_null(strstr(c->got, "HTTP/1.1 103 Early Hints\r\nLink: </a>"));
+	assert_null(strstr(c->got, "100 Continue"));
+	f->origins[0].got_len = 0;
+	f->origins[0].got[0] = 0;
+	ask(c, GET);
+	origin_hears(f, 0, "\r\n\r\n");
+	for (int i = 0; i < 100; i++)
+		origin_says(f, 0, "HTTP/1.1 102 Processing\r\n\r\n");
+	client_hears(f, c, "HTTP/1.1 502");
+}
+
+static void test_body_after_an_answer_to_head_is_not_the_next_answer(void **state)
+{
+	struct fixture *f = *state;
+	struct client *c;
+
+	begin(f);
+	c = dial(f, 0);
+	ask(c, "HEAD /x HTTP/1.1\r\nHost: h\r\n\r\n");
+	origin_hears(f, 0, "\r\n\r\n");
+	origin_says(f, 0, "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil");
+	client_hears(f, c, "Content-Length: 4\r\n");
+	origin_sees_the_end(f, 0);
+	assert_null(strstr(c->got, "evil"));
+	assert_int_equal(side_of(f, 0)->pool.idle_count, 0);
+}
+
+static void test_truncated_answer_resets_the_client(void **state)
+{
+	struct fixture *f = *state;
+	struct client *c;
+
+	begin(f);
+	c = dial(f, 0);
+	ask(c, GET);
+	origin_hears(f, 0, "\r\n\r\n");
+	origin_says(f, 0, "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf");
+	client_hears(f, c, "half");
+	origin_closes(f, 0);
+	client_sees_the_end(f, c);
+	assert_true(c->is_reset);
+}
+
+static void test_client_reset_cancels_the_origin(void **state)
+{
+	struct fixture *f = *state;
+	struct client *c;
+
+	begin(f);
+	c = dial(f, 0);
+	ask(c, GET);
+	origin_hears(f, 0, "\r\n\r\n");
+	client_resets(c);
+	origin_sees_the_end(f, 0);
+}
+
+static void test_half_closed_client_gets_its_answer(void **state)
+{
+	struct fixture *f = *state;
+	struct client *c;
+
+	begin(f);
+	c = dial(f, 0);
+	ask(c, GET);
+	assert_int_equal(shutdown(c->fd, SHUT_WR), 0);
+	origin_hears(f, 0, "\r\n\r\n");
+	turns(f, 3);
+	origin_says(f, 0, OK_EMPTY);
+	client_hears(f, c, "HTTP/1.1 200");
+	client_sees_the_end(f, c);
+	assert_false(c->is_reset);
+}
+
+/* ---- tunnels ---- */
+
+#define UPGRADE                                                                                                  \
+	"GET /chat HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+#define SWITCHING "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+
+static void test_tunnel_carries_both_ways_and_each_end_alone(void **state)
+{
+	struct fixture *f = *state;
+	struct client *c;
+
+	begin(f);
+	c = dial(f, 0);
+	ask(c, UPGRADE);
+	origin_hears(f, 0, "Upgrade: websocket");
+	origin_says(f, 0, SWITCHING);
+	client_hears(f, c, "HTTP/1.1 101");
+	ask(c, "ping");
+	origin_hears(f, 0, "ping");
+	assert_int_equal(f->worker.tunnel_count, 1);
+	assert_int_equal(f->worker.current->exchanges, 0);
+	assert_int_equal(shutdown(c->fd, SHUT_WR), 0);
+	origin_sees_the_end(f, 0);
+	origin_says(f, 0, "pong");
+	client_hears(f, c, "pong");
+	origin_closes(f, 0);
+	client_sees_the_end(f, c);
+	assert_false(c->is_reset);
+}
+
+static void test_bytes_right_behind_the_switch_are_not_lost(void **state)
+{
+	struct fixture *f = *state;
+	struct client *c;
+
+	begin(f);
+	c = dial(f, 0);
+	ask(c, UPGRADE "early");
+	origin_hears(f, 0, "Upgrade: websocket");
+	assert_null(strstr(f->origins[0].got, "early"));
+	origin_says(f, 0, SWITCHING "greeting");
+	client_hears(f, c, "greeting");
+	origin_hears(f, 0, "early");
+}
+
+static void test_end_right_behind_the_switch_ends_the_tunnel(void **state)
+{
+	struct fixture *f = *state;
+	struct client *c;
+
+	begin(f);
+	c = dial(f, 0);
+	ask(c, UPGRADE);
+	origin_hears(f, 0, "Upgrade: websocket");
+	origin_says(f, 0, SWITCHING "bye");
+	origin_closes(f, 0);
+	client_hears(f, c, "bye");
+	client_sees_the_end(f, c);
+}
+
+static void test_switch_nobody_asked_for_is_502(void **state)
+{
+	struct fixture *f = *state;
+	struct client *c;
+
+	begin(f);
+	c = dial(f, 0);
+	ask(c, GET);
+	origin_hears(f, 0, "\r\n\r\n");
+	origin_says(f, 0, SWITCHING);
+	client_hears(f, c, "HTTP/1.1 502");
+}
+
+static void test_switch_before_the_end_of_the_request_is_502(void **state)
+{
+	struct fixture *f = *state;
+	struct client *c;
+
+	begin(f);
+	c = dial(f, 0);
+	ask(c, "POST /chat HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+	       "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n5");
+	origin_hears(f, 0, "abc");
+	origin_says(f, 0, SWITCHING);
+	client_hears(f, c, "HTTP/1.1 502");
+}
+
+static void test_reset_of_one_side_ends_the_tunnel(void **state)
+{
+	struct fixture *f = *state;
+	struct client *c;
+
+	begin(f);
+	c = dial(f, 0);
+	ask(c, UPGRADE);
+	origin_hears(f, 0, "Upgrade: websocket");
+	origin_says(f, 0, SWITCHING);
+	client_hears(f, c, "HTTP/1.1 101");
+	origin_resets(f, 0);
+	client_sees_the_end(f, c);
+}
+
+static void test_idle_tunnel_ends(void **state)
+{
+	struct fixture *f = *state;
+	struct client *c;
+
+	f->route.tunnel_idle_ms = 30;
+	begin(f);
+	c = dial(f, 0);
+	ask(c, UPGRADE);
+	origin_hears(f, 0, "Upgrade: websocket");
+	origin_says(f, 0, SWITCHING);
+	client_hears(f, c, "HTTP/1.1 101");
+	client_sees_the_end(f, c);
+	origin_sees_the_end(f, 0);
+}
+
+/* ---- an origin that dies, at each step ---- */
+
+static void test_origin_that_dies_at_each_step(void **state)
+{
+	static const char *const said[] = {
+		"", "HTTP/1.1 2", "HTTP/1.1 200 OK\r\nContent-Le", "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n",
+		"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nab",
+		"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+		"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab",
+		"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n0\r\nX: ",
+	};
+	struct fixture *f = *state;
+
+	begin(f);
+	for (size_t i = 0; i < 2 * (sizeof(said) / sizeof(said[0])); i++) {
+		struct client *c = &f->clients[0];
+
+		memset(c, 0, sizeof(*c));
+		c = dial(f, 0);
+		ask(c, GET);
+		origin_hears(f, 0, "\r\n\r\n");
+		origin_says(f, 0, said[i / 2]);
+		turns(f, 2);
+		if (i % 2)
+			origin_resets(f, 0);
+		else
+			origin_closes(f, 0);
+		if (i / 2 < 3)
+			client_hears(f, c, "HTTP/1.1 502");
+		else
+			client_sees_the_end(f, c);
+		client_leaves(c);
+	}
+}
+
+int main(void)
+{
+#define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+	const struct CMUnitTest tests[] = {
+		T(test_request_goes_through_and_the_connection_is_reused),
+		T(test_refused_connect_goes_to_another_target),
+		T(test_refused_connect_without_retries_is_503),
+		T(test_stale_connection_costs_no_attempt),
+		T(test_stale_connection_does_not_repeat_what_is_not_idempotent),
+		T(test_status_is_retried_with_the_body),
+		T(test_last_attempt_passes_its_status_on),
+		T(test_used_up_budget_stops_retries),
+		T(test_body_beyond_the_replay_buffer_is_not_repeated),
+		T(test_garbage_is_502_and_not_retried),
+		T(test_silent_origin_is_504),
+		T(test_silent_origin_is_504_when_the_end_came_alone),
+		T(test_request_waits_for_a_connection_and_gets_it),
+		T(test_request_that_waits_too_long_is_503),
+		T(test_client_that_leaves_the_queue_is_forgotten),
+		T(test_early_answer_ends_the_request),
+		T(test_early_answer_before_a_reset_is_delivered),
+		T(test_early_answer_may_take_longer_than_the_body_may_pause),
+		T(test_slow_body_is_408),
+		T(test_interim_answers_pass_and_a_flood_does_not),
+		T(test_body_after_an_answer_to_head_is_not_the_next_answer),
+		T(test_truncated_answer_resets_the_client),
+		T(test_client_reset_cancels_the_origin),
+		T(test_half_closed_client_gets_its_answer),
+		T(test_tunnel_carries_both_ways_and_each_end_alone),
+		T(test_bytes_right_behind_the_switch_are_not_lost),
+		T(test_end_right_behind_the_switch_ends_the_tunnel),
+		T(test_switch_nobody_asked_for_is_502),
+		T(test_switch_before_the_end_of_the_request_is_502),
+		T(test_reset_of_one_side_ends_the_tunnel),
+		T(test_idle_tunnel_ends),
+		T(test_origin_that_dies_at_each_step),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
