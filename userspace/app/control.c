@@ -8,6 +8,7 @@
 #include "app/audit.h"
 #include "app/logs.h"
 #include "app/notify.h"
+#include "app/sockets.h"
 #include "base/check.h"
 #include "observe/log.h"
 
@@ -32,6 +33,7 @@ void control_drain(struct control *c)
 	log_info("stopping: open requests have %llu s to end",
 		 (unsigned long long)c->current->drain_timeout_ms / 1000);
 	notify_send("STOPPING=1");
+	sockets_refuse_new(c);
 	for (unsigned i = 0; i < c->worker_count; i++)
 		worker_drain(c->workers[i]);
 	timer_arm(c->loop, &c->drain_timer, c->current->drain_timeout_ms);

@@ -30,6 +30,7 @@ struct control_listener {
 	struct control_listener *next;
 	uint32_t number;
 	struct addr addr;
+	int *fds; /* one a worker; owned by the workers, valid until they are told to close */
 	unsigned closing; /* workers that have not closed its socket yet; 0 while it is in the file */
 };
 

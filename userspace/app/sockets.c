@@ -128,10 +128,25 @@ void sockets_on_unlistened(void *ctx, uint32_t listener)
 			continue;
 		if (--l->closing == 0) {
 			*link = l->next;
+			free(l->fds);
 			free(l);
 		}
 		return;
 	}
+}
+
+/* What a worker may not do on every kernel: it has no capability. */
+static void refuse_new(const struct control *c, const struct control_listener *l)
+{
+	for (unsigned i = 0; i < c->worker_count; i++)
+		(void)listener_refuse_new(l->fds[i]); /* without it a few clients may be reset */
+}
+
+void sockets_refuse_new(const struct control *c)
+{
+	for (const struct control_listener *l = c->listeners; l; l = l->next)
+		if (!l->closing)
+			refuse_new(c, l);
 }
 
 void sockets_publish(struct sockets *s, struct control *c)
@@ -141,9 +156,11 @@ void sockets_publish(struct sockets *s, struct control *c)
 
 		l->number = s->listener->number;
 		l->addr = s->listener->addr;
+		l->fds = mem_array(c->worker_count, sizeof(*l->fds));
 		l->next = c->listeners;
 		c->listeners = l;
 		for (unsigned i = 0; i < c->worker_count; i++) {
+			l->fds[i] = s->fds[i];
 			worker_listen(c->workers[i], l->number, s->fds[i]);
 			s->fds[i] = -1;
 		}
@@ -154,6 +171,7 @@ void sockets_publish(struct sockets *s, struct control *c)
 		if (l->closing || (now && !now->is_removed))
 			continue;
 		l->closing = c->worker_count;
+		refuse_new(c, l);
 		for (unsigned i = 0; i < c->worker_count; i++)
 			worker_unlisten(c->workers[i], l->number);
 	}

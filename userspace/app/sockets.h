@@ -23,6 +23,8 @@ int sockets_open(struct sockets **out_sockets, struct control *c, const struct s
 void sockets_free(struct sockets *s, unsigned count);
 /* After the snapshot was published: new ones to the workers, removed ones away from them. */
 void sockets_publish(struct sockets *s, struct control *c);
+/* Before all workers are told to stop: no new handshake may begin. */
+void sockets_refuse_new(const struct control *c);
 /* Is the listener of this number in the file and open? */
 bool sockets_listener_is_open(const struct control *c, uint32_t number);
 /* A worker has closed its socket of a removed listener. */

@@ -222,7 +222,7 @@ void acceptor_start(struct acceptor *a, struct loop *l, int fd)
  * again in a second and finds another listener, or none.  Without this, whoever comes between the last accept and
  * the close is reset after it was told that it is connected.
  */
-static int refuse_syn(int fd)
+int listener_refuse_new(int fd)
 {
 	struct sock_filter code[] = {
 		/* The filter of a TCP socket sees the TCP header; byte 13 has the flags: SYN without ACK? */
@@ -247,7 +247,8 @@ void acceptor_close(struct acceptor *a)
 		return;
 	a->is_closing = true;
 	timer_disarm(a->loop, &a->pause_timer);
-	if (refuse_syn(a->fd) == 0)
+	/* Some kernels want CAP_NET_ADMIN for it; then whoever has that has done it before. */
+	if (listener_refuse_new(a->fd) != -EOPNOTSUPP)
 		timer_arm(a->loop, &a->pause_timer, HANDSHAKE_MS);
 	else if (a->inflight)
 		loop_cancel(a->loop, &a->accept_op);

@@ -19,6 +19,13 @@
  */
 int listener_socket(const struct addr *addr, int backlog, bool is_first);
 
+/*
+ * Let no new handshake begin; those that have begun go on.  acceptor_close() does it too, but some kernels (6.18) want
+ * CAP_NET_ADMIN, which a worker has not: then the thread that has it calls this right before.  TCP only (else
+ * -EOPNOTSUPP).  0 or -errno.  Any thread.
+ */
+int listener_refuse_new(int fd);
+
 /* Set the three callbacks, then acceptor_start() sets the rest. */
 struct acceptor {
 	uint32_t tag;
