@@ -6,15 +6,20 @@
 #include <netinet/tcp.h>
 #include <unistd.h>
 
+/* Bytes that the kernel holds unsent for a peer that does not take them: beyond that it stops us, not the memory. */
+#define NOTSENT_MAX (256 * 1024)
+
 int socket_stream(int family)
 {
-	const int on = 1;
+	const int on = 1, notsent = NOTSENT_MAX;
 	int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
 	if (fd < 0)
 		return -errno;
-	if (family != AF_UNIX)
+	if (family != AF_UNIX) { /* accepted sockets inherit both from the one that listens */
 		(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+		(void)setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &notsent, sizeof(notsent));
+	}
 	return fd;
 }
 
