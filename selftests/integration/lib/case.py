@@ -50,7 +50,7 @@ class Case:
     def __init__(self, binary, name):
         self.binary = binary
         self.name = name
-        self.dir = tempfile.mkdtemp(prefix="sentinel-it-")
+        self.dir = tempfile.mkdtemp(prefix="it-sentinel-")
         os.chmod(self.dir, 0o755)
         self.proxies = []
         self.closers = []
