@@ -536,6 +536,12 @@ size_t http1_buffered(const struct http1 *h)
 	return h->in.bytes + h->partial.len;
 }
 
+struct slice_queue *http1_input(struct http1 *h)
+{
+	OBJ_CHECK(h, TAG_HTTP1);
+	return &h->in;
+}
+
 void http1_enter_tunnel(struct http1 *h)
 {
 	OBJ_CHECK(h, TAG_HTTP1);

@@ -59,6 +59,8 @@ void http1_next_message(struct http1 *h);
 /* After a head was sent: the connection ends with this message ("Connection: close", until-close, a tunnel). */
 bool http1_closes(const struct http1 *h);
 size_t http1_buffered(const struct http1 *h); /* bytes fed and not yet consumed by events */
+/* The slices of these; between two calls the caller may put a copy of the bytes in the place of one. */
+struct slice_queue *http1_input(struct http1 *h);
 /* Stop parsing: what was buffered and all that follows comes as CODEC_BODY (tunnel).  Between head and body only. */
 void http1_enter_tunnel(struct http1 *h);
 

@@ -62,7 +62,7 @@ struct stream {
 	enum loop_buffers read_class;
 	struct slice_queue out; /* not yet accepted by the socket */
 	size_t queued; /* bytes written by the owner that the socket has not taken */
-	size_t sending; /* bytes of the send in flight */
+	size_t sending; /* bytes of the send in flight; 0: none */
 
 	struct op read_op, send_op, watch_op; /* send_op also connects */
 	struct buffer_waiter waiter;

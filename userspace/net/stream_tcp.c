@@ -371,6 +371,7 @@ static void send_queued(struct stream *s)
 
 static void send_failed(struct stream *s, int err)
 {
+	s->sending = 0;
 	drop_queued(s);
 	/* A reset ends a read as well, so a read that is asked for will end and can tell. */
 	if ((err == -EPIPE || err == -ECONNRESET) && is(s, IS_READING))
@@ -390,6 +391,7 @@ static void send_progress(struct stream *s, size_t bytes)
 		set(s, IS_BLOCKED);
 		keep_all(s, &s->out);
 	}
+	s->sending = 0;
 	if (s->out.count == 0)
 		slice_queue_fini(&s->out); /* an idle connection keeps no memory for it */
 	if (s->out.count || is(s, WANTS_SHUTDOWN))
@@ -405,6 +407,7 @@ static void send_done(struct op *op, int res, unsigned flags)
 	s->inflight--;
 	unset(s, IS_SENDING);
 	if (s->state != STREAM_OPEN) {
+		s->sending = 0;
 		drop_queued(s);
 		if (s->state == STREAM_CLOSING)
 			close_go_on(s);

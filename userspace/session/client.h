@@ -27,6 +27,7 @@ struct client_pool {
 	struct task release_task;
 	unsigned idle_count;
 	unsigned open_count; /* idle, busy and connecting */
+	unsigned released;   /* connections that became idle or closed since the last on_release() */
 	/* A connection became idle, or closed: whoever waits for one may try again.  Not during a call; may
 	 * be NULL. */
 	void (*on_release)(struct client_pool *p);
@@ -51,7 +52,7 @@ struct http_stream *client_open_h1(struct client_pool *p, const struct addr *add
 bool http_stream_is_reused(const struct http_stream *st);
 /* For the log: connect time in ns (0 when reused or not yet connected). */
 uint64_t http_stream_connect_ns(const struct http_stream *st);
-/* A byte of the request left for the socket (then only idempotent methods may be retried). */
+/* A byte of the request left for the socket, or may have (then only idempotent methods may be retried). */
 bool http_stream_has_written(const struct http_stream *st);
 
 #endif

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "base/mem.h"
+#include "session/keep.h"
 #include "session/wait.h"
 
 #define CLIENT_H1_TAG	TAG('c', 'l', 'h', '1')
@@ -89,6 +90,7 @@ static struct loop *loop_of(struct client_h1 *c)
 
 static void released(struct client_pool *p)
 {
+	p->released++;
 	if (p->on_release)
 		loop_defer(p->loop, &p->release_task);
 }
@@ -272,6 +274,7 @@ static void pump(struct client_h1 *c)
 		}
 	}
 	c->is_pumping = false;
+	keep_input(loop_of(c), c->codec);
 	read_more(c);
 }
 
@@ -482,6 +485,7 @@ static void run_release(struct task *t)
 	struct client_pool *p = container_of(t, struct client_pool, release_task);
 
 	p->on_release(p);
+	p->released = 0;
 }
 
 void client_pool_init(struct client_pool *p, struct loop *l)
@@ -587,5 +591,5 @@ bool http_stream_has_written(const struct http_stream *st)
 {
 	const struct client_h1 *c = of_http_stream(st);
 
-	return c->stream.bytes_out > c->written_before;
+	return c->stream.bytes_out > c->written_before || c->stream.sending > 0;
 }

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "session/keep.h"
 
 static void on_data(struct stream *st, struct slice data);
 static void on_eof(struct stream *st);
@@ -64,7 +65,8 @@ void server_h1_head_wait(struct server_h1 *s, bool is_first)
 			idle = MIN(idle, (uint64_t)DRAIN_IDLE_MS);
 		wait_begin(s->host->loop, &s->waits, WAIT_IDLE, idle);
 	}
-	stream_read(&s->stream, LOOP_BUFFERS_SMALL);
+	if (!s->is_peer_done)
+		stream_read(&s->stream, LOOP_BUFFERS_SMALL);
 }
 
 static void next_request(struct server_h1 *s)
@@ -205,7 +207,7 @@ static void take_head(struct server_h1 *s, struct message *m)
 	s->requests++;
 	wait_end(&s->waits, WAIT_HEAD);
 	wait_end(&s->waits, WAIT_IDLE);
-	if (!m->wants_keep_alive)
+	if (!m->wants_keep_alive || (s->is_peer_done && http1_buffered(s->codec) == 0))
 		s->closes = s->peer_closes = true;
 	if (!set || s->host->is_draining ||
 	    (set->keep_alive_requests_max && s->requests >= set->keep_alive_requests_max))
@@ -366,6 +368,7 @@ static void pump(struct server_h1 *s)
 		arena_cache_give(&s->host->arenas, s->arena);
 		s->arena = NULL;
 	}
+	keep_input(s->host->loop, s->codec);
 	read_more(s);
 }
 
@@ -405,8 +408,6 @@ static void on_data(struct stream *st, struct slice data)
 		wait_end(&s->waits, WAIT_IDLE);
 		wait_begin(s->host->loop, &s->waits, WAIT_HEAD, set ? set->head_timeout_ms : DRAIN_IDLE_MS);
 	}
-	if (s->state == S_EXCHANGE && s->is_request_done)
-		data = loop_keep(s->host->loop, data); /* pipelined: waits for its turn */
 	c->ops->feed(c, data);
 	pump(s);
 }
@@ -421,7 +422,8 @@ static void on_eof(struct stream *st)
 		server_h1_close(s, false);
 		return;
 	}
-	if (!s->is_tunnel)
+	/* Requests that came before the end are answered, all of them. */
+	if (!s->is_tunnel && http1_buffered(s->codec) == 0)
 		s->closes = s->peer_closes = true;
 	c->ops->feed_eof(c);
 	if (s->state == S_REST)
@@ -435,10 +437,7 @@ static void on_eof(struct stream *st)
 /* The client half-closed while nothing was read.  From here only a reset matters, and that is on_fail(). */
 static void on_hangup(struct stream *st)
 {
-	struct server_h1 *s = of_stream(st);
-
-	s->closes = true;
-	if (s->state == S_EXCHANGE)
+	if (of_stream(st)->state == S_EXCHANGE)
 		stream_watch(st, true);
 }
 
@@ -510,6 +509,8 @@ void server_h1_on_expire(struct timer *t)
 			server_h1_fail(s, &f);
 		else if (s->state != S_EXCHANGE)
 			server_h1_close(s, true);
+		else /* the owner knows of another failure and is about to leave */
+			wait_begin(s->host->loop, &s->waits, WAIT_WRITE, s->write_idle_ms);
 		break;
 	default:
 		break;

@@ -412,6 +412,31 @@ static void test_body_waits_for_credit(void **state)
 	assert_string_equal(f->body.ptr, "hi");
 }
 
+/* What its owner has no room for may stay long: it must leave the buffers that all connections share. */
+static void test_input_without_credit_pins_no_receive_buffer(void **state)
+{
+	struct fixture *f = *state;
+	char request[1024], chunk[1024];
+	struct loop_gauges g;
+
+	f->settings.read_timeout_ms = 5000;
+	ask(f);
+	origin_accept(f);
+	origin_read(f, request, sizeof(request));
+	origin_say(f, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
+	turn_until(f, &f->heads, 1);
+	memset(chunk, 'x', sizeof(chunk));
+	memcpy(chunk, "3f9\r\n", 5); /* 1017 bytes, and two that end them */
+	memcpy(chunk + 1022, "\r\n", 2);
+	for (int i = 0; i < 80; i++)
+		assert_int_equal(send(f->origin_fd, chunk, sizeof(chunk), MSG_NOSIGNAL), sizeof(chunk));
+	turns(f, 10);
+	assert_in_range(f->body.len, 65536, 65536 + 1017);
+	loop_gauges(f->loop, &g);
+	assert_int_equal(g.buffers_pinned[LOOP_BUFFERS_LARGE], 0);
+	assert_int_equal(g.buffers_pinned[LOOP_BUFFERS_SMALL], 0);
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -429,6 +454,7 @@ int main(void)
 		T(test_request_limit_ends_reuse),
 		T(test_idle_timeout_closes),
 		T(test_body_waits_for_credit),
+		T(test_input_without_credit_pins_no_receive_buffer),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
