@@ -224,6 +224,17 @@ void body_response_release(struct exchange *x)
 		response_filter_from(x, count, (struct chunk){{0}, true, x->down_trailers});
 }
 
+void body_response_credit(struct exchange *x)
+{
+	size_t credit;
+
+	if (x->step != STEP_BODY || !x->is_responding || x->down.is_ended || !x->route->handler->on_response_credit)
+		return;
+	credit = body_flow_top_up(&x->down, exchange_response_queued(x));
+	if (credit > 0)
+		x->route->handler->on_response_credit(x, credit);
+}
+
 size_t exchange_response_queued(const struct exchange *x)
 {
 	return x->down_held.bytes + (x->client ? http_stream_queued(x->client) : 0);

@@ -231,15 +231,7 @@ static void on_client_end(struct http_stream *st, struct headers *trailers)
 
 static void on_client_sent(struct http_stream *st)
 {
-	struct exchange *x = st->owner;
-
-	if (x->step == STEP_BODY && x->is_responding && !x->down.is_ended &&
-	    x->route->handler->on_response_credit) {
-		size_t credit = body_flow_top_up(&x->down, exchange_response_queued(x));
-
-		if (credit > 0)
-			x->route->handler->on_response_credit(x, credit);
-	}
+	body_response_credit(st->owner);
 }
 
 static const struct http_stream_events client_events = {

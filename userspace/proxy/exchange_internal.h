@@ -25,6 +25,8 @@ void body_request_in(struct exchange *x, struct slice data, bool is_end, struct 
 void body_request_release(struct exchange *x);
 /* The response head is out: what was held for it follows. */
 void body_response_release(struct exchange *x);
+/* The client took some of the response: the handler may send that much more. */
+void body_response_credit(struct exchange *x);
 
 /* tunnel.c: take both streams.  The exchange becomes the tunnel's log record. */
 void tunnel_start(struct exchange *x, struct http_stream *client, struct http_stream *origin,

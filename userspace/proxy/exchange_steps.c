@@ -252,6 +252,7 @@ static void send_response_head(struct exchange *x)
 		slice_queue_push(&x->down_held, body);
 	}
 	body_response_release(x);
+	body_response_credit(x); /* a filter may have taken all of it: then nothing is sent that would ask for more */
 }
 
 enum step_verdict exchange_step_body(struct exchange *x)

@@ -14,6 +14,7 @@
 #include "proxy/worker.h"
 #include "upstream/bitmap.h"
 
+#define REPLAY_SLICE_COST 64 /* bytes that count for each kept slice */
 #define WAITERS_MAX 1024 /* requests that wait for a connection to one target, a worker */
 
 enum forward_state {
@@ -45,6 +46,7 @@ struct forward {
 	bool is_end_sent;
 	bool is_stopped; /* the origin answered early: no more of the request */
 	bool is_response_done;
+	bool was_woken; /* a connection became free for this one */
 	bool must_be_new; /* no idle connection for this attempt */
 };
 
@@ -72,6 +74,12 @@ static struct loop *loop_of(const struct forward *f)
 	return f->x->worker->loop;
 }
 
+/* A reload may have let go of it since the last time. */
+static struct endpoint_worker *endpoint_side(const struct forward *f)
+{
+	return proxy_worker_endpoint(f->x->worker, upstream_of(f)->endpoints[f->endpoint]);
+}
+
 /* ---- letting go ---- */
 
 static void leave_attempt(struct forward *f, bool is_clean)
@@ -79,6 +87,10 @@ static void leave_attempt(struct forward *f, bool is_clean)
 	timer_disarm(loop_of(f), &f->timer);
 	if (f->ew)
 		endpoint_worker_unwait(f->ew, &f->waiter);
+	if (f->was_woken) {
+		f->was_woken = false;
+		endpoint_worker_wake(endpoint_side(f));
+	}
 	if (!f->origin)
 		return;
 	upstream_end(f->uw, f->endpoint);
@@ -219,7 +231,8 @@ static void remember(struct forward *f, struct slice s)
 
 	if (!f->is_replayable || s.len == 0)
 		return;
-	if (f->replay.bytes + s.len > r->replay_buffer_max) {
+	/* Many small chunks cost more than their bytes. */
+	if (f->replay.bytes + s.len + f->replay.count * REPLAY_SLICE_COST > r->replay_buffer_max) {
 		f->is_replayable = false;
 		slice_queue_clear(&f->replay);
 		return;
@@ -302,6 +315,7 @@ static enum handler_verdict wait_for_connection(struct forward *f, uint64_t time
 		f->state = FORWARD_QUEUED;
 		timer_arm(loop_of(f), &f->timer, timeout_ms);
 	}
+	f->was_woken = false;
 	endpoint_worker_wait(f->ew, &f->waiter);
 	return HANDLER_WAIT;
 }
@@ -309,12 +323,14 @@ static enum handler_verdict wait_for_connection(struct forward *f, uint64_t time
 static enum handler_verdict open_origin(struct forward *f)
 {
 	struct exchange *x = f->x;
-	struct endpoint *e = f->ew->endpoint;
+	struct endpoint *e;
 	struct client_settings settings;
 	struct addr addr = {0};
 	int err;
 
 	client_settings_of(f, &settings);
+	f->ew = endpoint_side(f);
+	e = f->ew->endpoint;
 	if (must_queue(f))
 		return wait_for_connection(f, settings.connect_timeout_ms);
 	timer_disarm(loop_of(f), &f->timer);
@@ -332,6 +348,7 @@ static enum handler_verdict open_origin(struct forward *f)
 		attempt_failed(f, FAIL_UPSTREAM_CONNECT, span_str(err_text(err)));
 		return HANDLER_WAIT;
 	}
+	f->was_woken = false;
 	upstream_begin(f->uw, f->endpoint);
 	f->origin->owner = f;
 	f->origin->events = &origin_events;
@@ -345,7 +362,6 @@ static enum handler_verdict open_origin(struct forward *f)
 static enum handler_verdict pick(struct forward *f)
 {
 	struct exchange *x = f->x;
-	const struct upstream *u = upstream_of(f);
 	int i = upstream_pick(f->uw, NULL, f->tried);
 
 	if (i < 0) {
@@ -354,13 +370,15 @@ static enum handler_verdict pick(struct forward *f)
 	}
 	f->endpoint = (unsigned)i;
 	bitmap_set(f->tried, f->endpoint);
-	f->ew = proxy_worker_endpoint(x->worker, u->endpoints[i]);
 	return open_origin(f);
 }
 
 static void on_free_connection(struct connection_waiter *cw)
 {
-	exchange_resume(container_of(cw, struct forward, waiter)->x);
+	struct forward *f = container_of(cw, struct forward, waiter);
+
+	f->was_woken = true;
+	exchange_resume(f->x);
 }
 
 static struct forward *forward_new(struct exchange *x)

@@ -102,6 +102,13 @@ void proxy_worker_accept(struct proxy_worker *w, uint32_t listener_id, int fd)
 static void on_release(struct client_pool *p)
 {
 	struct endpoint_worker *ew = container_of(p, struct endpoint_worker, pool);
+
+	for (unsigned n = p->released; n > 0; n--)
+		endpoint_worker_wake(ew);
+}
+
+void endpoint_worker_wake(struct endpoint_worker *ew)
+{
 	struct connection_waiter *cw = list_first(&ew->waiters, struct connection_waiter, node);
 
 	if (!cw)

@@ -83,6 +83,8 @@ struct endpoint_worker *proxy_worker_endpoint(struct proxy_worker *w, struct end
 /* Wait for a connection of the endpoint: on_free() runs when one may be had (wait again if not).  Idempotent.
  */
 void endpoint_worker_wait(struct endpoint_worker *ew, struct connection_waiter *cw);
+/* A connection may be had: the first that waits is told.  For one that was told and did not use it. */
+void endpoint_worker_wake(struct endpoint_worker *ew);
 void endpoint_worker_unwait(struct endpoint_worker *ew, struct connection_waiter *cw);
 
 /*

@@ -653,6 +653,91 @@ static void test_client_that_leaves_the_queue_is_forgotten(void **state)
 	client_hears(f, d, "HTTP/1.1 200");
 }
 
+static void test_two_connections_that_become_free_serve_two(void **state)
+{
+	struct fixture *f = *state;
+	int first, second;
+
+	f->upstream.pool.max_connections = 1;
+	f->snapshot->worker_count = 1;
+	begin(f);
+	for (unsigned i = 0; i < 3; i++)
+		ask(dial(f, i), GET);
+	origin_hears(f, 0, "\r\n\r\n");
+	for (int i = 0; i < TURNS_MAX && side_of(f, 0)->waiter_count < 2; i++)
+		turn(f);
+	assert_int_equal(side_of(f, 0)->waiter_count, 2);
+	f->upstream.pool.max_connections = 3;
+	side_of(f, 0)->pool.released = 2;
+	side_of(f, 0)->pool.on_release(&side_of(f, 0)->pool);
+	first = f->origins[0].fd;
+	accept_at(f, 0);
+	second = f->origins[0].fd;
+	accept_at(f, 0);
+	close(first);
+	close(second);
+}
+
+static struct exchange *exchange_of(struct fixture *f)
+{
+	return list_first(&f->worker.exchanges, struct exchange, node);
+}
+
+/* Connects hang when the origin's queue of connections is full. */
+static void fill_backlog(struct fixture *f, unsigned i, int fds[4])
+{
+	assert_int_equal(listen(f->origins[i].listen_fd, 0), 0);
+	for (int n = 0; n < 4; n++) {
+		fds[n] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+		(void)connect(fds[n], &f->origins[i].addr.sa, f->origins[i].addr.len);
+	}
+}
+
+static void test_body_is_held_back_while_the_connect_hangs(void **state)
+{
+	struct fixture *f = *state;
+	static char block[65536];
+	struct client *c;
+	int fds[4];
+
+	f->upstream.timeouts.connect_ms = 300;
+	fill_backlog(f, 0, fds);
+	begin(f);
+	c = dial(f, 0);
+	ask(c, "POST /x HTTP/1.1\r\nHost: h\r\nContent-Length: 100000000\r\n\r\n");
+	for (int i = 0; i < 100; i++) {
+		while (send(c->fd, block, sizeof(block), MSG_NOSIGNAL | MSG_DONTWAIT) > 0)
+			;
+		turn(f);
+		if (!exchange_of(f))
+			break;
+		assert_in_range(exchange_of(f)->up.received, 0, BODY_WINDOW + 65536);
+	}
+	client_hears(f, c, "HTTP/1.1 504");
+	for (int n = 0; n < 4; n++)
+		close(fds[n]);
+}
+
+/* Small chunks would keep many times their own size for a repetition. */
+static void test_many_tiny_chunks_are_not_repeated(void **state)
+{
+	struct fixture *f = *state;
+	static char chunks[6 * 2000 + 1];
+	struct client *c;
+
+	f->route.retry.attempts_max = 2;
+	begin(f);
+	c = dial(f, 0);
+	for (int i = 0; i < 2000; i++)
+		memcpy(chunks + 6 * i, "1\r\nx\r\n", 6);
+	ask(c, "PUT /x HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n");
+	ask(c, chunks);
+	ask(c, "0\r\n\r\n");
+	origin_hears(f, 0, "0\r\n\r\n");
+	origin_closes(f, 0);
+	client_hears(f, c, "HTTP/1.1 502");
+}
+
 /* ---- answers out of order ---- */
 
 static void test_early_answer_ends_the_request(void **state)
@@ -802,6 +887,44 @@ static void test_half_closed_client_gets_its_answer(void **state)
 	turns(f, 3);
 	origin_says(f, 0, OK_EMPTY);
 	client_hears(f, c, "HTTP/1.1 200");
+	client_sees_the_end(f, c);
+	assert_false(c->is_reset);
+}
+
+static void test_half_closed_client_gets_all_its_answers(void **state)
+{
+	struct fixture *f = *state;
+	struct client *c;
+
+	begin(f);
+	c = dial(f, 0);
+	ask(c, "GET /1 HTTP/1.1\r\nHost: h\r\n\r\nGET /2 HTTP/1.1\r\nHost: h\r\n\r\n"
+	       "GET /3 HTTP/1.1\r\nHost: h\r\n\r\n");
+	assert_int_equal(shutdown(c->fd, SHUT_WR), 0);
+	origin_hears(f, 0, "GET /1");
+	turns(f, 60); /* the client is watched by now */
+	origin_says(f, 0, OK_EMPTY);
+	origin_hears(f, 0, "GET /2");
+	origin_says(f, 0, OK_EMPTY);
+	origin_hears(f, 0, "GET /3");
+	origin_says(f, 0, "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nlast");
+	client_hears(f, c, "last");
+	client_sees_the_end(f, c);
+	assert_false(c->is_reset);
+}
+
+static void test_connection_of_a_listener_that_just_left_is_served_once(void **state)
+{
+	struct fixture *f = *state;
+	struct client *c;
+
+	f->listener.is_removed = true;
+	begin(f);
+	c = dial(f, 0);
+	ask(c, GET);
+	origin_hears(f, 0, "\r\n\r\n");
+	origin_says(f, 0, OK_EMPTY);
+	client_hears(f, c, "Connection: close");
 	client_sees_the_end(f, c);
 	assert_false(c->is_reset);
 }
@@ -978,6 +1101,9 @@ int main(void)
 		T(test_request_waits_for_a_connection_and_gets_it),
 		T(test_request_that_waits_too_long_is_503),
 		T(test_client_that_leaves_the_queue_is_forgotten),
+		T(test_two_connections_that_become_free_serve_two),
+		T(test_body_is_held_back_while_the_connect_hangs),
+		T(test_many_tiny_chunks_are_not_repeated),
 		T(test_early_answer_ends_the_request),
 		T(test_early_answer_before_a_reset_is_delivered),
 		T(test_early_answer_may_take_longer_than_the_body_may_pause),
@@ -987,6 +1113,8 @@ int main(void)
 		T(test_truncated_answer_resets_the_client),
 		T(test_client_reset_cancels_the_origin),
 		T(test_half_closed_client_gets_its_answer),
+		T(test_half_closed_client_gets_all_its_answers),
+		T(test_connection_of_a_listener_that_just_left_is_served_once),
 		T(test_tunnel_carries_both_ways_and_each_end_alone),
 		T(test_bytes_right_behind_the_switch_are_not_lost),
 		T(test_end_right_behind_the_switch_ends_the_tunnel),
