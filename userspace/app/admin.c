@@ -191,7 +191,8 @@ static int folder_make(const char *path)
 	memcpy(folder, path, (size_t)(slash - path));
 	folder[slash - path] = '\0';
 	(void)mkdir(folder, 0700); /* exists, or listening says what is wrong */
-	if (strncmp(folder, "/tmp/sentinel-", 14) != 0)
+	/* Only the default, /tmp/sentinel-<uid>: a path that the file names is the operator's choice. */
+	if (strncmp(folder, "/tmp/sentinel-", 14) != 0 || folder[14 + strspn(folder + 14, "0123456789")] != '\0')
 		return 0;
 	if (lstat(folder, &st) < 0)
 		return -errno;
