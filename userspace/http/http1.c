@@ -501,6 +501,13 @@ void http1_free(struct http1 *h)
 	free(h);
 }
 
+void http1_set_limits(struct http1 *h, const struct http1_limits *limits)
+{
+	OBJ_CHECK(h, TAG_HTTP1);
+	CHECK(h->in_state == HTTP1_IN_HEAD && !h->has_block);
+	h->limits = *limits;
+}
+
 struct codec *http1_codec(struct http1 *h)
 {
 	OBJ_CHECK(h, TAG_HTTP1);
@@ -521,6 +528,11 @@ void http1_next_message(struct http1 *h)
 		return;
 	CHECK(h->in_state == HTTP1_IN_WAIT || (h->in_state == HTTP1_IN_HEAD && !h->has_block));
 	CHECK(h->out_state == HTTP1_OUT_DONE || h->out_state == HTTP1_OUT_HEAD);
+	/* An idle connection keeps no memory for queues; malloc's per-thread cache makes the next ones cheap. */
+	if (h->in.count == 0)
+		slice_queue_fini(&h->in);
+	if (h->out.count == 0)
+		slice_queue_fini(&h->out);
 	h->in_state = HTTP1_IN_HEAD;
 	h->out_state = HTTP1_OUT_HEAD;
 	h->has_skipped_line = false;

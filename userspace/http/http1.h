@@ -48,6 +48,8 @@ struct http1; /* opaque: http1_codec() */
 /* is_server: reads requests, writes responses.  The limits are copied. */
 struct http1 *http1_new(bool is_server, const struct http1_limits *limits);
 void http1_free(struct http1 *h); /* NULL ok */
+/* Other limits from the next message on: for a codec that is used by one connection after the other. */
+void http1_set_limits(struct http1 *h, const struct http1_limits *limits);
 struct codec *http1_codec(struct http1 *h);
 /* Client side, before the response is read: the method decides whether it has a body (HEAD, CONNECT). */
 void http1_expect_response(struct http1 *h, enum http_method request_method);

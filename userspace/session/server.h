@@ -23,10 +23,14 @@ struct server_settings {
 	uint64_t keep_alive_requests_max; /* 0: no limit */
 };
 
+#define SERVER_CODECS_MAX 64
+
 struct server_host {
 	struct loop *loop;
 	struct arena_cache arenas;
 	struct pool h1_sessions; /* max: connections of this worker */
+	struct http1 *codecs[SERVER_CODECS_MAX]; /* at rest: an idle session has none */
+	unsigned codec_count;
 	struct list sessions;	 /* all of this worker, for draining */
 	bool is_draining;	 /* answers carry Connection: close; idle sessions were closed */
 

@@ -50,6 +50,43 @@ void server_h1_flush(struct server_h1 *s)
 	slice_queue_fini(&out);
 }
 
+/* ---- the codec: there as long as a request is ---- */
+
+static const struct http1_limits default_limits = { 8192, 16384, 100, 8192, 256 };
+
+static struct codec *codec_take(struct server_h1 *s)
+{
+	struct server_host *h = s->host;
+	const struct server_settings *set;
+	const struct http1_limits *limits;
+
+	if (s->codec)
+		return http1_codec(s->codec);
+	set = server_h1_settings(s);
+	limits = set ? &set->limits : &default_limits;
+	if (h->codec_count > 0) {
+		s->codec = h->codecs[--h->codec_count];
+		http1_set_limits(s->codec, limits);
+	} else {
+		s->codec = http1_new(true, limits);
+	}
+	return http1_codec(s->codec);
+}
+
+/* Nothing of a request is here: a kept connection costs the less. */
+static void codec_rest(struct server_h1 *s)
+{
+	struct server_host *h = s->host;
+
+	if (s->state != S_HEAD || s->is_peer_done || s->is_pumping || !s->codec || server_h1_buffered(s) > 0)
+		return;
+	if (h->codec_count < SERVER_CODECS_MAX)
+		h->codecs[h->codec_count++] = s->codec;
+	else
+		http1_free(s->codec);
+	s->codec = NULL;
+}
+
 /* ---- waiting for a head ---- */
 
 void server_h1_head_wait(struct server_h1 *s, bool is_first)
@@ -58,7 +95,7 @@ void server_h1_head_wait(struct server_h1 *s, bool is_first)
 	uint64_t idle = set ? set->keep_alive_timeout_ms : DRAIN_IDLE_MS;
 
 	s->state = S_HEAD;
-	if (is_first || http1_buffered(s->codec) > 0) {
+	if (is_first || server_h1_buffered(s) > 0) {
 		wait_begin(s->host->loop, &s->waits, WAIT_HEAD, set ? set->head_timeout_ms : DRAIN_IDLE_MS);
 	} else {
 		if (s->host->is_draining)
@@ -84,8 +121,9 @@ static void next_request(struct server_h1 *s)
 	http1_next_message(s->codec);
 	stream_watch(&s->stream, false);
 	server_h1_head_wait(s, false);
-	if (http1_buffered(s->codec) > 0 || s->is_peer_done)
+	if (server_h1_buffered(s) > 0 || s->is_peer_done)
 		loop_defer(s->host->loop, &s->pump_task);
+	codec_rest(s);
 }
 
 /* ---- the end of a session ---- */
@@ -106,7 +144,7 @@ void server_h1_close(struct server_h1 *s, bool with_reset)
 /* The response is out.  Say goodbye so that it is not lost. */
 static void session_finish(struct server_h1 *s)
 {
-	bool has_unread = !s->is_request_done || http1_buffered(s->codec) > 0;
+	bool has_unread = !s->is_request_done || server_h1_buffered(s) > 0;
 
 	if (s->is_peer_done || (s->peer_closes && !has_unread)) {
 		server_h1_close(s, false);
@@ -207,7 +245,7 @@ static void take_head(struct server_h1 *s, struct message *m)
 	s->requests++;
 	wait_end(&s->waits, WAIT_HEAD);
 	wait_end(&s->waits, WAIT_IDLE);
-	if (!m->wants_keep_alive || (s->is_peer_done && http1_buffered(s->codec) == 0))
+	if (!m->wants_keep_alive || (s->is_peer_done && server_h1_buffered(s) == 0))
 		s->closes = s->peer_closes = true;
 	if (!set || s->host->is_draining ||
 	    (set->keep_alive_requests_max && s->requests >= set->keep_alive_requests_max))
@@ -320,7 +358,7 @@ static void read_more(struct server_h1 *s)
 		stream_read(&s->stream, LOOP_BUFFERS_SMALL);
 	} else if (s->state == S_EXCHANGE && !s->is_request_done) {
 		read_body(s);
-	} else if (s->state == S_EXCHANGE && (s->closes || http1_buffered(s->codec) > 0)) {
+	} else if (s->state == S_EXCHANGE && (s->closes || server_h1_buffered(s) > 0)) {
 		watch_later(s);
 	} else if (s->state == S_EXCHANGE || (s->state == S_REST && s->is_request_done && !s->closes)) {
 		/* Its next request, at most one small buffer of it, or its end. */
@@ -342,9 +380,12 @@ static struct arena *pump_arena(struct server_h1 *s)
 
 static void pump(struct server_h1 *s)
 {
-	struct codec *c = http1_codec(s->codec);
+	struct codec *c;
 
 	CHECK(!s->is_pumping);
+	if (!s->codec)
+		return;
+	c = http1_codec(s->codec);
 	s->is_pumping = true;
 	while (may_pump(s)) {
 		struct codec_event ev = {0};
@@ -369,6 +410,7 @@ static void pump(struct server_h1 *s)
 		s->arena = NULL;
 	}
 	keep_input(s->host->loop, s->codec);
+	codec_rest(s);
 	read_more(s);
 }
 
@@ -392,7 +434,7 @@ static void linger_data(struct server_h1 *s, struct slice data)
 static void on_data(struct stream *st, struct slice data)
 {
 	struct server_h1 *s = of_stream(st);
-	struct codec *c = http1_codec(s->codec);
+	struct codec *c;
 
 	if (s->state == S_LINGER) {
 		linger_data(s, data);
@@ -408,6 +450,7 @@ static void on_data(struct stream *st, struct slice data)
 		wait_end(&s->waits, WAIT_IDLE);
 		wait_begin(s->host->loop, &s->waits, WAIT_HEAD, set ? set->head_timeout_ms : DRAIN_IDLE_MS);
 	}
+	c = codec_take(s);
 	c->ops->feed(c, data);
 	pump(s);
 }
@@ -415,16 +458,17 @@ static void on_data(struct stream *st, struct slice data)
 static void on_eof(struct stream *st)
 {
 	struct server_h1 *s = of_stream(st);
-	struct codec *c = http1_codec(s->codec);
+	struct codec *c;
 
 	s->is_peer_done = true;
-	if (s->state == S_LINGER) {
+	if (s->state == S_LINGER || !s->codec) {
 		server_h1_close(s, false);
 		return;
 	}
 	/* Requests that came before the end are answered, all of them. */
-	if (!s->is_tunnel && http1_buffered(s->codec) == 0)
+	if (!s->is_tunnel && server_h1_buffered(s) == 0)
 		s->closes = s->peer_closes = true;
+	c = http1_codec(s->codec);
 	c->ops->feed_eof(c);
 	if (s->state == S_REST)
 		server_h1_rest_check(s);
@@ -473,7 +517,7 @@ static void head_expired(struct server_h1 *s)
 {
 	struct session_failure f = {.fault = SESSION_FAULT_HEAD_TIMEOUT};
 
-	if (s->state != S_HEAD || http1_buffered(s->codec) == 0)
+	if (s->state != S_HEAD || server_h1_buffered(s) == 0)
 		server_h1_close(s, false);
 	else
 		answer_bad_head(s, &f, 408);

@@ -40,7 +40,7 @@ struct server_h1 {
 	struct list node; /* host->sessions */
 
 	struct stream stream;
-	struct http1 *codec;	     /* owned */
+	struct http1 *codec; /* owned; NULL while no byte of a request is here */
 	struct arena *arena;	     /* of the head that is coming; owned until on_request() */
 	struct arena *message_arena; /* of the request in S_EXCHANGE; the owner's */
 	struct waits waits;
@@ -69,6 +69,12 @@ static inline struct server_h1 *server_h1_of(const struct http_stream *hs)
 
 /* Settings of the session's listener now; NULL: it is gone. */
 const struct server_settings *server_h1_settings(struct server_h1 *s);
+/* Bytes of the client that wait for their turn. */
+static inline size_t server_h1_buffered(const struct server_h1 *s)
+{
+	return s->codec ? http1_buffered(s->codec) : 0;
+}
+
 /* Begin to wait for a request head. */
 void server_h1_head_wait(struct server_h1 *s, bool is_first);
 /* Move what the codec has to say to the socket's queue. */

@@ -144,19 +144,13 @@ void server_host_init(struct server_host *h, size_t sessions_max)
 void server_host_fini(struct server_host *h)
 {
 	CHECK(list_is_empty(&h->sessions));
+	while (h->codec_count > 0)
+		http1_free(h->codecs[--h->codec_count]);
 	pool_fini(&h->h1_sessions);
 	arena_cache_fini(&h->arenas);
 }
 
 /* Of a connection whose listener left while it was accepted: it is served all the same. */
-static const struct http1_limits default_limits = {
-	.request_line_max = 8192,
-	.head_max = 16384,
-	.fields_max = 100,
-	.trailer_max = 8192,
-	.chunk_line_max = 256,
-};
-
 int server_accept_h1(struct server_host *h, uint32_t listener_id, int fd)
 {
 	struct server_h1 *s = pool_take(&h->h1_sessions);
@@ -177,7 +171,6 @@ int server_accept_h1(struct server_host *h, uint32_t listener_id, int fd)
 	waits_init(&s->waits, server_h1_on_expire);
 	list_append(&h->sessions, &s->node);
 	set = server_h1_settings(s);
-	s->codec = http1_new(true, set ? &set->limits : &default_limits);
 	s->body_idle_ms = set ? set->body_idle_timeout_ms : LINGER_MS;
 	s->write_idle_ms = set ? set->write_idle_timeout_ms : LINGER_MS;
 	stream_open(&s->stream, h->loop, fd, NULL, &server_h1_stream_events);
