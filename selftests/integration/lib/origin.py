@@ -75,8 +75,8 @@ class Connection:
 
     def reset(self):
         self.end = self.end or "closed"
-        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         try:
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self.socket.shutdown(socket.SHUT_RD)  # wakes a thread that reads: while it does nothing is closed
         except OSError:
             pass
