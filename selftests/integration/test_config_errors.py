@@ -52,6 +52,7 @@ SINGLE = [
     ("system { max-connections 1.5; }\n", "1:26", ""),
     ("kernel { acl { deny \"300.0.0.0/8\"; }\n}\n", "1:21", "300.0.0.0/8"),
     ("kernel { mode \"xpd\"; }\n", "1:15", '"xdp"'),
+    ('observability { logging { access-log { buffer-size 512; }\n}\n}\n', "1:52", "buffer-size"),
     ("include \"nothing-here.kdl\"\n", "1:", "nothing-here.kdl"),
     ("system { pid-file \"\\q\"; }\n", "1:", ""),
     ("system { \x01 }\n", "1:10", ""),
@@ -211,13 +212,12 @@ def test_user_that_does_not_exist_stops_the_start(t):
 
 
 def test_log_file_that_cannot_be_opened_stops_the_start(t):
-    s = t.sentinel(start=False, access='file "%s"' % t.path("no/such/folder/a.log"))
-    s.access_path = t.path("no/such/folder/a.log")
-    s.keys["access"] = ""
+    s = t.sentinel(start=False)
+    s.access_path = t.write("file", "") + "/access.log"
     s.write_config()
     s.spawn()
     check_eq(s.wait_exit(), 1)
-    check_in("no/such/folder/a.log", s.stderr())
+    check_in(s.access_path, s.stderr())
 
 
 def test_metrics_port_that_is_written_and_taken_stops_the_start(t):

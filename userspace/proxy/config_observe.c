@@ -4,6 +4,8 @@
 
 #include <net/if.h>
 
+#include "observe/logfile.h"
+
 #define METRICS struct config_metrics
 
 static const char *metrics_path_verify(const char *text, struct arena *a)
@@ -58,7 +60,7 @@ static const struct schema_row access_log_rows[] = {
 		 "warning; "
 		 "one that is written here stops the start."),
 	ROW_ENUM(LOG, format, "format", access_format_words, "json", "Form of a line."),
-	ROW_SIZE(LOG, buffer_bytes, "buffer-size", 512, 16 << 20, "8192",
+	ROW_SIZE(LOG, buffer_bytes, "buffer-size", LOGFILE_BUFFER_BYTES_MIN, LOGFILE_BUFFER_BYTES_MAX, "8192",
 		 "Bytes that each worker collects before it writes; it waits no longer than a second."),
 	ROW_LATER("sample-rate"),
 	ROW_LATER("sample-errors-always"),
@@ -87,7 +89,7 @@ static const struct schema_block error_log_block =
 static const struct schema_row audit_log_rows[] = {
 	ROW_BOOL(LOG, is_enabled, "enabled", "#true", "Write the audit log."),
 	ROW_PATH(LOG, file, "file", NULL, "Default as that of the access log, with the name audit.log."),
-	ROW_SIZE(LOG, buffer_bytes, "buffer-size", 512, 16 << 20, "8192",
+	ROW_SIZE(LOG, buffer_bytes, "buffer-size", LOGFILE_BUFFER_BYTES_MIN, LOGFILE_BUFFER_BYTES_MAX, "8192",
 		 "Bytes collected before they are written, a second later at the latest."),
 	ROW_BOOL(LOG, logs_blocked, "log-blocked", "#true", "Write who was refused by the guard (samples)."),
 	ROW_LATER("log-agent-decisions"),
