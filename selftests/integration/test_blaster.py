@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# test_blaster.py - one client that blasts and two hundred that read nothing may not starve the others.
+import socket
+import threading
+import time
+
+from lib import Client, check, check_eq
+from lib.case import scale
+
+IS_ALONE = True  # measures time
+LIMIT_S = 60
+
+
+def test_small_request_is_served_within_50_ms_beside_a_blaster_and_stuck_readers(t):
+    o = t.origin()
+    o.on("/sink", lambda connection, request: ([None for _ in connection.body_pieces(request)],
+                                               connection.answer(body=b"sunk")))
+    s = t.sentinel(o, limits='max-body-size "100GB"', upstream="connection-pool { max-connections 1000; }")
+    small = Client(s.port)
+    check_eq(small.get("/bytes/10").status, 200)
+    stuck = []
+    for _ in range(200):
+        c = Client(s.port, rcvbuf=4096)
+        c.send(b"GET /bytes/2000000 HTTP/1.1\r\nHost: a\r\n\r\n")
+        stuck.append(c)
+    o.wait_requests(201, 20)
+    is_over = threading.Event()
+    blasted = [0]
+
+    def blast():
+        with Client(s.port) as c:
+            c.send(b"POST /sink HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n")
+            piece = b"10000\r\n" + b"x" * 65536 + b"\r\n"
+            c.socket.settimeout(0.2)
+            try:
+                while not is_over.is_set():
+                    c.socket.sendall(piece)
+                    blasted[0] += 65536
+            except OSError:
+                pass
+    blaster = threading.Thread(target=blast, daemon=True)
+    blaster.start()
+    times = []
+    ends = time.monotonic() + 3
+    while time.monotonic() < ends:
+        began = time.monotonic()
+        check_eq(small.get("/bytes/10").status, 200)
+        times.append(time.monotonic() - began)
+        time.sleep(0.02)
+    is_over.set()
+    blaster.join(5)
+    times.sort()
+    check(blasted[0] > 10 << 20, "the blaster sent only %d KiB", blasted[0] >> 10)
+    # The clients of this test share their interpreter, so a few of many may be late by its doing.
+    late = times[int(len(times) * 0.95)]
+    check(late < 0.05 * scale(), "95 of 100 small requests within %.0f ms", late * 1000)
+    cpu = s.cpu()
+    s.sleep_ticks(1)
+    check(s.cpu() - cpu < 0.1, "%.2f s of CPU in a second with stuck readers only", s.cpu() - cpu)
+    for c in stuck:
+        c.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+    check_eq(len(stuck[0].response().body), 2000000)

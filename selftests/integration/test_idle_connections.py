@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # test_idle_connections.py - ten thousand clients that do nothing.
-import os
 import resource
 import socket
 
-from lib import Client, Skip, check, check_eq, wait_for
+from lib import Client, Skip, check, wait_for
 from lib.case import scale
 
 LIMIT_S = 120
@@ -40,4 +39,3 @@ def test_ten_thousand_idle_connections_cost_little_and_are_served(t):
     for c in clients:
         c.close()
     s.wait_gauges(base, 30)
-    check_eq(len(os.listdir("/proc/%d/fd" % s.pid)) <= base["descriptors"], True)

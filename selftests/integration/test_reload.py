@@ -304,7 +304,12 @@ def test_reload_command_prints_what_changed(t):
     s.write_config(routes='route "another" { matches { path-prefix "/"; }; upstream "o"; }')
     out = s.command("reload")
     check_in("another", out)
-    s.write_config(routes='route "broken" {')
+    s.write_config(routes='route "broken" { matches { path "/"; }; upstream "nowhere"; }')
     code, out, err = s.command("reload", check_code=None)
+    check_eq(code, 1)
+    check_in("nowhere", out + err)
+    check_in("sentinel0.kdl:", out + err)
+    s.write_config(routes='route "broken" {')  # no KDL at all: where the socket is cannot be read
+    code, out, err = s.command("reload", "--socket", s.socket_path, check_code=None)
     check_eq(code, 1)
     check_in("sentinel0.kdl:", out + err)

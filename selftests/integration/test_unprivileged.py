@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# test_unprivileged.py - without root: one clear line about the guard, and traffic is served.
+import os
+import shutil
+
+from lib import Skip, check, check_eq, fetch
+
+
+def as_nobody(t, **keys):
+    if os.geteuid() != 0 or not shutil.which("setpriv"):
+        raise Skip("takes root and setpriv to become nobody")
+    os.chown(t.dir, 65534, 65534)
+    os.chmod(t.dir, 0o755)
+    binary = shutil.copy(t.binary, t.path("sentinel"))
+    os.chmod(binary, 0o755)
+    t.binary = binary
+    s = t.sentinel(t.origin(), start=False, prefix=["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"],
+                   env={"HOME": t.dir, "XDG_RUNTIME_DIR": t.dir}, **keys)
+    return s
+
+
+def test_nobody_serves_traffic(t):
+    s = as_nobody(t)
+    s.start()
+    check_eq(fetch(s.port, "/bytes/10").status, 200)
+    check_eq(os.stat("/proc/%d" % s.pid).st_uid, 65534)
+    s.check_reload(route='policies { response-headers { set { X-New "1"; }; }; }')
+    check_eq(fetch(s.port, "/bytes/10").get("x-new"), "1")
+
+
+def test_guard_without_privilege_is_one_line_and_traffic_is_served(t):
+    s = as_nobody(t, top='kernel { interface "lo"; mode "tc"; acl { deny "127.0.0.9"; }; }')
+    s.start()
+    check_eq(fetch(s.port, "/bytes/10").status, 200)
+    lines = [line for line in s.stderr().splitlines() if "guard" in line.lower() and "interface is" not in line]
+    check(1 <= len(lines) <= 2, "%d lines about the guard: %s", len(lines), "\n".join(lines))
+    check_eq(s.metric("kernel_guard_attached", interface="lo"), 0)
+    try:
+        fetch(s.port, "/bytes/1", source="127.0.0.9", timeout=3)
+        raise AssertionError("a denied client was served")
+    except (Exception,) as error:
+        check(not isinstance(error, AssertionError), "%s", error)
+
+
+def test_root_becomes_the_configured_user(t):
+    if os.geteuid() != 0:
+        raise Skip("takes root")
+    os.chmod(t.dir, 0o777)
+    s = t.sentinel(t.origin(), system='user "nobody"\ngroup "nogroup"')
+    check_eq(fetch(s.port, "/bytes/10").status, 200)
+    check_eq(os.stat("/proc/%d" % s.pid).st_uid, 65534)
+    for task in os.listdir("/proc/%d/task" % s.pid):
+        with open("/proc/%d/task/%s/status" % (s.pid, task), encoding="ascii") as file:
+            check("Uid:\t65534\t65534\t65534\t65534" in file.read(), "thread %s is not nobody", task)
+    s.check_reload(route='policies { response-headers { set { X-New "1"; }; }; }')
+    check_eq(fetch(s.port, "/bytes/10").get("x-new"), "1")
