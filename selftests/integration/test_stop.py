@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # test_stop.py - an orderly end: what was accepted is served, what is open may finish, and it is bounded.
 import signal
+import socket
 import threading
 import time
 
@@ -136,8 +137,23 @@ def test_restart_takes_the_port_at_once(t):
     check_eq(fetch(s.port, "/bytes/1").status, 200)
 
 
+def try_bind(probe, port):
+    """Error number, 0 if it worked."""
+    try:
+        probe.bind(("127.0.0.1", port))
+        return 0
+    except OSError as error:
+        return error.errno
+
+
 def test_killed_daemon_leaves_nothing_in_the_way(t):
     s = t.sentinel(t.origin())
     s.kill()
+
+    def is_free():  # the kernel takes a ring apart behind the end of its process: until then the port is taken
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            return try_bind(probe, s.port) == 0
+    wait_for(is_free, "the port of the killed daemon")
     s.start()
     check_eq(fetch(s.port, "/bytes/1").status, 200)
