@@ -78,16 +78,12 @@ void loop_recv(struct loop *l, struct op *op, int fd, enum loop_buffers class);
 #define LOOP_RECV_LEFT (1U << 2) /* IORING_CQE_F_SOCK_NONEMPTY of a receive: more bytes are there already */
 /* The same where most likely no bytes are there yet: the kernel waits first and saves a try. */
 void loop_recv_later(struct loop *l, struct op *op, int fd, enum loop_buffers class);
-void loop_recv_multishot(struct loop *l, struct op *op, int fd, enum loop_buffers class);
 void loop_send(struct loop *l, struct op *op, int fd, const void *data, size_t len, int msg_flags);
 void loop_sendmsg(struct loop *l, struct op *op, int fd, const struct msghdr *msg, int msg_flags);
 /* iov itself is copied, so only the bytes must stay; count 1..LOOP_SEND_SLICES. */
 void loop_sendv(struct loop *l, struct op *op, int fd, const struct iovec *iov, unsigned count, int msg_flags);
 void loop_poll(struct loop *l, struct op *op, int fd, unsigned events); /* one-shot; res = revents */
-void loop_poll_multishot(struct loop *l, struct op *op, int fd, unsigned events);
 void loop_read(struct loop *l, struct op *op, int fd, void *buf, unsigned len); /* at the current offset */
-/* The kernel does this one on a thread of its own; shutdown(2) on a socket is cheaper. */
-void loop_shutdown(struct loop *l, struct op *op, int fd, int how);
 void loop_close_fd(struct loop *l, int fd); /* nobody waits for it */
 /* Ask the kernel to end `target`; its own completion still comes (-ECANCELED, or a result that was faster). */
 void loop_cancel(struct loop *l, struct op *target);

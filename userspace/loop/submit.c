@@ -92,11 +92,6 @@ void loop_recv_later(struct loop *l, struct op *op, int fd, enum loop_buffers cl
 	recv_sqe(l, op, fd, class)->ioprio |= IORING_RECVSEND_POLL_FIRST;
 }
 
-void loop_recv_multishot(struct loop *l, struct op *op, int fd, enum loop_buffers class)
-{
-	recv_sqe(l, op, fd, class)->ioprio |= IORING_RECV_MULTISHOT;
-}
-
 void loop_send(struct loop *l, struct op *op, int fd, const void *data, size_t len, int msg_flags)
 {
 	struct io_uring_sqe *sqe = loop_sqe(l);
@@ -136,27 +131,11 @@ void loop_poll(struct loop *l, struct op *op, int fd, unsigned events)
 	sqe_own(l, sqe, op);
 }
 
-void loop_poll_multishot(struct loop *l, struct op *op, int fd, unsigned events)
-{
-	struct io_uring_sqe *sqe = loop_sqe(l);
-
-	io_uring_prep_poll_multishot(sqe, fd, events);
-	sqe_own(l, sqe, op);
-}
-
 void loop_read(struct loop *l, struct op *op, int fd, void *buf, unsigned len)
 {
 	struct io_uring_sqe *sqe = loop_sqe(l);
 
 	io_uring_prep_read(sqe, fd, buf, len, (uint64_t)-1);
-	sqe_own(l, sqe, op);
-}
-
-void loop_shutdown(struct loop *l, struct op *op, int fd, int how)
-{
-	struct io_uring_sqe *sqe = loop_sqe(l);
-
-	io_uring_prep_shutdown(sqe, fd, how);
 	sqe_own(l, sqe, op);
 }
 
