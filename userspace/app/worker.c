@@ -346,6 +346,11 @@ static void on_beat(struct timer *t)
 	timer_arm(w->loop, t, 1000);
 }
 
+static void on_turn(void *ctx, uint64_t busy_ns)
+{
+	metric_cell_observe_us(ctx, busy_ns / 1000);
+}
+
 static void answer_start(struct worker *w, const char *reason)
 {
 	pthread_mutex_lock(&w->lock);
@@ -372,6 +377,7 @@ static void *worker_main(void *arg)
 	proxy_worker_init(&w->proxy, w->loop, w->config.shared, w->config.index, w->config.sessions_max);
 	w->proxy.render = render;
 	w->metrics = w->proxy.metrics;
+	loop_on_turn(w->loop, on_turn, metric_cell(w->metrics, METRIC_LOOP_TURN_SECONDS, NULL));
 	list_init(&w->accepting);
 	timer_init(&w->poll_timer, on_poll);
 	timer_init(&w->beat_timer, on_beat);
