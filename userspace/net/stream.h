@@ -96,6 +96,11 @@ void stream_watch(struct stream *s, bool on);
 /* Queue bytes; takes the reference.  On a failed or closing stream the slice is dropped. */
 void stream_write(struct stream *s, struct slice data);
 void stream_write_queue(struct stream *s, struct slice_queue *from); /* all of it */
+/*
+ * The owner will shut down or close as soon as what is queued is out: its last bytes wait for the FIN, so that both leave
+ * in one packet.  Nothing more may be written.
+ */
+void stream_ends_soon(struct stream *s);
 /* FIN after everything queued. */
 void stream_shutdown(struct stream *s);
 /* Everything queued is dropped, operations are cancelled, the descriptor closed; on_closed() follows. */

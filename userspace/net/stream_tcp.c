@@ -24,6 +24,8 @@ enum {
 	IS_READ_EOF = 1 << 8,	  /* FIN received and told */
 	IS_HUNG_UP = 1 << 9,	  /* on_hangup() was called */
 	EXPECTS_MORE = 1 << 10,	  /* the last receive left bytes in the socket, or it is the first */
+	ENDS_SOON = 1 << 12,	  /* stream_ends_soon() */
+	IS_HELD = 1 << 13,	  /* the socket holds the last bytes back for the FIN */
 	IS_BLOCKED = 1 << 11,	  /* the socket did not take all of the last send: the peer is slow */
 };
 
@@ -342,6 +344,12 @@ void stream_write_queue(struct stream *s, struct slice_queue *from)
 	flush_later(s);
 }
 
+void stream_ends_soon(struct stream *s)
+{
+	OBJ_CHECK(s, TAG_STREAM);
+	set(s, ENDS_SOON);
+}
+
 void stream_shutdown(struct stream *s)
 {
 	OBJ_CHECK(s, TAG_STREAM);
@@ -363,6 +371,10 @@ static void send_queued(struct stream *s)
 
 		iov[i] = (struct iovec){ .iov_base = part->ptr, .iov_len = part->len };
 		s->sending += part->len;
+	}
+	if (is(s, ENDS_SOON) && count == s->out.count) {
+		set(s, IS_HELD);
+		wait_flag |= MSG_MORE;
 	}
 	set(s, IS_SENDING);
 	s->inflight++;
@@ -468,6 +480,9 @@ void stream_close(struct stream *s)
 		drop_queued(s);
 	if (is(s, IS_POLLING))
 		loop_cancel(s->loop, &s->watch_op);
+	/* Closing a socket with unread input resets it, and what it holds back would be lost. */
+	if (is(s, IS_HELD) && !is(s, IS_SHUT))
+		(void)shutdown(s->fd, SHUT_WR);
 	close_go_on(s);
 }
 
@@ -479,6 +494,7 @@ void stream_abort(struct stream *s)
 	if (s->state == STREAM_CLOSING)
 		return;
 	(void)setsockopt(s->fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger));
+	unset(s, IS_HELD);
 	stream_close(s);
 }
 

@@ -164,6 +164,7 @@ void server_h1_rest_check(struct server_h1 *s)
 	if (s->state != S_REST)
 		return;
 	if (s->closes) {
+		stream_ends_soon(&s->stream);
 		if (s->stream.queued == 0)
 			session_finish(s);
 		return;
