@@ -214,19 +214,15 @@ static uint64_t duration_us(const struct exchange *x)
 	return (loop_now_ns(x->worker->loop) - x->start_ns) / 1000;
 }
 
-/* Failures that are our own refusal, and those that the client caused. */
+/* Whose doing a failure is.  What origins did is counted by attempt, in upstream_failures_total. */
 static void count_failure(struct exchange *x)
 {
-	const struct failure_row *row;
 	enum metric_id id = METRIC_BLOCKED_REQUESTS_TOTAL;
 	struct span label;
 
-	if (x->failure == FAIL_NONE)
+	if (x->failure == FAIL_NONE || (x->failure >= FAIL_UPSTREAM_CONNECT && x->failure <= FAIL_UPSTREAM_WRITE_TIMEOUT))
 		return;
-	row = failure_row(x->failure);
-	label = span_str(row->label);
-	if (row->status >= 500)
-		return; /* upstream_failures_total has it */
+	label = span_str(failure_row(x->failure)->label);
 	if (x->failure == FAIL_CLIENT_RESET || x->failure == FAIL_CLIENT_TIMEOUT || x->failure == FAIL_CLIENT_MALFORMED)
 		id = METRIC_CLIENT_ERRORS_TOTAL;
 	metric_cell_add(metric_cell(x->worker->metrics, id, &label), 1);
