@@ -192,7 +192,7 @@ static int command_start(const struct command *cmd, int argc, char **argv)
 	return code;
 }
 
-const char *cli_config(struct cli *c)
+const char *cli_config_find(const struct cli *c)
 {
 	const char *from_env = getenv("SENTINEL_CONFIG");
 
@@ -204,6 +204,15 @@ const char *cli_config(struct cli *c)
 		return "sentinel.kdl";
 	if (access("/etc/sentinel/sentinel.kdl", F_OK) == 0)
 		return "/etc/sentinel/sentinel.kdl";
+	return NULL;
+}
+
+const char *cli_config(struct cli *c)
+{
+	const char *path = cli_config_find(c);
+
+	if (path)
+		return path;
 	cli_complain("no configuration: give one by --config FILE or $SENTINEL_CONFIG, or put it to "
 		     "./sentinel.kdl or "
 		     "/etc/sentinel/sentinel.kdl");

@@ -60,5 +60,7 @@ int cli_main(int argc, char **argv);
 void cli_complain(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 /* The path of the configuration, or NULL after having said that there is none. */
 const char *cli_config(struct cli *c);
+/* The same without a word: for commands that can do without. */
+const char *cli_config_find(const struct cli *c);
 
 #endif

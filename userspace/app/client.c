@@ -12,24 +12,22 @@
 #include "app/admin.h"
 #include "base/check.h"
 
-/* Only the place of the socket is wanted: a file with errors must not keep anybody from `sentinel status`. */
-static const char *socket_path(struct cli *c)
+const struct config_system *client_system(struct cli *c)
 {
-	const char *path = c->socket ? c->socket : cli_config(c);
+	const char *path = cli_config_find(c);
 	struct config *config = NULL;
 	struct diag d;
 	int err;
 
-	if (!path || c->socket)
-		return path;
 	diag_init(&d, NULL);
-	err = config_load(&c->arena, path, &d, &config);
+	err = path ? config_load(&c->arena, path, &d, &config)
+		   : config_load_text(&c->arena, "-", SPAN(""), &d, &config);
 	diag_fini(&d);
-	if (err < 0 && !schema_is_present(&config->system.meta) && config->listener_count == 0)
+	if (path && err < 0 && !schema_is_present(&config->system.meta) && config->listener_count == 0)
 		cli_complain("%s cannot be read, so the daemon is taken to be instance \"%s\"; --socket says "
 			     "another",
 			     path, config->system.instance);
-	return admin_path(&config->system, &c->arena);
+	return &config->system;
 }
 
 static int socket_connect(const char *path)
@@ -67,14 +65,12 @@ static int answer_read(int fd, struct strbuf *out)
 
 int client_ask_text(struct cli *c, const char *request, struct strbuf *out, bool *out_is_ok)
 {
-	const char *path = socket_path(c);
+	const char *path = c->socket ? c->socket : admin_path(client_system(c), &c->arena);
 	struct strbuf answer = { 0 };
 	struct span rest, word;
 	char *line;
 	int fd, err;
 
-	if (!path)
-		return EXIT_CODE_ERROR;
 	fd = socket_connect(path);
 	if (fd == -ENOENT || fd == -ECONNREFUSED) {
 		cli_complain("no daemon runs (nobody answers at %s)", path);

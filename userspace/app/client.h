@@ -5,6 +5,14 @@
 
 #include "app/cli.h"
 
+struct config_system;
+
+/*
+ * What says which daemon is meant (admin socket, instance): read from the configuration, errors and all, because a
+ * wrong file must not keep anybody from `sentinel status`; the defaults if there is none.  In c's arena.
+ */
+const struct config_system *client_system(struct cli *c);
+
 /*
  * Send "text|json REQUEST" and print the answer: on standard output if it is "ok", else on standard error.  The exit
  * code; 3 if there is no daemon.

@@ -8,21 +8,6 @@
 #include "fastpath/fastpath.h"
 #include "proxy/config.h"
 
-/* Name of the instance; a file with errors still has one. */
-static const char *instance(struct cli *c)
-{
-	const char *path = cli_config(c);
-	struct config *config = NULL;
-	struct diag d;
-
-	if (!path)
-		return NULL;
-	diag_init(&d, NULL);
-	(void)config_load(&c->arena, path, &d, &config);
-	diag_fini(&d);
-	return config->system.instance;
-}
-
 static int pins_answer(int n, const char *name, const struct strbuf *text)
 {
 	if (n == -ENOENT || n == 0) {
@@ -49,9 +34,7 @@ static int kernel(struct cli *c)
 		cli_complain("kernel status or kernel detach, not \"%s\"", c->args[0]);
 		return EXIT_CODE_USAGE;
 	}
-	name = instance(c);
-	if (!name)
-		return EXIT_CODE_ERROR;
+	name = client_system(c)->instance;
 	strbuf_init(&text);
 	code = EXIT_CODE_NOT_RUNNING;
 	if (is_status)

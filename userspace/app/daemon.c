@@ -271,6 +271,12 @@ static bool metrics_are_served(const struct control *c)
 	return false;
 }
 
+/* What to type to call this program: as it was called, unless the shell found it by itself. */
+static const char *program(void)
+{
+	return strchr(program_invocation_name, '/') ? program_invocation_name : "sentinel";
+}
+
 static void say_hello(struct control *c)
 {
 	const struct config_metrics *m = &c->current->config->observability.metrics;
@@ -288,13 +294,15 @@ static void say_hello(struct control *c)
 			(void)fprintf(stderr, "  %.*s\n", SPAN_ARG(line));
 	strbuf_fini(&guard);
 	url_of(&c->current->listeners[0], url, sizeof(url));
-	(void)fprintf(stderr, "\nTry:\n  curl -i %s/\n  sentinel explain -c %s GET %s/\n", url, c->path, url);
+	(void)fprintf(stderr, "\nTry:\n  curl -i %s/\n  %s explain -c %s GET %s/\n", url, program(), c->path,
+		      url);
 	if (metrics_are_served(c))
 		(void)fprintf(stderr, "  curl -s http://%s%s\n", value_addr_text(metrics, &m->address),
 			      m->path);
 	else
-		(void)fprintf(stderr, "  sentinel status -c %s\n", c->path);
-	(void)fprintf(stderr, "Reload: sentinel reload, or kill -HUP %d.  Stop: Ctrl-C.\n\n", getpid());
+		(void)fprintf(stderr, "  %s status -c %s\n", program(), c->path);
+	(void)fprintf(stderr, "Reload: %s reload -c %s, or kill -HUP %d.  Stop: Ctrl-C.\n\n", program(), c->path,
+		      getpid());
 }
 
 /* ---- start and end ---- */
