@@ -5,10 +5,12 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <linux/magic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/utsname.h>
 #include <sys/vfs.h>
 #include <unistd.h>
@@ -68,6 +70,22 @@ static int refused(int err, const char *what, struct strbuf *out_why)
 		strbuf_printf(out_why, "kernel %s refused %s: %s (6.1 or newer is needed)", u.release, what,
 			      err_name(err));
 	return err;
+}
+
+/*
+ * Asked before anything is made: else the folder of a process that may not load would be in the way of one that may.
+ * The kernel has the last word (a user namespace's capabilities do not count).
+ */
+static bool may_load(void)
+{
+	struct __user_cap_header_struct head = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3] = { { 0 } };
+	uint64_t have;
+
+	if (syscall(SYS_capget, &head, data) < 0)
+		return false;
+	have = data[0].effective | (uint64_t)data[1].effective << 32;
+	return (have >> CAP_SYS_ADMIN & 1) || ((have >> CAP_BPF & 1) && (have >> CAP_NET_ADMIN & 1));
 }
 
 /*
@@ -187,6 +205,8 @@ int loader_maps_open(const struct loader_paths *p, struct fastpath_maps *m, unsi
 	unsigned replaced = 0;
 	int err;
 
+	if (!may_load())
+		return refused(-EPERM, "the guard's maps", out_why);
 	err = make_folders(p, out_why);
 	if (err)
 		return err;

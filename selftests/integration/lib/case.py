@@ -121,4 +121,6 @@ class Case:
         return "\n".join(text)
 
     def clean(self):
+        for proxy in self.proxies:  # pins of one that was killed
+            shutil.rmtree("/sys/fs/bpf/sentinel/" + proxy.instance, ignore_errors=True)
         shutil.rmtree(self.dir, ignore_errors=True)
