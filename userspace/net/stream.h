@@ -97,8 +97,8 @@ void stream_watch(struct stream *s, bool on);
 void stream_write(struct stream *s, struct slice data);
 void stream_write_queue(struct stream *s, struct slice_queue *from); /* all of it */
 /*
- * The owner will shut down or close as soon as what is queued is out: its last bytes wait for the FIN, so that both leave
- * in one packet.  Nothing more may be written.
+ * The owner will shut down or close as soon as what is queued is out: its last bytes wait for the FIN, so that both
+ * leave in one packet.  Nothing more may be written.
  */
 void stream_ends_soon(struct stream *s);
 /* FIN after everything queued. */

@@ -220,7 +220,8 @@ static void count_failure(struct exchange *x)
 	enum metric_id id = METRIC_BLOCKED_REQUESTS_TOTAL;
 	struct span label;
 
-	if (x->failure == FAIL_NONE || (x->failure >= FAIL_UPSTREAM_CONNECT && x->failure <= FAIL_UPSTREAM_WRITE_TIMEOUT))
+	if (x->failure == FAIL_NONE ||
+	    (x->failure >= FAIL_UPSTREAM_CONNECT && x->failure <= FAIL_UPSTREAM_WRITE_TIMEOUT))
 		return;
 	label = span_str(failure_row(x->failure)->label);
 	if (x->failure == FAIL_CLIENT_RESET || x->failure == FAIL_CLIENT_TIMEOUT || x->failure == FAIL_CLIENT_MALFORMED)
