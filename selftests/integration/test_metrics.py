@@ -15,7 +15,7 @@ QUIET = {"log_lines_dropped_total", "metrics_series_dropped_total", "active_requ
          "kernel_guard_attached", "kernel_drops_total", "kernel_drop_bytes_total", "kernel_drop_events_lost_total"}
 ROUTES = '''
 route "main" { matches { path-prefix "/"; }; upstream "o"; websocket #true; }
-route "dead" { matches { path-prefix "/dead"; }; upstream "dead"; 
+route "dead" { matches { path-prefix "/dead"; }; upstream "dead";
     retry-policy { max-attempts 10; budget-percent 0; backoff-base-ms 1; backoff-max-ms 1; } }
 route "plain" { matches { path-prefix "/plain"; }; upstream "o"; }
 '''
