@@ -47,8 +47,3 @@ void poller_set(struct poller *p, int fd)
 	p->fd = fd;
 	arm(p);
 }
-
-bool poller_is_idle(const struct poller *p)
-{
-	return !p->is_armed;
-}

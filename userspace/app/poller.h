@@ -21,6 +21,5 @@ struct poller {
 void poller_init(struct poller *p, struct loop *l, void (*on_ready)(struct poller *p));
 /* Watch fd from now on (-1: nothing).  The old one may be closed right after. */
 void poller_set(struct poller *p, int fd);
-bool poller_is_idle(const struct poller *p); /* nothing in flight */
 
 #endif

@@ -17,6 +17,9 @@ bool sockets_listener_is_open(const struct control *c, uint32_t number)
 }
 
 /* One of ours listens there, under another name or not for long: the probe bind would take it for a stranger. */
+#define START_TRIES    25
+#define START_PAUSE_US 20000
+
 static bool address_is_ours(const struct control *c, const struct addr *addr)
 {
 	for (const struct control_listener *l = c->listeners; l; l = l->next)
@@ -40,12 +43,28 @@ static void failure_describe(struct strbuf *out, const struct listener *l, int e
 	strbuf_add_char(out, '\n');
 }
 
+/*
+ * The kernel takes the ring of a killed daemon apart after its death, and its sockets live until then (6 to 18 ms were
+ * measured): a supervisor that starts the next one at once must not fail.  At a reload nothing is waited for.
+ */
+static int first_socket(const struct control *c, const struct listener *l)
+{
+	int fd = listener_socket(&l->addr, CONTROL_BACKLOG, true);
+
+	for (unsigned i = 0; fd == -EADDRINUSE && !c->current && i < START_TRIES; i++) {
+		(void)usleep(START_PAUSE_US);
+		fd = listener_socket(&l->addr, CONTROL_BACKLOG, true);
+	}
+	return fd;
+}
+
 static int set_open(struct sockets *set, const struct control *c)
 {
 	bool is_first = !address_is_ours(c, &set->listener->addr);
 
 	for (unsigned i = 0; i < c->worker_count; i++) {
-		int fd = listener_socket(&set->listener->addr, CONTROL_BACKLOG, is_first && i == 0);
+		int fd = is_first && i == 0 ? first_socket(c, set->listener)
+					    : listener_socket(&set->listener->addr, CONTROL_BACKLOG, false);
 
 		if (fd < 0)
 			return fd;

@@ -341,7 +341,7 @@ static const struct schema_row route_rows[] = {
 		     "met a connection the origin had just closed."),
 	ROW_BLOCK(ROUTE, policies, "policies", &policies_block, "Bounds and header fields."),
 	ROW_BOOL(ROUTE, allows_upgrade, "websocket", "#false",
-		 "Let upgrades (WebSocket and others) through; else they get 403."),
+		 "Let WebSocket upgrades through; else they get 403.  Offers of other protocols are not passed on."),
 	ROW_BOOL(ROUTE, allows_connect, "allow-connect", "#false",
 		 "Let CONNECT through to the upstream; else it gets 405."),
 	ROW_LATER("static-files"),

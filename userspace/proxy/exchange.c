@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "proxy/error_page.h"
+#include "observe/log.h"
 #include "proxy/exchange_internal.h"
 #include "proxy/handler.h"
 #include "proxy/record.h"
@@ -103,6 +104,8 @@ void exchange_fail(struct exchange *x, enum failure f, struct span detail)
 		return;
 	x->failure = f;
 	x->failure_detail = arena_span(x->arena, detail);
+	log_debug(SPAN_FMT " fails with %s in step %s (waiting for %s): " SPAN_FMT, SPAN_ARG(x->request_id),
+		  failure_row(f)->label, step_name(x->step), step_waits_for(x->step), SPAN_ARG(detail));
 	exchange_resume(x);
 }
 

@@ -35,7 +35,7 @@ struct client_h1 {
 	struct client_settings settings;
 
 	int64_t allowance;
-	uint64_t created_ms, connected_ns, opened_ns;
+	uint64_t created_ms;
 	uint64_t written_before; /* stream.bytes_out when the request began */
 	uint32_t requests;
 	bool is_reused, is_pumping, is_tunnel, is_broken, is_peer_done;
@@ -290,7 +290,6 @@ static void on_connected(struct stream *st)
 	struct client_h1 *c = of_stream(st);
 
 	c->state = C_BUSY;
-	c->connected_ns = loop_now_ns(loop_of(c)) - c->opened_ns;
 	wait_end(&c->waits, WAIT_IDLE);
 	if (st->queued > 0)
 		wait_begin(loop_of(c), &c->waits, WAIT_WRITE, c->settings.write_timeout_ms);
@@ -527,7 +526,6 @@ static struct client_h1 *connect_new(struct client_pool *p, const struct addr *a
 	c->codec = http1_new(false, &response_limits);
 	waits_init(&c->waits, on_expire);
 	c->created_ms = loop_now_ms(p->loop);
-	c->opened_ns = loop_now_ns(p->loop);
 	wait_begin(p->loop, &c->waits, WAIT_IDLE, set->connect_timeout_ms);
 	p->open_count++;
 	p->connected++;
@@ -578,13 +576,6 @@ struct http_stream *client_open_h1(struct client_pool *p, const struct addr *add
 bool http_stream_is_reused(const struct http_stream *st)
 {
 	return of_http_stream(st)->is_reused;
-}
-
-uint64_t http_stream_connect_ns(const struct http_stream *st)
-{
-	const struct client_h1 *c = of_http_stream(st);
-
-	return c->is_reused ? 0 : c->connected_ns;
 }
 
 bool http_stream_has_written(const struct http_stream *st)

@@ -264,20 +264,3 @@ bool endpoint_is_usable(const struct endpoint *e)
 	return atomic_load_explicit(&e->health, memory_order_relaxed) == ENDPOINT_UP &&
 	       atomic_load_explicit(&e->addr_count, memory_order_relaxed) > 0;
 }
-
-bool endpoint_connection_take(struct endpoint *e, uint32_t max)
-{
-	uint32_t open = atomic_load_explicit(&e->connections, memory_order_relaxed);
-
-	do {
-		if (open >= max)
-			return false;
-	} while (!atomic_compare_exchange_weak_explicit(&e->connections, &open, open + 1,
-							memory_order_relaxed, memory_order_relaxed));
-	return true;
-}
-
-void endpoint_connection_give(struct endpoint *e)
-{
-	CHECK(atomic_fetch_sub_explicit(&e->connections, 1, memory_order_relaxed) > 0);
-}

@@ -31,7 +31,6 @@ struct endpoint {
 
 	_Atomic uint32_t refs;
 	_Atomic uint32_t health;      /* enum endpoint_health; endpoint_set_health() only */
-	_Atomic uint32_t connections; /* open, of all workers: exact, for max-connections */
 
 	/* Addresses: written by control.  The lock is taken once a new connection, never a request. */
 	pthread_mutex_t lock;
@@ -76,8 +75,5 @@ uint64_t endpoint_epoch(void);
 int endpoint_next_addr(struct endpoint *e, struct addr *out_addr);
 /* Usable by a balancer: up and with an address. */
 bool endpoint_is_usable(const struct endpoint *e);
-/* Process-wide bound, exact: false when `max` are open already. */
-bool endpoint_connection_take(struct endpoint *e, uint32_t max);
-void endpoint_connection_give(struct endpoint *e);
 
 #endif

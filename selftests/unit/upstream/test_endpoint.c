@@ -166,53 +166,23 @@ static void test_health_changes_use(void **state)
 	endpoint_put(&registry, e);
 }
 
-struct taker {
-	struct endpoint *endpoint;
-	unsigned rounds, held_max;
-	_Atomic unsigned *held;
-};
-
-static void *take_and_give(void *arg)
+static void test_worker_hold_outlives_the_last_snapshot(void **state)
 {
-	struct taker *t = arg;
-
-	for (unsigned i = 0; i < t->rounds; i++) {
-		unsigned held;
-
-		if (!endpoint_connection_take(t->endpoint, 3))
-			continue;
-		held = atomic_fetch_add(t->held, 1) + 1;
-		t->held_max = MAX(t->held_max, held);
-		atomic_fetch_sub(t->held, 1);
-		endpoint_connection_give(t->endpoint);
-	}
-	return NULL;
-}
-
-static void test_connection_bound_is_exact_between_threads(void **state)
-{
-	struct endpoint *e = endpoint_get(&registry, "127.0.0.1:80");
-	_Atomic unsigned held = 0;
-	struct taker takers[4];
-	pthread_t threads[4];
+	struct endpoint *e = endpoint_get(&registry, "127.0.0.1:80"), *other = endpoint_get(&registry, "127.0.0.1:81");
+	uint32_t slot = e->slot;
 
 	(void)state;
-	for (unsigned i = 0; i < 3; i++)
-		assert_true(endpoint_connection_take(e, 3));
-	assert_false(endpoint_connection_take(e, 3));
-	assert_true(endpoint_connection_take(e, 4));
-	for (unsigned i = 0; i < 4; i++)
-		endpoint_connection_give(e);
-	for (unsigned i = 0; i < ARRAY_LEN(threads); i++) {
-		takers[i] = (struct taker){ .endpoint = e, .rounds = 20000, .held = &held };
-		assert_int_equal(pthread_create(&threads[i], NULL, take_and_give, &takers[i]), 0);
-	}
-	for (unsigned i = 0; i < ARRAY_LEN(threads); i++) {
-		pthread_join(threads[i], NULL);
-		assert_in_range(takers[i].held_max, 1, 3);
-	}
-	assert_int_equal(e->connections, 0);
+	endpoint_ref(e);
 	endpoint_put(&registry, e);
+	endpoint_registry_sweep(&registry);
+	assert_ptr_equal(endpoint_get(&registry, "127.0.0.1:80"), e); /* still there, and used again */
+	endpoint_put(&registry, e);
+	endpoint_unref(e);
+	endpoint_registry_sweep(&registry);
+	e = endpoint_get(&registry, "127.0.0.1:82");
+	assert_int_equal(e->slot, slot);
+	endpoint_put(&registry, e);
+	endpoint_put(&registry, other);
 }
 
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
@@ -226,7 +196,7 @@ int main(void)
 		TEST(test_numeric_names_need_no_resolution),
 		TEST(test_addresses_take_turns_and_can_vanish),
 		TEST(test_health_changes_use),
-		TEST(test_connection_bound_is_exact_between_threads),
+		TEST(test_worker_hold_outlives_the_last_snapshot),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
