@@ -197,14 +197,16 @@ class Reader:
         message.trailers = parse_fields(lines)
 
 
-def parse_requests(data):
-    """All requests in recorded bytes; Malformed or EOFError if they are not complete strict ones."""
+def iter_requests(data):
+    """The requests in recorded bytes; Malformed or EOFError where they are not complete strict ones."""
     pieces = [bytes(data)]
     reader = Reader(lambda: pieces.pop() if pieces else b"")
-    requests = []
     while reader.buffer or reader.fill():
         message = reader.head(True)
         message.framing = framing_of(message, True)
         message.body = b"".join(reader.body_pieces(message, message.framing))
-        requests.append(message)
-    return requests
+        yield message
+
+
+def parse_requests(data):
+    return list(iter_requests(data))
