@@ -29,7 +29,7 @@ struct audit_block {
 void audit_blocked(struct audit *a, const struct audit_block *b);
 /* "config_change" with "reload_success" …; "admin_action" with "ban_add" ….  detail may be NULL. */
 void audit_event(struct audit *a, const char *type, const char *reason, const char *detail);
-/* At least once a second. */
+/* Once a second, with UINT64_MAX: everything is written. */
 void audit_flush(struct audit *a, uint64_t now_ns);
 
 #endif

@@ -123,7 +123,7 @@ static void on_second(struct timer *t)
 
 	c->seconds++;
 	guard_tick(&c->guard, c->seconds);
-	audit_flush(c->audit, loop_now_ns(c->loop));
+	audit_flush(c->audit, UINT64_MAX); /* whatever there is: on disk within a second */
 	if (c->seconds % 10 == 0)
 		endpoint_registry_sweep(&c->registry.endpoints);
 	timer_arm(c->loop, t, 1000);

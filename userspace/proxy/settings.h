@@ -37,7 +37,6 @@ struct listener {
 	struct addr addr;
 	struct schema_pos pos;
 	struct server_settings server;
-	uint64_t request_timeout_ms; /* 0: none */
 	const struct prefix *trusted_proxies; /* listener's or system's */
 	unsigned trusted_proxy_count;
 	const struct route *default_route; /* of requests that no route matches; or NULL */
