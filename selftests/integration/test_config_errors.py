@@ -37,8 +37,8 @@ agents { }
 # Line, column, and what must be said there.
 PLACES = [
     (2, 5, '"address" is missing'), (3, 9, 'unknown key "adress"'), (4, 18, '"htp"'), (5, 30, "-5"),
-    (7, 30, "65535"), (11, 30, "pattern"), (12, 9, '"nowhere"'), (13, 9, "not in this version"), (17, 25, "builtin handler"),
-    (21, 27, "target"), (21, 49, '"round_robbin"'), (23, 1, '"bogus"'), (24, 1, "not in this version"),
+    (7, 30, "65535"), (11, 30, "pattern"), (12, 9, '"nowhere"'), (13, 9, "not in this version"), (17, 25, '"statsu" is not a builtin handler'),
+    (21, 27, '"a b" is not a target'), (21, 49, '"round_robbin"'), (23, 1, '"bogus"'), (24, 1, "not in this version"),
 ]
 PLACE = re.compile(r"^(\S+?):(\d+):(\d+): error: (.*)$", re.M)
 

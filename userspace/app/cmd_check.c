@@ -22,16 +22,18 @@ static int check(struct cli *c)
 	diag_init(&d, NULL);
 	config_registry_init(&registry);
 	err = config_build(&s, path, &registry, NULL, &d);
-	if (c->wants_json)
+	if (c->wants_json) {
 		diag_print_json(&d, &text);
-	else
+		strbuf_add_char(&text, '\n');
+	} else {
 		diag_print(&d, &text);
+	}
 	if (err == 0) {
 		struct strbuf why = { 0 };
 
 		err = guard_plan(&plan, s, &why);
-		if (err < 0 && !c->wants_json)
-			strbuf_printf(&text, "%s: %s\n", path, why.ptr);
+		if (err < 0)
+			cli_complain("%s: %s", path, why.ptr);
 		strbuf_fini(&why);
 		plan_fini(&plan);
 	}

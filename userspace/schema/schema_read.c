@@ -53,6 +53,17 @@ static int form_error(const struct schema_reading *r, const char *wanted)
 	return -EINVAL;
 }
 
+/* What a row's verify() found wrong. */
+static void value_error(const struct schema_reading *r, const char *why)
+{
+	const struct kdl_value *v = r->value;
+
+	if (r->row->flags & SCHEMA_SECRET)
+		diag_error(r->s->diag, v->pos, "the value of \"%s\" %s", r->row->name, why);
+	else
+		diag_error(r->s->diag, v->pos, "\"" SPAN_FMT "\" %s", SPAN_ARG(v->text), why);
+}
+
 static void bound_text(const struct schema_row *row, int64_t bound, char out[VALUE_TEXT_MAX])
 {
 	if (row->type == SCHEMA_DURATION)
@@ -282,7 +293,7 @@ const char *schema_string_read(const struct schema_reading *r)
 	else if (r->row->max > 0 && v->text.len > (uint64_t)r->row->max)
 		diag_error(d, v->pos, "\"%s\" is longer than %" PRId64 " bytes", r->row->name, r->row->max);
 	else if (r->row->verify && (why = r->row->verify(v->text.ptr, r->s->arena)) != NULL)
-		diag_error(d, v->pos, "\"%s\" %s", r->row->name, why);
+		value_error(r, why);
 	else
 		return arena_strndup(r->s->arena, v->text.ptr, v->text.len);
 	return NULL;

@@ -169,7 +169,8 @@ static const struct schema_row test_rows[] = {
 	ROW_FLOAT(struct test_config, ratio, "ratio", 0, 1, "0.5", "Ratio."),
 	ROW_STRING(struct test_config, name, "name", "anon", "Name.", .max = 8),
 	ROW_STRING(struct test_config, empty, "empty", NULL, "Maybe empty.", .flags = SCHEMA_EMPTY),
-	ROW_STRING(struct test_config, token, "token", NULL, "Secret.", .flags = SCHEMA_SECRET, .max = 4),
+	ROW_STRING(struct test_config, token, "token", NULL, "Secret.", .flags = SCHEMA_SECRET, .max = 4,
+		   .verify = pattern_verify),
 	ROW_STRING(struct test_config, none, "none", "none", "Nothing."),
 	ROW_PATH(struct test_config, path, "path", "/run/x", "Path."),
 	ROW_FILE(struct test_config, file, "file", NULL, "File."),
@@ -380,7 +381,7 @@ static const struct wrong_row {
 	{ "name \"a\\u{0}b\"", 6, "NUL" },
 	{ "file \"/nonexistent/x\"", 6, "cannot read /nonexistent/x: no such file or directory" },
 	{ "file \"/etc\"", 6, "not a regular file" },
-	{ "pattern \"a(b\"", 9, "\"pattern\" is not a pattern: missing )" },
+	{ "pattern \"a(b\"", 9, "\"a(b\" is not a pattern: missing )" },
 	{ "color blu", 7, "hint: one of \"red\", \"dark-blue\", \"green\"" },
 	{ "color darkblue", 7, "did you mean \"dark-blue\"?" },
 	{ "color ultra_violet", 7, "\"ultra-violet\" is not in this version of Sentinel" },
@@ -638,6 +639,11 @@ static void test_lines_with_secrets_are_not_shown(void **state)
 	assert_int_equal(r.diag.error_count, 1);
 	assert_non_null(strstr(r.out.ptr, "\"token\" is longer than 4 bytes"));
 	assert_null(strstr(r.out.ptr, "hunter2"));
+	run_fini(&r);
+	run_init(&r, "token \"hun(\"");
+	assert_int_equal(r.diag.error_count, 1);
+	assert_non_null(strstr(r.out.ptr, "the value of \"token\" is not a pattern"));
+	assert_null(strstr(r.out.ptr, "hun("));
 	run_fini(&r);
 }
 
