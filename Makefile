@@ -70,8 +70,10 @@ DEPENDENCIES := liburing:liburing-dev libbpf:libbpf-dev libxdp:libxdp-dev libpcr
 pkg_names := $(foreach d,$(DEPENDENCIES),$(firstword $(subst :, ,$(d))))
 
 # These goals need no library: they install them, or only read text.
-TEXT_GOALS := help clean bootstrap run test check-all check-tools layers style docs lint
+TEXT_GOALS := help clean uninstall bootstrap run test check-all check-tools layers style docs lint
 needs_libraries := $(if $(MAKECMDGOALS),$(filter-out $(TEXT_GOALS),$(MAKECMDGOALS)),all)
+# Nor do these need what only tests use.
+needs_cmocka := $(filter-out all bpf bench install globals $(TEXT_GOALS),$(MAKECMDGOALS))
 
 LLHTTP_DIR ?= /usr/share/llhttp
 LLHTTP_CFLAGS := -I/usr/share/include/llhttp
@@ -80,7 +82,7 @@ ifneq ($(needs_libraries),)
 ifeq ($(shell command -v $(PKG_CONFIG)),)
 $(error missing: $(PKG_CONFIG) (Debian package pkg-config; tools/bootstrap installs everything))
 endif
-missing := $(shell for d in $(DEPENDENCIES) cmocka:libcmocka-dev; do \
+missing := $(shell for d in $(DEPENDENCIES) $(if $(needs_cmocka),cmocka:libcmocka-dev); do \
 	$(PKG_CONFIG) --exists $${d%%:*} || echo $$d | cut -d: -f2; done; \
 	test -r $(LLHTTP_DIR)/llhttp.c || echo node-llhttp; \
 	command -v $(firstword $(CC)) >/dev/null || echo $(notdir $(firstword $(CC))); \
@@ -92,7 +94,7 @@ $(error missing Debian package(s): $(strip $(missing)) (tools/bootstrap installs
 endif
 CPPFLAGS += $(LLHTTP_CFLAGS) $(shell $(PKG_CONFIG) --cflags $(pkg_names))
 LDLIBS := $(shell $(PKG_CONFIG) --libs $(pkg_names)) -lm
-CMOCKA_LIBS := $(shell $(PKG_CONFIG) --libs cmocka)
+CMOCKA_LIBS := $(if $(needs_cmocka),$(shell $(PKG_CONFIG) --libs cmocka))
 endif
 
 # --- sources -----------------------------------------------------------------------------------------------------
@@ -317,6 +319,10 @@ install: all ## copy the binary, manual pages, unit and default configuration be
 	sed 's|@sbindir@|$(PREFIX)/sbin|g' config/sentinel.service > $(DESTDIR)/lib/systemd/system/sentinel.service
 	test -e $(DESTDIR)/etc/sentinel/sentinel.kdl || \
 		install -D -m 0644 config/sentinel.kdl $(DESTDIR)/etc/sentinel/sentinel.kdl
+
+uninstall: ## remove what install copied, but not the configuration
+	rm -f $(DESTDIR)$(PREFIX)/sbin/sentinel $(DESTDIR)$(PREFIX)/share/man/man8/sentinel.8 \
+		$(DESTDIR)$(PREFIX)/share/man/man5/sentinel.kdl.5 $(DESTDIR)/lib/systemd/system/sentinel.service
 
 clean: ## remove build/
 	rm -rf $(BUILD)
