@@ -51,9 +51,9 @@ def test_small_request_is_served_within_50_ms_beside_a_blaster_and_stuck_readers
     blaster.join(5)
     times.sort()
     check(blasted[0] > 10 << 20, "the blaster sent only %d KiB", blasted[0] >> 10)
-    # The clients of this test share their interpreter, so a few of many may be late by its doing.
-    late = times[int(len(times) * 0.95)]
-    check(late < 0.05 * scale(), "95 of 100 small requests within %.0f ms", late * 1000)
+    check(len(times) > 50, "only %d small requests in 3 s", len(times))
+    # The clients of this test share an interpreter, and the machine has other work: two of some 140 may be late.
+    check(times[-3] < 0.05 * scale(), "small requests took %s ms", [round(t * 1000) for t in times[-5:]])
     cpu = s.cpu()
     s.sleep_ticks(1)
     check(s.cpu() - cpu < 0.1, "%.2f s of CPU in a second with stuck readers only", s.cpu() - cpu)
