@@ -252,6 +252,7 @@ static void take_head(struct server_h1 *s, struct message *m)
 	    (set->keep_alive_requests_max && s->requests >= set->keep_alive_requests_max))
 		s->closes = true;
 	s->owes_continue = m->expects_continue;
+	s->body_left = m->framing == BODY_LENGTH ? m->content_length : 0;
 	if (m->framing == BODY_NONE || (m->framing == BODY_LENGTH && m->content_length == 0))
 		s->allowance = 1; /* nothing but the end can come */
 	s->state = S_EXCHANGE;
@@ -264,6 +265,7 @@ static void take_head(struct server_h1 *s, struct message *m)
 
 static void take_body(struct server_h1 *s, struct slice data)
 {
+	s->body_left -= MIN(s->body_left, (uint64_t)data.len);
 	if (s->state == S_EXCHANGE && !s->is_broken) {
 		s->allowance -= data.len;
 		if (!s->is_tunnel)

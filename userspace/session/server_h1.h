@@ -48,6 +48,7 @@ struct server_h1 {
 	struct http_stream hs;
 
 	int64_t allowance; /* body bytes that may be delivered */
+	uint64_t body_left; /* of a counted body: bytes that did not come yet */
 	uint64_t unwanted; /* body bytes discarded in S_REST, input discarded in S_LINGER */
 	uint64_t body_idle_ms, write_idle_ms;
 	bool is_pumping, is_tunnel, is_peer_done, is_broken;

@@ -19,6 +19,9 @@ static void op_send_head(struct http_stream *hs, const struct message *m)
 	 */
 	if (s->is_head_sent && (s->owes_continue || s->host->is_draining))
 		s->closes = true;
+	/* An early answer, and more of the body to come than anybody would drain. */
+	if (s->is_head_sent && !s->is_request_done && s->body_left > UNWANTED_BODY_MAX)
+		s->closes = true;
 	copy.wants_keep_alive = !s->closes;
 	c->ops->send(c, &(struct codec_send){CODEC_SEND_HEAD, .stream = 1, .message = &copy});
 	if (s->is_head_sent && http1_closes(s->codec))

@@ -437,6 +437,17 @@ static void test_early_answer_gives_up_a_large_body(void **state)
 	assert_int_equal(f->o.requests, 1);
 }
 
+static void test_early_answer_to_a_large_body_says_close_at_once(void **state)
+{
+	struct fixture *f = *state;
+
+	f->o.answers_early = true;
+	f->o.settings.body_idle_timeout_ms = 60000;
+	say(f, "POST /x HTTP/1.1\r\nHost: x\r\nContent-Length: 10000000\r\n\r\n");
+	turn_until(f, is_eof);
+	assert_non_null(strstr(f->got, "Connection: close\r\n"));
+}
+
 static void test_keep_alive_request_limit_closes(void **state)
 {
 	struct fixture *f = *state;
@@ -490,6 +501,7 @@ int main(void)
 		T(test_end_inside_a_body_fails_the_owner),
 		T(test_early_answer_drains_a_small_body_and_goes_on),
 		T(test_early_answer_gives_up_a_large_body),
+		T(test_early_answer_to_a_large_body_says_close_at_once),
 		T(test_keep_alive_request_limit_closes),
 		T(test_draining_host_answers_once_more_and_closes),
 		T(test_full_pool_refuses),
