@@ -48,7 +48,7 @@ bool retry_budget_take(struct retry_budget *b, unsigned percent, uint64_t now_ms
 	uint64_t used = atomic_fetch_add_explicit(&b->retries[current], 1, memory_order_relaxed) +
 			atomic_load_explicit(&b->retries[current ^ 1], memory_order_relaxed);
 
-	if (used < allowed)
+	if (percent > 0 && used < allowed)
 		return true;
 	atomic_fetch_sub_explicit(&b->retries[current], 1, memory_order_relaxed);
 	return false;

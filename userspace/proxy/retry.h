@@ -40,7 +40,7 @@ struct retry_budget {
 #define RETRY_MIN	100 /* in a window */
 
 void retry_budget_request(struct retry_budget *b, uint64_t now_ms);
-/* Take one retry; false: the budget is used up. */
+/* Take one retry; false: the budget is used up.  0 percent: never. */
 bool retry_budget_take(struct retry_budget *b, unsigned percent, uint64_t now_ms);
 
 /* Wait before attempt `attempts` + 1: base x 2^(attempts - 1), at most max, of which a random half to the whole. */

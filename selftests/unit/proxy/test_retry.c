@@ -92,6 +92,7 @@ static void test_budget_forgets_after_two_windows(void **state)
 	for (unsigned i = 0; i < 1000; i++)
 		retry_budget_request(&b, 100 * RETRY_WINDOW_MS);
 	assert_int_equal(take_all(&b, 20, 100 * RETRY_WINDOW_MS), 200);
+	assert_int_equal(take_all(&b, 0, 200 * RETRY_WINDOW_MS), 0);
 }
 
 static void *take_some(void *arg)
