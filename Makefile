@@ -190,7 +190,8 @@ $(BUILD)/bpf/%.bpf.o: bpf/%.bpf.c
 
 $(BUILD)/bpf/%.skel.h: $(BUILD)/bpf/%.bpf.o
 	$(call msg,SKEL,$@)
-	$(Q)$(BPFTOOL) gen skeleton $< name $*_bpf > $@
+	@# libbpf tells of sections that only libxdp reads: nobody wants to know unless it fails
+	$(Q)$(BPFTOOL) gen skeleton $< name $*_bpf > $@ 2> $@.log || { cat $@.log; exit 1; }
 
 .PHONY: bpf
 bpf: $(SKELETONS) ## build only the BPF objects and skeletons
