@@ -127,9 +127,18 @@ void record_tick(struct proxy_worker *w)
 
 void record_accept(struct proxy_worker *w, const struct listener *l)
 {
-	const struct span label = span_str(l->id);
+	struct pin *pin = w->current;
+	struct metric_cell **cell;
 
-	metric_cell_add(metric_cell(w->metrics, METRIC_ACCEPTED_CONNECTIONS_TOTAL, &label), 1);
+	if (!pin->accept_cells)
+		pin->accept_cells = arena_array(&pin->arena, pin->snapshot->listener_count, sizeof(*cell));
+	cell = &pin->accept_cells[l - pin->snapshot->listeners];
+	if (!*cell) {
+		const struct span label = span_str(l->id);
+
+		*cell = metric_cell(w->metrics, METRIC_ACCEPTED_CONNECTIONS_TOTAL, &label);
+	}
+	metric_cell_add(*cell, 1);
 }
 
 void record_bad_request(struct proxy_worker *w, struct stream *s, const struct session_failure *f, unsigned status,

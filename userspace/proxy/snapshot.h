@@ -65,6 +65,7 @@ struct pin {
 	struct route_counters *
 		*route_counters; /* cached metric cells by route->index; see proxy/counters.h */
 	struct metric_cell **attempt_cells; /* upstream_attempts_total by route->index; see record.c */
+	struct metric_cell **accept_cells;  /* accepted_connections_total by place of the listener */
 	bool is_current;
 };
 
