@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # origin.py - an HTTP/1.1 origin that records every byte and misbehaves on request.
+import ctypes
 import hashlib
 import json
 import re
@@ -11,6 +12,7 @@ import time
 from lib import http
 from lib.case import scale, wait_for
 
+LIBC = ctypes.CDLL(None)
 RECORD_MAX = 4 << 20
 PATTERN = hashlib.sha512(b"sentinel").digest() * 1024  # 64 KiB
 
@@ -33,6 +35,7 @@ class Connection:
         self.end = None
         self.error = None
         self.reader = http.Reader(self.recv)
+        self.thread = None
 
     def recv(self):
         try:
@@ -74,13 +77,19 @@ class Connection:
         self.socket.shutdown(socket.SHUT_WR)
 
     def reset(self):
+        """
+        From any thread.  Another one's socket is not closed here: its number would soon be somebody else's, and a
+        thread that waits in poll() looks at the number, finds nothing new, and keeps the old connection open.
+        """
         self.end = self.end or "closed"
         try:
-            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            self.socket.shutdown(socket.SHUT_RD)  # wakes a thread that reads: while it does nothing is closed
+            if threading.current_thread() is self.thread:
+                self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                self.socket.close()
+            else:
+                LIBC.connect(self.socket.fileno(), bytes(16), 16)  # to AF_UNSPEC: resets, wakes whoever waits
         except OSError:
             pass
-        self.socket.close()
 
     def wait_end(self):
         """Reads until the peer ends."""
@@ -90,6 +99,7 @@ class Connection:
     # ---- serving
 
     def serve(self):
+        self.thread = threading.current_thread()
         try:
             while self.serve_one():
                 pass
