@@ -89,7 +89,7 @@ def fails_once(o, how):
 
 def test_reset_before_the_answer_is_retried_for_idempotent_methods_only(t):
     o = t.origin()
-    s = t.sentinel(o, "localhost:%d" % o.port, route=RETRY)
+    s = t.sentinel(o, "[::ffff:127.0.0.1]:%d" % o.port, route=RETRY)
     for how in (lambda c: c.reset(), lambda c: c.close()):
         for method, wanted in (("GET", 200), ("PUT", 200), ("DELETE", 200), ("POST", 502), ("PATCH", 502)):
             count = fails_once(o, how)
@@ -99,7 +99,7 @@ def test_reset_before_the_answer_is_retried_for_idempotent_methods_only(t):
 
 def test_route_may_opt_in_to_retry_posts(t):
     o = t.origin()
-    s = t.sentinel(o, "localhost:%d" % o.port, route=RETRY.replace("budget", "retry-non-idempotent #true; budget"))
+    s = t.sentinel(o, "[::ffff:127.0.0.1]:%d" % o.port, route=RETRY.replace("budget", "retry-non-idempotent #true; budget"))
     count = fails_once(o, lambda c: c.reset())
     r = fetch(s.port, "/flaky", "POST", body=b"body")
     check_eq((r.status, r.body, count[0]), (200, b"second body", 2))
@@ -107,7 +107,7 @@ def test_route_may_opt_in_to_retry_posts(t):
 
 def test_statuses_are_retried_as_configured_and_the_last_answer_is_delivered(t):
     o = t.origin()
-    s = t.sentinel(o, "localhost:%d" % o.port, route=RETRY.replace("budget", "retryable-status-codes 503; budget"))
+    s = t.sentinel(o, "[::ffff:127.0.0.1]:%d" % o.port, route=RETRY.replace("budget", "retryable-status-codes 503; budget"))
     count = fails_once(o, lambda c: c.answer(503, b"busy"))
     check_eq((fetch(s.port, "/flaky").status, count[0]), (200, 2))
     o.on("/busy", lambda c, r: c.answer(503, b"busy"))
@@ -119,7 +119,7 @@ def test_statuses_are_retried_as_configured_and_the_last_answer_is_delivered(t):
 
 def test_body_above_the_replay_buffer_is_sent_once_only(t):
     o = t.origin()
-    s = t.sentinel(o, "localhost:%d" % o.port, route=RETRY.replace("budget", "replay-buffer-size 1000; budget"))
+    s = t.sentinel(o, "[::ffff:127.0.0.1]:%d" % o.port, route=RETRY.replace("budget", "replay-buffer-size 1000; budget"))
     count = fails_once(o, lambda c: c.reset())
     check_eq((fetch(s.port, "/flaky", "PUT", body=b"x" * 900).status, count[0]), (200, 2))
     count = fails_once(o, lambda c: c.reset())
