@@ -33,6 +33,7 @@ struct forward {
 	struct upstream_worker *uw;
 	struct endpoint_worker *ew;
 	unsigned endpoint; /* index in the upstream */
+	unsigned refusals; /* addresses of it that refused a connection */
 	uint64_t *tried;   /* a bit an endpoint */
 	struct connection_waiter waiter;
 	struct timer timer; /* of the state */
@@ -125,6 +126,15 @@ static bool may_reopen(const struct forward *f, enum failure failure, bool has_w
 	       f->x->route->retry.retries_non_idempotent;
 }
 
+/* A name may have several addresses (localhost: ::1 and 127.0.0.1), not all served: together they are one attempt. */
+static bool may_try_next_address(const struct forward *f, enum failure failure)
+{
+	const struct endpoint *e = upstream_of(f)->endpoints[f->endpoint];
+
+	return failure == FAIL_UPSTREAM_CONNECT && f->is_replayable &&
+	       f->refusals + 1 < atomic_load_explicit(&e->addr_count, memory_order_relaxed);
+}
+
 static bool may_retry(struct forward *f, enum failure failure, bool has_written)
 {
 	struct exchange *x = f->x;
@@ -158,6 +168,13 @@ static void attempt_failed(struct forward *f, enum failure failure, struct span 
 	record_failure(x, failure);
 	if (x->has_response) {
 		exchange_fail(x, failure, detail);
+		return;
+	}
+	if (may_try_next_address(f, failure)) {
+		f->refusals++;
+		x->attempts--;
+		f->state = FORWARD_REOPEN;
+		exchange_resume(x);
 		return;
 	}
 	if (may_reopen(f, failure, has_written)) {
@@ -369,6 +386,7 @@ static enum handler_verdict pick(struct forward *f)
 		return HANDLER_FAIL;
 	}
 	f->endpoint = (unsigned)i;
+	f->refusals = 0;
 	bitmap_set(f->tried, f->endpoint);
 	return open_origin(f);
 }

@@ -407,6 +407,42 @@ static void test_refused_connect_goes_to_another_target(void **state)
 	client_hears(f, c, "HTTP/1.1 200");
 }
 
+static void test_refused_address_of_a_name_gives_way_to_the_next(void **state)
+{
+	struct fixture *f = *state;
+	const struct addr addrs[] = { f->origins[0].addr, f->origins[1].addr };
+	struct client *c;
+
+	endpoint_set_addrs(f->endpoints[0], addrs, 2, NULL);
+	stop_listening(f, 0);
+	begin(f);
+	c = dial(f, 0);
+	for (unsigned i = 0; i < 4; i++) { /* addresses take turns; no retry is allowed */
+		ask(c, "POST /x HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\nbody");
+		origin_hears(f, 1, "\r\n\r\nbody");
+		origin_says(f, 1, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+		client_hears(f, c, "HTTP/1.1 200");
+		f->origins[1].got_len = c->got_len = 0;
+		f->origins[1].got[0] = c->got[0] = 0;
+		origin_closes(f, 1);
+	}
+}
+
+static void test_all_addresses_of_a_name_refused_is_503(void **state)
+{
+	struct fixture *f = *state;
+	const struct addr addrs[] = { f->origins[0].addr, f->origins[1].addr };
+	struct client *c;
+
+	endpoint_set_addrs(f->endpoints[0], addrs, 2, NULL);
+	stop_listening(f, 0);
+	stop_listening(f, 1);
+	begin(f);
+	c = dial(f, 0);
+	ask(c, GET);
+	client_hears(f, c, "HTTP/1.1 503");
+}
+
 static void test_refused_connect_without_retries_is_503(void **state)
 {
 	struct fixture *f = *state;
@@ -1088,6 +1124,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(test_request_goes_through_and_the_connection_is_reused),
 		T(test_refused_connect_goes_to_another_target),
+		T(test_refused_address_of_a_name_gives_way_to_the_next),
+		T(test_all_addresses_of_a_name_refused_is_503),
 		T(test_refused_connect_without_retries_is_503),
 		T(test_stale_connection_costs_no_attempt),
 		T(test_stale_connection_does_not_repeat_what_is_not_idempotent),
