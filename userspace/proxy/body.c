@@ -36,22 +36,22 @@ static void request_to_handler(struct exchange *x, struct chunk c)
 		slice_put(&c.data);
 }
 
+/* After a data hook: whether the chunk goes on.  If not, the filter owns it, or nothing is left of it. */
+static bool chunk_goes_on(enum filter_verdict v, struct chunk *c)
+{
+	if (v == FILTER_NEXT)
+		return c->data.len > 0 || c->is_end;
+	if (v != FILTER_WAIT)
+		slice_put(&c->data);
+	return false;
+}
+
 static void request_filter_from(struct exchange *x, unsigned first, struct chunk c)
 {
 	for (unsigned i = first; i < x->route->filter_count; i++) {
 		const struct filter_use *u = &x->route->filters[i];
-		enum filter_verdict v;
 
-		if (!u->filter->on_request_data)
-			continue;
-		v = u->filter->on_request_data(x, u, &c);
-		if (v == FILTER_WAIT) /* the filter owns it now */
-			return;
-		if (v != FILTER_NEXT) {
-			slice_put(&c.data);
-			return;
-		}
-		if (c.data.len == 0 && !c.is_end)
+		if (u->filter->on_request_data && !chunk_goes_on(u->filter->on_request_data(x, u, &c), &c))
 			return;
 	}
 	request_to_handler(x, c);
@@ -167,18 +167,8 @@ static void response_filter_from(struct exchange *x, unsigned below, struct chun
 {
 	for (unsigned i = below; i-- > 0;) {
 		const struct filter_use *u = &x->route->filters[i];
-		enum filter_verdict v;
 
-		if (!u->filter->on_response_data)
-			continue;
-		v = u->filter->on_response_data(x, u, &c);
-		if (v == FILTER_WAIT)
-			return;
-		if (v != FILTER_NEXT) {
-			slice_put(&c.data);
-			return;
-		}
-		if (c.data.len == 0 && !c.is_end)
+		if (u->filter->on_response_data && !chunk_goes_on(u->filter->on_response_data(x, u, &c), &c))
 			return;
 	}
 	response_to_client(x, c);

@@ -1,11 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* forward.c - the handler that asks an upstream: pick a target, send the request, retry, stream the response
- * back. */
+/* forward.c - the handler that asks an upstream: pick a target, send the request, retry, stream the answer back. */
 #include "base/err.h"
-
-#include <errno.h>
-#include <string.h>
-
 #include "proxy/exchange_internal.h"
 #include "proxy/forwarding.h"
 #include "proxy/handler.h"
@@ -110,11 +105,22 @@ static void await_answer(struct forward *f)
 
 /* ---- failing and trying again ---- */
 
-static uint64_t backoff_ms(const struct forward *f)
+/* may_retry() said yes: another target, after a pause. */
+static void retry_later(struct forward *f)
 {
 	const struct retry_settings *r = &f->x->route->retry;
 
-	return retry_backoff_ms(r->backoff_base_ms, r->backoff_max_ms, f->x->attempts);
+	record_retry(f->x);
+	f->must_be_new = false;
+	f->state = FORWARD_BACKOFF;
+	timer_arm(loop_of(f), &f->timer, retry_backoff_ms(r->backoff_base_ms, r->backoff_max_ms, f->x->attempts));
+}
+
+/* The same target once more, now. */
+static void reopen(struct forward *f)
+{
+	f->state = FORWARD_REOPEN;
+	exchange_resume(f->x);
 }
 
 /* A stale idle connection costs no attempt: one more on a fresh connection to the same target. */
@@ -173,24 +179,15 @@ static void attempt_failed(struct forward *f, enum failure failure, struct span 
 	if (may_try_next_address(f, failure)) {
 		f->refusals++;
 		x->attempts--;
-		f->state = FORWARD_REOPEN;
-		exchange_resume(x);
-		return;
-	}
-	if (may_reopen(f, failure, has_written)) {
+		reopen(f);
+	} else if (may_reopen(f, failure, has_written)) {
 		f->must_be_new = true;
-		f->state = FORWARD_REOPEN;
-		exchange_resume(x);
-		return;
-	}
-	if (!may_retry(f, failure, has_written)) {
+		reopen(f);
+	} else if (may_retry(f, failure, has_written)) {
+		retry_later(f);
+	} else {
 		exchange_fail(x, failure, detail);
-		return;
 	}
-	record_retry(x);
-	f->must_be_new = false;
-	f->state = FORWARD_BACKOFF;
-	timer_arm(loop_of(f), &f->timer, backoff_ms(f));
 }
 
 static void on_timer(struct timer *t)
@@ -215,8 +212,7 @@ static void on_timer(struct timer *t)
 
 /* ---- the request ---- */
 
-/* The head as the origin gets it: forwarding fields in, hop-by-hop fields out, the body's framing as it came.
- */
+/* The head as the origin gets it: forwarding fields in, hop-by-hop fields out, the body's framing as it came. */
 static void build_request(struct forward *f)
 {
 	struct exchange *x = f->x;
@@ -296,10 +292,17 @@ static void send_request(struct forward *f)
 
 /* ---- opening ---- */
 
+/* A bound of the whole process: every worker has its part, rounded up. */
+static unsigned share_of(const struct forward *f, unsigned total)
+{
+	unsigned workers = f->x->pin->snapshot->worker_count;
+
+	return (total + workers - 1) / workers;
+}
+
 static void client_settings_of(const struct forward *f, struct client_settings *out)
 {
 	const struct upstream *u = upstream_of(f);
-	unsigned workers = f->x->pin->snapshot->worker_count;
 	const struct exchange *x = f->x;
 
 	*out = (struct client_settings){
@@ -309,15 +312,14 @@ static void client_settings_of(const struct forward *f, struct client_settings *
 		.idle_timeout_ms = u->pool.idle_timeout_ms,
 		.max_lifetime_ms = u->pool.max_lifetime_ms,
 		.max_requests = u->pool.max_requests,
-		.max_idle = u->pool.max_idle ? (u->pool.max_idle + workers - 1) / workers : 0,
+		.max_idle = share_of(f, u->pool.max_idle),
 	};
 }
 
 static bool must_queue(const struct forward *f)
 {
 	const struct client_pool *p = &f->ew->pool;
-	unsigned workers = f->x->pin->snapshot->worker_count;
-	unsigned max = MAX(1U, (upstream_of(f)->pool.max_connections + workers - 1) / workers);
+	unsigned max = MAX(1U, share_of(f, upstream_of(f)->pool.max_connections));
 
 	return p->open_count >= max && (p->idle_count == 0 || f->must_be_new);
 }
@@ -480,9 +482,7 @@ static void on_head(struct http_stream *st, struct message *m)
 	    may_retry(f, FAIL_UPSTREAM_STATUS, http_stream_has_written(st))) {
 		leave_attempt(f, false);
 		record_failure(x, FAIL_UPSTREAM_STATUS);
-		record_retry(x);
-		f->state = FORWARD_BACKOFF;
-		timer_arm(loop_of(f), &f->timer, backoff_ms(f));
+		retry_later(f);
 		return;
 	}
 	headers_remove_hop_by_hop(&m->headers);

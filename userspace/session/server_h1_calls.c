@@ -15,8 +15,7 @@ static void op_send_head(struct http_stream *hs, const struct message *m)
 
 	CHECK(s->state == S_EXCHANGE && !s->is_head_sent);
 	s->is_head_sent = m->status >= 200 || m->framing == BODY_TUNNEL;
-	/* A body that was never asked for may come or not: nobody knows where the next request would begin.
-	 */
+	/* A body that was never asked for may come or not: nobody knows where the next request would begin. */
 	if (s->is_head_sent && (s->owes_continue || s->host->is_draining))
 		s->closes = true;
 	/* An early answer, and more of the body to come than anybody would drain. */
