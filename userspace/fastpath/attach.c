@@ -231,6 +231,21 @@ static int clsact_create(struct attach_context *c, const char *name, unsigned if
 	return 0;
 }
 
+int attach_finish(struct attachment *a, const char *name, unsigned ifindex, const char *hook, int err,
+		  struct strbuf *out_why)
+{
+	if (err) {
+		if (out_why->len == 0)
+			strbuf_printf(out_why, "%s refused the guard: %s", hook, err_name(err));
+		return err;
+	}
+	if (!a->is_adopted)
+		(void)snprintf(a->name, sizeof(a->name), "%s", name);
+	a->ifindex = ifindex;
+	a->is_current = true;
+	return 0;
+}
+
 int attach_tc(struct attach_context *c, const char *name, struct attachment *a, struct strbuf *out_why)
 {
 	unsigned ifindex = if_nametoindex(name);
@@ -248,16 +263,7 @@ int attach_tc(struct attach_context *c, const char *name, struct attachment *a, 
 			err = clsact_create(c, name, ifindex, a, out_why);
 		}
 	}
-	if (err) {
-		if (out_why->len == 0)
-			strbuf_printf(out_why, "tc refused the guard: %s", err_name(err));
-		return err;
-	}
-	if (!a->is_adopted)
-		(void)snprintf(a->name, sizeof(a->name), "%s", name);
-	a->ifindex = ifindex;
-	a->is_current = true;
-	return 0;
+	return attach_finish(a, name, ifindex, "tc", err, out_why);
 }
 
 static int clsact_remove(unsigned ifindex, unsigned program_id)

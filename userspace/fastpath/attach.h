@@ -68,6 +68,9 @@ int attach_pin(const struct loader_paths *p, enum fastpath_attach how, const cha
 void attach_unpin(const struct loader_paths *p, enum fastpath_attach how, const char *name);
 int attach_program(struct attach_context *c, enum loader_program which, struct strbuf *out_why);
 unsigned attach_program_id(int program_fd); /* 0: not known */
+/* The end of both ways: fill a, or say why (hook: "tc", "XDP") unless out_why does already.  Returns err. */
+int attach_finish(struct attachment *a, const char *name, unsigned ifindex, const char *hook, int err,
+		  struct strbuf *out_why);
 /* XDP's halves of attach_scan(), attach_is_alive() and attach_detach(). */
 enum fastpath_attach attach_xdp_how(unsigned ifindex);
 bool attach_dispatcher_has(unsigned ifindex, unsigned program_id);

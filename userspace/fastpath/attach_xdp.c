@@ -223,14 +223,5 @@ int attach_xdp(struct attach_context *c, const char *name, enum attach_xdp_mode 
 		err = foreign_check(ifindex, out_why);
 	if (!err && a->how == FASTPATH_ATTACH_NONE)
 		err = create(c, name, ifindex, mode, a);
-	if (err) {
-		if (out_why->len == 0)
-			strbuf_printf(out_why, "XDP refused the guard: %s", err_name(err));
-		return err;
-	}
-	if (!a->is_adopted)
-		(void)snprintf(a->name, sizeof(a->name), "%s", name);
-	a->ifindex = ifindex;
-	a->is_current = true;
-	return 0;
+	return attach_finish(a, name, ifindex, "XDP", err, out_why);
 }
