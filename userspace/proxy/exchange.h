@@ -120,7 +120,7 @@ struct exchange {
 	/* For the log; all in the arena, because a tunnel outlives the snapshot. */
 	const char *route_id, *upstream_id;
 	struct span upstream_addr;
-	unsigned attempts;
+	unsigned attempts; /* targets that were chosen */
 	bool was_reused;
 	uint64_t sent_bytes; /* response body */
 };

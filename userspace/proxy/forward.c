@@ -141,6 +141,22 @@ static bool may_try_next_address(const struct forward *f, enum failure failure)
 	       f->refusals + 1 < atomic_load_explicit(&e->addr_count, memory_order_relaxed);
 }
 
+/* The attempt is not over yet: the same target once more. */
+static bool may_go_on(struct forward *f, enum failure failure, bool has_written)
+{
+	if (f->x->has_response)
+		return false;
+	if (may_try_next_address(f, failure)) {
+		f->refusals++;
+		return true;
+	}
+	if (may_reopen(f, failure, has_written)) {
+		f->must_be_new = true;
+		return true;
+	}
+	return false;
+}
+
 static bool may_retry(struct forward *f, enum failure failure, bool has_written)
 {
 	struct exchange *x = f->x;
@@ -171,23 +187,15 @@ static void attempt_failed(struct forward *f, enum failure failure, struct span 
 
 	detail = arena_span(x->arena, detail); /* may lie in what is let go now */
 	leave_attempt(f, false);
-	record_failure(x, failure);
-	if (x->has_response) {
-		exchange_fail(x, failure, detail);
+	if (may_go_on(f, failure, has_written)) {
+		reopen(f);
 		return;
 	}
-	if (may_try_next_address(f, failure)) {
-		f->refusals++;
-		x->attempts--;
-		reopen(f);
-	} else if (may_reopen(f, failure, has_written)) {
-		f->must_be_new = true;
-		reopen(f);
-	} else if (may_retry(f, failure, has_written)) {
+	record_failure(x, failure);
+	if (may_retry(f, failure, has_written))
 		retry_later(f);
-	} else {
+	else
 		exchange_fail(x, failure, detail);
-	}
 }
 
 static void on_timer(struct timer *t)
@@ -327,8 +335,8 @@ static bool must_queue(const struct forward *f)
 static enum handler_verdict wait_for_connection(struct forward *f, uint64_t timeout_ms)
 {
 	if (f->ew->waiter_count >= WAITERS_MAX) {
-		exchange_fail(f->x, FAIL_POOL_FULL, SPAN("too many requests wait for a connection"));
-		return HANDLER_FAIL;
+		attempt_failed(f, FAIL_POOL_FULL, SPAN("too many requests wait for a connection"));
+		return HANDLER_WAIT;
 	}
 	if (f->state != FORWARD_QUEUED) {
 		f->state = FORWARD_QUEUED;
@@ -356,13 +364,11 @@ static enum handler_verdict open_origin(struct forward *f)
 	if (f->ew->pool.idle_count == 0 || f->must_be_new) {
 		err = endpoint_next_addr(e, &addr);
 		if (err < 0) {
-			x->attempts++;
 			attempt_failed(f, FAIL_UPSTREAM_CONNECT, SPAN("name is not resolved"));
 			return HANDLER_WAIT;
 		}
 	}
 	f->origin = client_open_h1(&f->ew->pool, &addr, &settings, f->must_be_new, x->arena, &err);
-	x->attempts++;
 	if (!f->origin) {
 		attempt_failed(f, FAIL_UPSTREAM_CONNECT, span_str(err_text(err)));
 		return HANDLER_WAIT;
@@ -372,8 +378,6 @@ static enum handler_verdict open_origin(struct forward *f)
 	f->origin->owner = f;
 	f->origin->events = &origin_events;
 	x->was_reused = http_stream_is_reused(f->origin);
-	x->upstream_addr = span_str(e->name);
-	record_attempt(x);
 	send_request(f);
 	return HANDLER_WAIT;
 }
@@ -390,6 +394,9 @@ static enum handler_verdict pick(struct forward *f)
 	f->endpoint = (unsigned)i;
 	f->refusals = 0;
 	bitmap_set(f->tried, f->endpoint);
+	x->attempts++;
+	x->upstream_addr = span_str(upstream_of(f)->endpoints[i]->name);
+	record_attempt(x);
 	return open_origin(f);
 }
 

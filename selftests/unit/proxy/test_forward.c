@@ -389,22 +389,55 @@ static void test_request_goes_through_and_the_connection_is_reused(void **state)
 	assert_int_equal(side_of(f, 0)->pool.reused, 1);
 }
 
+static struct exchange *exchange_of(struct fixture *f)
+{
+	return list_first(&f->worker.exchanges, struct exchange, node);
+}
+
+/* By now, as the metric and as the line in the log have it. */
+static void assert_attempts(struct fixture *f, unsigned counted, unsigned logged)
+{
+	const struct span labels[2] = { SPAN("u"), SPAN("r") };
+	const struct metric_cell *c = metric_cell(f->worker.metrics, METRIC_UPSTREAM_ATTEMPTS_TOTAL, labels);
+
+	assert_int_equal(atomic_load(&c->value), counted);
+	assert_non_null(exchange_of(f));
+	assert_int_equal(exchange_of(f)->attempts, logged);
+}
+
+static uint64_t failures_of(struct fixture *f, enum failure failure)
+{
+	const struct span labels[3] = { SPAN("u"), SPAN("r"), span_str(failure_row(failure)->label) };
+
+	return atomic_load(&metric_cell(f->worker.metrics, METRIC_UPSTREAM_FAILURES_TOTAL, labels)->value);
+}
+
 /* ---- targets that fail, and other attempts ---- */
 
 static void test_refused_connect_goes_to_another_target(void **state)
 {
 	struct fixture *f = *state;
 	struct client *c;
+	unsigned counted = 0, attempts = 0;
 
 	f->upstream.endpoint_count = 2;
 	f->route.retry.attempts_max = 2;
 	stop_listening(f, 0);
 	begin(f);
 	c = dial(f, 0);
-	ask(c, "POST /x HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\nbody");
-	origin_hears(f, 1, "\r\n\r\nbody");
-	origin_says(f, 1, OK_EMPTY);
-	client_hears(f, c, "HTTP/1.1 200");
+	for (int i = 0; i < 4 && attempts < 2; i++) { /* either target may be the first choice */
+		c->got_len = f->origins[1].got_len = 0;
+		ask(c, "POST /x HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\nbody");
+		origin_hears(f, 1, "\r\n\r\nbody");
+		attempts = exchange_of(f)->attempts;
+		counted += attempts;
+		assert_attempts(f, counted, attempts);
+		origin_says(f, 1, OK_EMPTY);
+		client_hears(f, c, "HTTP/1.1 200");
+		f->origins[1].got[0] = c->got[0] = 0;
+	}
+	assert_int_equal(attempts, 2);
+	assert_int_equal(failures_of(f, FAIL_UPSTREAM_CONNECT), 1);
 }
 
 static void test_refused_address_of_a_name_gives_way_to_the_next(void **state)
@@ -420,12 +453,14 @@ static void test_refused_address_of_a_name_gives_way_to_the_next(void **state)
 	for (unsigned i = 0; i < 4; i++) { /* addresses take turns; no retry is allowed */
 		ask(c, "POST /x HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\nbody");
 		origin_hears(f, 1, "\r\n\r\nbody");
+		assert_attempts(f, i + 1, 1);
 		origin_says(f, 1, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
 		client_hears(f, c, "HTTP/1.1 200");
 		f->origins[1].got_len = c->got_len = 0;
 		f->origins[1].got[0] = c->got[0] = 0;
 		origin_closes(f, 1);
 	}
+	assert_int_equal(failures_of(f, FAIL_UPSTREAM_CONNECT), 0);
 }
 
 static void test_all_addresses_of_a_name_refused_is_503(void **state)
@@ -441,6 +476,7 @@ static void test_all_addresses_of_a_name_refused_is_503(void **state)
 	c = dial(f, 0);
 	ask(c, GET);
 	client_hears(f, c, "HTTP/1.1 503");
+	assert_int_equal(failures_of(f, FAIL_UPSTREAM_CONNECT), 1);
 }
 
 static void test_refused_connect_without_retries_is_503(void **state)
@@ -477,8 +513,32 @@ static void test_stale_connection_costs_no_attempt(void **state)
 	origin_hears(f, 0, "\r\n\r\n");
 	origin_closes(f, 0);
 	origin_hears(f, 0, "GET /x");
+	assert_attempts(f, 2, 1);
+	assert_int_equal(failures_of(f, FAIL_UPSTREAM_STALE), 0);
 	origin_says(f, 0, "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nsecond");
 	client_hears(f, c, "second");
+}
+
+static void test_attempts_are_left_after_a_stale_connection(void **state)
+{
+	struct fixture *f = *state;
+	struct client *c;
+
+	f->route.retry.attempts_max = 2;
+	begin(f);
+	c = dial(f, 0);
+	keep_one_idle(f, c);
+	ask(c, GET);
+	origin_hears(f, 0, "\r\n\r\n");
+	origin_closes(f, 0); /* the kept one */
+	origin_hears(f, 0, "GET /x");
+	origin_closes(f, 0); /* the first attempt */
+	origin_hears(f, 0, "GET /x");
+	assert_attempts(f, 3, 2);
+	assert_int_equal(failures_of(f, FAIL_UPSTREAM_EOF), 1);
+	origin_closes(f, 0);
+	client_hears(f, c, "HTTP/1.1 502");
+	assert_int_equal(failures_of(f, FAIL_UPSTREAM_EOF), 2);
 }
 
 static void test_stale_connection_does_not_repeat_what_is_not_idempotent(void **state)
@@ -638,6 +698,7 @@ static void test_request_waits_for_a_connection_and_gets_it(void **state)
 	origin_says(f, 0, OK_EMPTY);
 	client_hears(f, a, "HTTP/1.1 200");
 	origin_hears(f, 0, "GET /second");
+	assert_attempts(f, 2, 1);
 	origin_says(f, 0, OK_EMPTY);
 	client_hears(f, b, "HTTP/1.1 200");
 	assert_int_equal(side_of(f, 0)->pool.connected, 1);
@@ -657,6 +718,8 @@ static void test_request_that_waits_too_long_is_503(void **state)
 	origin_hears(f, 0, "\r\n\r\n");
 	ask(b, GET);
 	client_hears(f, b, "HTTP/1.1 503");
+	assert_attempts(f, 2, 1);
+	assert_int_equal(failures_of(f, FAIL_POOL_FULL), 1);
 	origin_says(f, 0, OK_EMPTY);
 	client_hears(f, a, "HTTP/1.1 200");
 }
@@ -712,11 +775,6 @@ static void test_two_connections_that_become_free_serve_two(void **state)
 	accept_at(f, 0);
 	close(first);
 	close(second);
-}
-
-static struct exchange *exchange_of(struct fixture *f)
-{
-	return list_first(&f->worker.exchanges, struct exchange, node);
 }
 
 /* Connects hang when the origin's queue of connections is full. */
@@ -1128,6 +1186,7 @@ int main(void)
 		T(test_all_addresses_of_a_name_refused_is_503),
 		T(test_refused_connect_without_retries_is_503),
 		T(test_stale_connection_costs_no_attempt),
+		T(test_attempts_are_left_after_a_stale_connection),
 		T(test_stale_connection_does_not_repeat_what_is_not_idempotent),
 		T(test_status_is_retried_with_the_body),
 		T(test_last_attempt_passes_its_status_on),
