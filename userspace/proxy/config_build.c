@@ -470,8 +470,7 @@ static void listeners_build(struct builder *b)
 		if (!is_there)
 			listener_build_removed(b, &b->listeners[n++], was);
 	}
-	b->snapshot->listeners = b->listeners;
-	b->snapshot->listener_count = n;
+	snapshot_set_listeners(b->snapshot, b->listeners, n);
 }
 
 /* ---- the whole ---- */

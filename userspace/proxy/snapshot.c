@@ -53,12 +53,42 @@ void snapshot_put(struct snapshot *s)
 		snapshot_free(s);
 }
 
+/* ---- listeners by number ---- */
+
+/* Numbers are handed out one by one and never again: their low bits spread well, but there is no bound to them. */
+void snapshot_set_listeners(struct snapshot *s, const struct listener *listeners, unsigned count)
+{
+	uint32_t size = 2;
+
+	OBJ_CHECK(s, TAG_SNAPSHOT);
+	CHECK(!s->listener_table);
+	while (size < 2 * count)
+		size *= 2;
+	s->listeners = listeners;
+	s->listener_count = count;
+	s->listener_table = arena_array(&s->arena, size, sizeof(*s->listener_table));
+	s->listener_mask = size - 1;
+	for (unsigned i = 0; i < count; i++) {
+		uint32_t at = listeners[i].number & s->listener_mask;
+
+		CHECK(!snapshot_listener(s, listeners[i].number));
+		while (s->listener_table[at])
+			at = (at + 1) & s->listener_mask;
+		s->listener_table[at] = &listeners[i];
+	}
+}
+
 const struct listener *snapshot_listener(const struct snapshot *s, uint32_t number)
 {
-	for (unsigned i = 0; i < s->listener_count; i++)
-		if (s->listeners[i].number == number)
-			return &s->listeners[i];
-	return NULL;
+	const struct listener *l;
+
+	if (!s->listener_table)
+		return NULL;
+	for (uint32_t at = number;; at++) {
+		l = s->listener_table[at & s->listener_mask];
+		if (!l || l->number == number)
+			return l;
+	}
 }
 
 /* ---- pins ---- */

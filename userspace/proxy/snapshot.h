@@ -27,8 +27,10 @@ struct snapshot {
 	void (*on_unused)(struct snapshot *s);
 	void *owner;
 
-	const struct listener *listeners;
+	const struct listener *listeners; /* with those that just left; see snapshot_set_listeners() */
 	unsigned listener_count;
+	const struct listener **listener_table; /* by number: open addressing, at least half of it empty */
+	uint32_t listener_mask;
 	const struct route *routes;
 	unsigned route_count;
 	const struct upstream *upstreams;
@@ -50,6 +52,8 @@ struct snapshot {
 
 /* Empty, with one reference; on_unused may be NULL (then the last put frees it).  Control. */
 struct snapshot *snapshot_new(void);
+/* The listeners, which must outlive the snapshot and keep their numbers, no two the same.  Once.  Control. */
+void snapshot_set_listeners(struct snapshot *s, const struct listener *listeners, unsigned count);
 /* Free an unused snapshot: its arena's clean-ups put the endpoints.  Control.  NULL ok. */
 void snapshot_free(struct snapshot *s);
 struct snapshot *snapshot_get(struct snapshot *s);
@@ -77,7 +81,7 @@ static inline void pin_enter(struct pin *p)
 	p->exchanges++;
 }
 void pin_leave(struct pin *p);
-/* By session's listener id; NULL: it is gone. */
+/* By session's listener id, also one that just left; NULL: it is gone.  Costs the same however many there are. */
 const struct listener *snapshot_listener(const struct snapshot *s, uint32_t number);
 
 #endif

@@ -340,8 +340,7 @@ static int set_up(void **state)
 	f->match = (struct route_match){ .route = &f->route, .id = "r", .priority = 50 };
 	assert_int_equal(router_build(&f->router, &f->match, 1, &f->snapshot->arena, &reason), 0);
 	f->listener = (struct listener){ .id = "l", .number = 1, .router = f->router };
-	f->snapshot->listeners = &f->listener;
-	f->snapshot->listener_count = 1;
+	snapshot_set_listeners(f->snapshot, &f->listener, 1);
 	f->snapshot->routes = &f->route;
 	f->snapshot->route_count = 1;
 	f->snapshot->router = f->router;

@@ -102,8 +102,7 @@ static void fill_snapshot(struct fixture *f)
 			    .head_timeout_ms = 2000, .body_idle_timeout_ms = 2000,
 			    .keep_alive_timeout_ms = 2000, .write_idle_timeout_ms = 2000 },
 	};
-	f->snapshot->listeners = &f->listener;
-	f->snapshot->listener_count = 1;
+	snapshot_set_listeners(f->snapshot, &f->listener, 1);
 	f->snapshot->routes = &f->route;
 	f->snapshot->route_count = 1;
 	f->snapshot->upstreams = &f->upstream;
