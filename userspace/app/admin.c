@@ -22,7 +22,7 @@ struct admin {
 
 struct admin_connection {
 	struct admin *admin;
-	struct stream stream;
+	struct stream *stream; /* owned until on_closed() */
 	struct timer timer;
 	char line[ADMIN_LINE_MAX];
 	size_t used;
@@ -49,7 +49,7 @@ static void connection_close(struct admin_connection *n)
 		return;
 	n->is_closing = true;
 	timer_disarm(n->admin->control->loop, &n->timer);
-	stream_close(&n->stream);
+	stream_close(n->stream);
 }
 
 static void answer(struct admin_connection *n)
@@ -61,17 +61,17 @@ static void answer(struct admin_connection *n)
 	line.len = span_find(line, '\n');
 	n->is_answered = true;
 	word = admin_answer(n->admin->control, line, &text) ? "ok\n" : "error\n";
-	stream_write(&n->stream, slice_copy(word, (uint32_t)strlen(word)));
+	stream_write(n->stream, slice_copy(word, (uint32_t)strlen(word)));
 	if (text.len)
-		stream_write(&n->stream, slice_copy(text.ptr, (uint32_t)text.len));
-	stream_shutdown(&n->stream);
-	stream_read(&n->stream, LOOP_BUFFERS_SMALL); /* to see the client go */
+		stream_write(n->stream, slice_copy(text.ptr, (uint32_t)text.len));
+	stream_shutdown(n->stream);
+	stream_read(n->stream, LOOP_BUFFERS_SMALL); /* to see the client go */
 	strbuf_fini(&text);
 }
 
 static void on_data(struct stream *s, struct slice data)
 {
-	struct admin_connection *n = container_of(s, struct admin_connection, stream);
+	struct admin_connection *n = s->owner;
 	size_t take = MIN(data.len, sizeof(n->line) - n->used);
 
 	if (n->is_answered || take < data.len) {
@@ -90,7 +90,7 @@ static void on_data(struct stream *s, struct slice data)
 
 static void on_eof(struct stream *s)
 {
-	struct admin_connection *n = container_of(s, struct admin_connection, stream);
+	struct admin_connection *n = s->owner;
 
 	if (!n->is_answered || s->queued == 0)
 		connection_close(n);
@@ -105,17 +105,17 @@ static void on_sent(struct stream *s, size_t bytes)
 static void on_fail(struct stream *s, int err)
 {
 	(void)err;
-	connection_close(container_of(s, struct admin_connection, stream));
+	connection_close(s->owner);
 }
 
 static void on_hangup(struct stream *s)
 {
-	connection_close(container_of(s, struct admin_connection, stream));
+	connection_close(s->owner);
 }
 
 static void on_closed(struct stream *s)
 {
-	struct admin_connection *n = container_of(s, struct admin_connection, stream);
+	struct admin_connection *n = s->owner;
 
 	n->admin->count--;
 	free(n);
@@ -159,8 +159,8 @@ static void on_accept(struct acceptor *acceptor, int fd)
 	a->count++;
 	timer_init(&n->timer, on_timeout);
 	timer_arm(a->control->loop, &n->timer, ADMIN_TIMEOUT_MS);
-	stream_open(&n->stream, a->control->loop, fd, NULL, &events);
-	stream_read(&n->stream, LOOP_BUFFERS_SMALL);
+	n->stream = stream_open(a->control->loop, fd, NULL, &events, n);
+	stream_read(n->stream, LOOP_BUFFERS_SMALL);
 }
 
 static void on_refused(struct acceptor *acceptor, int err)

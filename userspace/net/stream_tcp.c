@@ -3,14 +3,36 @@
 #include <errno.h>
 #include <netinet/tcp.h>
 #include <poll.h>
+#include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/check.h"
+#include "base/mem.h"
 #include "net/socket.h"
 #include "net/stream.h"
 
-_Static_assert(sizeof(struct stream) <= 256, "an idle connection is cheap");
+/* What sending needs beyond this exists only while bytes are queued. */
+struct stream_tcp {
+	struct stream face;
+	int fd; /* owned */
+	uint16_t inflight; /* operations */
+	uint16_t flags;
+	int send_err; /* writing ended with it, reading may still go on */
+	enum loop_buffers read_class;
+	struct slice_queue out; /* not yet accepted by the socket */
+
+	struct op read_op, send_op, watch_op; /* send_op also connects */
+	struct buffer_waiter waiter;
+	struct task task; /* send what is queued, or finish closing */
+	union {
+		struct sockaddr sa;
+		struct sockaddr_in in;
+		struct sockaddr_in6 in6;
+	} name; /* of the peer, for stream_peer(); sa_family AF_UNSPEC: not asked yet */
+};
+
+_Static_assert(sizeof(struct stream_tcp) <= 272, "an idle connection is cheap");
 
 enum {
 	IS_READING = 1 << 0,	  /* the owner asked; a receive is in flight or waits for a buffer */
@@ -24,9 +46,10 @@ enum {
 	IS_READ_EOF = 1 << 8,	  /* FIN received and told */
 	IS_HUNG_UP = 1 << 9,	  /* on_hangup() was called */
 	EXPECTS_MORE = 1 << 10,	  /* the last receive left bytes in the socket, or it is the first */
+	IS_BLOCKED = 1 << 11,	  /* the socket did not take all of the last send: the peer is slow */
 	ENDS_SOON = 1 << 12,	  /* stream_ends_soon() */
 	IS_HELD = 1 << 13,	  /* the socket holds the last bytes back for the FIN */
-	IS_BLOCKED = 1 << 11,	  /* the socket did not take all of the last send: the peer is slow */
+	IS_OUTGOING = 1 << 14,	  /* we connected */
 };
 
 static void task_run(struct task *t);
@@ -35,42 +58,30 @@ static void send_done(struct op *op, int res, unsigned flags);
 static void connect_done(struct op *op, int res, unsigned flags);
 static void watch_done(struct op *op, int res, unsigned flags);
 static void buffer_back(struct buffer_waiter *w);
-static void watch(struct stream *s);
+static void watch(struct stream_tcp *s);
 
-static bool is(const struct stream *s, unsigned flags)
+static bool is(const struct stream_tcp *s, unsigned flags)
 {
 	return s->flags & flags;
 }
 
-static void set(struct stream *s, unsigned flags)
+static void set(struct stream_tcp *s, unsigned flags)
 {
 	s->flags |= (uint16_t)flags;
 }
 
-static void unset(struct stream *s, unsigned flags)
+static void unset(struct stream_tcp *s, unsigned flags)
 {
 	s->flags &= (uint16_t)~flags;
 }
 
-static void stream_init(struct stream *s, struct loop *l, int fd, const struct stream_events *ev)
+static struct stream_tcp *tcp_of(const struct stream *face)
 {
-	*s = (struct stream){
-		.tag = TAG_STREAM,
-		.fd = fd,
-		.loop = l,
-		.events = ev,
-		.state = STREAM_OPEN,
-		.flags = EXPECTS_MORE,
-		.read_op.on_done = read_done,
-		.send_op.on_done = send_done,
-		.watch_op.on_done = watch_done,
-		.waiter.on_buffer = buffer_back,
-		.task.run = task_run,
-	};
-	list_init(&s->waiter.node);
+	OBJ_CHECK(face, TAG_STREAM);
+	return container_of(face, struct stream_tcp, face);
 }
 
-static void name_set(struct stream *s, const struct addr *a)
+static void name_set(struct stream_tcp *s, const struct addr *a)
 {
 	if (a->sa.sa_family == AF_INET)
 		s->name.in = a->in;
@@ -80,73 +91,47 @@ static void name_set(struct stream *s, const struct addr *a)
 		s->name.sa.sa_family = a->sa.sa_family;
 }
 
-void stream_open(struct stream *s, struct loop *l, int fd, const struct addr *peer, const struct stream_events *ev)
+static void flush_later(struct stream_tcp *s)
 {
-	CHECK(fd >= 0 && ev);
-	stream_init(s, l, fd, ev);
-	if (peer)
-		name_set(s, peer);
-}
-
-int stream_connect(struct stream *s, struct loop *l, const struct addr *to, const struct stream_events *ev)
-{
-	int fd = socket_stream(to->sa.sa_family);
-
-	CHECK(ev);
-	if (fd < 0)
-		return fd;
-	stream_init(s, l, fd, ev);
-	name_set(s, to);
-	s->state = STREAM_CONNECTING;
-	s->send_op.on_done = connect_done;
-	s->inflight++;
-	/* Bytes that are written now have to wait, as on a full socket. */
-	set(s, IS_CONNECTING | IS_BLOCKED);
-	loop_connect(l, &s->send_op, fd, &to->sa, to->len);
-	return 0;
-}
-
-static void flush_later(struct stream *s)
-{
-	loop_defer_flush(s->loop, &s->task);
+	loop_defer_flush(s->face.loop, &s->task);
 }
 
 /* An operation of a closing stream ended. */
-static void close_go_on(struct stream *s)
+static void close_go_on(struct stream_tcp *s)
 {
 	if (s->inflight == 0)
 		flush_later(s);
 }
 
-static void drop_queued(struct stream *s)
+static void drop_queued(struct stream_tcp *s)
 {
 	slice_queue_fini(&s->out);
-	s->queued = 0;
+	s->face.queued = 0;
 }
 
 /* From the loop only: the owner hears of it at once. */
-static void fail(struct stream *s, int err)
+static void fail(struct stream_tcp *s, int err)
 {
 	CHECK(err < 0);
-	if (s->state != STREAM_OPEN && s->state != STREAM_CONNECTING)
+	if (s->face.state != STREAM_OPEN && s->face.state != STREAM_CONNECTING)
 		return;
-	s->state = STREAM_FAILED;
-	loop_unwait_buffer(s->loop, &s->waiter);
+	s->face.state = STREAM_FAILED;
+	loop_unwait_buffer(s->face.loop, &s->waiter);
 	unset(s, IS_READING);
 	if (!is(s, IS_SENDING))
 		drop_queued(s);
-	s->events->on_fail(s, err);
+	s->face.events->on_fail(&s->face, err);
 }
 
 static void connect_done(struct op *op, int res, unsigned flags)
 {
-	struct stream *s = container_of(op, struct stream, send_op);
+	struct stream_tcp *s = container_of(op, struct stream_tcp, send_op);
 
 	(void)flags;
 	s->inflight--;
 	unset(s, IS_CONNECTING | IS_BLOCKED);
 	s->send_op.on_done = send_done;
-	if (s->state == STREAM_CLOSING) {
+	if (s->face.state == STREAM_CLOSING) {
 		close_go_on(s);
 		return;
 	}
@@ -154,41 +139,42 @@ static void connect_done(struct op *op, int res, unsigned flags)
 		fail(s, res);
 		return;
 	}
-	s->state = STREAM_OPEN;
+	s->face.state = STREAM_OPEN;
 	/* Bytes and a FIN that were queued while connecting. */
 	flush_later(s);
-	s->events->on_connected(s);
+	s->face.events->on_connected(&s->face);
 }
 
 /* --- reading --- */
 
-static void receive(struct stream *s)
+static void receive(struct stream_tcp *s)
 {
 	set(s, IS_RECEIVING);
 	s->inflight++;
 	if (is(s, EXPECTS_MORE))
-		loop_recv(s->loop, &s->read_op, s->fd, s->read_class);
+		loop_recv(s->face.loop, &s->read_op, s->fd, s->read_class);
 	else
-		loop_recv_later(s->loop, &s->read_op, s->fd, s->read_class);
+		loop_recv_later(s->face.loop, &s->read_op, s->fd, s->read_class);
 }
 
 static void buffer_back(struct buffer_waiter *w)
 {
-	receive(container_of(w, struct stream, waiter));
+	receive(container_of(w, struct stream_tcp, waiter));
 }
 
-void stream_read(struct stream *s, enum loop_buffers class)
+static void op_read(struct stream *face, enum loop_buffers class)
 {
-	OBJ_CHECK(s, TAG_STREAM);
+	struct stream_tcp *s = tcp_of(face);
+
 	CHECK(!is(s, IS_READ_EOF));
-	if (s->state != STREAM_OPEN || is(s, IS_READING))
+	if (s->face.state != STREAM_OPEN || is(s, IS_READING))
 		return;
 	set(s, IS_READING);
 	s->read_class = class;
 	receive(s);
 }
 
-static void read_ended(struct stream *s, int res)
+static void read_ended(struct stream_tcp *s, int res)
 {
 	if (res == -EAGAIN || res == -EINTR) {
 		receive(s);
@@ -200,7 +186,7 @@ static void read_ended(struct stream *s, int res)
 		fail(s, s->send_err);
 	} else if (res == 0) {
 		set(s, IS_READ_EOF);
-		s->events->on_eof(s);
+		s->face.events->on_eof(&s->face);
 	} else {
 		fail(s, res);
 	}
@@ -208,52 +194,53 @@ static void read_ended(struct stream *s, int res)
 
 static void read_done(struct op *op, int res, unsigned flags)
 {
-	struct stream *s = container_of(op, struct stream, read_op);
+	struct stream_tcp *s = container_of(op, struct stream_tcp, read_op);
 	struct slice data = { 0 };
 
-	OBJ_CHECK(s, TAG_STREAM);
+	OBJ_CHECK(&s->face, TAG_STREAM);
 	s->inflight--;
 	unset(s, IS_RECEIVING);
 	if (flags & OP_BUFFER)
-		data = loop_take_buffer(s->loop, s->read_class, res, flags);
-	if (s->state == STREAM_OPEN && res > 0) {
+		data = loop_take_buffer(s->face.loop, s->read_class, res, flags);
+	if (s->face.state == STREAM_OPEN && res > 0) {
 		unset(s, IS_READING | EXPECTS_MORE);
 		if (flags & LOOP_RECV_LEFT)
 			set(s, EXPECTS_MORE);
-		s->bytes_in += (unsigned)res;
-		s->events->on_data(s, data);
+		s->face.bytes_in += (unsigned)res;
+		s->face.events->on_data(&s->face, data);
 		/* A watch that fired meanwhile was left to the read. */
-		if (s->state == STREAM_OPEN && is(s, WANTS_WATCH) && !is(s, IS_READING | IS_POLLING))
+		if (s->face.state == STREAM_OPEN && is(s, WANTS_WATCH) && !is(s, IS_READING | IS_POLLING))
 			watch(s);
 		return;
 	}
 	slice_put(&data);
-	if (s->state == STREAM_CLOSING) {
+	if (s->face.state == STREAM_CLOSING) {
 		close_go_on(s);
-	} else if (s->state == STREAM_OPEN && res == -ENOBUFS) {
+	} else if (s->face.state == STREAM_OPEN && res == -ENOBUFS) {
 		set(s, EXPECTS_MORE);
-		loop_wait_buffer(s->loop, s->read_class, &s->waiter);
-	} else if (s->state == STREAM_OPEN) {
+		loop_wait_buffer(s->face.loop, s->read_class, &s->waiter);
+	} else if (s->face.state == STREAM_OPEN) {
 		read_ended(s, res);
 	}
 }
 
 /* --- watching --- */
 
-static void watch(struct stream *s)
+static void watch(struct stream_tcp *s)
 {
 	/* Level-triggered: a half that is known to be closed would be reported again at once. */
 	unsigned events = is(s, IS_HUNG_UP | IS_READ_EOF) ? 0 : POLLRDHUP;
 
 	set(s, IS_POLLING);
 	s->inflight++;
-	loop_poll(s->loop, &s->watch_op, s->fd, events);
+	loop_poll(s->face.loop, &s->watch_op, s->fd, events);
 }
 
-void stream_watch(struct stream *s, bool on)
+static void op_watch(struct stream *face, bool on)
 {
-	OBJ_CHECK(s, TAG_STREAM);
-	if (s->state != STREAM_OPEN)
+	struct stream_tcp *s = tcp_of(face);
+
+	if (s->face.state != STREAM_OPEN)
 		return;
 	if (!on) {
 		/* The poll stays: it costs nothing, and what it reports is ignored or asked for again. */
@@ -267,19 +254,19 @@ void stream_watch(struct stream *s, bool on)
 
 static void watch_done(struct op *op, int res, unsigned flags)
 {
-	struct stream *s = container_of(op, struct stream, watch_op);
+	struct stream_tcp *s = container_of(op, struct stream_tcp, watch_op);
 	int err;
 
 	(void)flags;
-	OBJ_CHECK(s, TAG_STREAM);
+	OBJ_CHECK(&s->face, TAG_STREAM);
 	s->inflight--;
 	unset(s, IS_POLLING);
-	if (s->state == STREAM_CLOSING) {
+	if (s->face.state == STREAM_CLOSING) {
 		close_go_on(s);
 		return;
 	}
 	/* While a read is asked for, it tells the same, after the bytes that come before. */
-	if (s->state != STREAM_OPEN || !is(s, WANTS_WATCH) || is(s, IS_READING))
+	if (s->face.state != STREAM_OPEN || !is(s, WANTS_WATCH) || is(s, IS_READING))
 		return;
 	unset(s, WANTS_WATCH);
 	if (res < 0) {
@@ -291,7 +278,7 @@ static void watch_done(struct op *op, int res, unsigned flags)
 		fail(s, err);
 	} else if (!is(s, IS_HUNG_UP | IS_READ_EOF)) {
 		set(s, IS_HUNG_UP);
-		s->events->on_hangup(s);
+		s->face.events->on_hangup(&s->face);
 	} else if (!(res & (POLLHUP | POLLERR))) {
 		/* The FIN is known already: from now on only a reset is news. */
 		set(s, WANTS_WATCH);
@@ -307,70 +294,74 @@ static void watch_done(struct op *op, int res, unsigned flags)
  * loop_keep() says before a send that waits pins them for as long as the peer likes.
  */
 
-static void keep_all(struct stream *s, struct slice_queue *q)
+static void keep_all(struct stream_tcp *s, struct slice_queue *q)
 {
 	for (uint32_t i = 0; i < q->count; i++) {
 		struct slice *part = slice_queue_at(q, i);
 
-		*part = loop_keep(s->loop, *part);
+		*part = loop_keep(s->face.loop, *part);
 	}
 }
 
-void stream_write(struct stream *s, struct slice data)
+static void op_write(struct stream *face, struct slice data)
 {
-	OBJ_CHECK(s, TAG_STREAM);
+	struct stream_tcp *s = tcp_of(face);
+
 	CHECK(!is(s, WANTS_SHUTDOWN));
-	if (s->state > STREAM_OPEN || s->send_err) {
+	if (s->face.state > STREAM_OPEN || s->send_err) {
 		slice_put(&data);
 		return;
 	}
-	s->queued += data.len;
-	slice_queue_push(&s->out, is(s, IS_BLOCKED) ? loop_keep(s->loop, data) : data);
+	s->face.queued += data.len;
+	slice_queue_push(&s->out, is(s, IS_BLOCKED) ? loop_keep(s->face.loop, data) : data);
 	flush_later(s);
 }
 
-void stream_write_queue(struct stream *s, struct slice_queue *from)
+static void op_write_queue(struct stream *face, struct slice_queue *from)
 {
-	OBJ_CHECK(s, TAG_STREAM);
+	struct stream_tcp *s = tcp_of(face);
+
 	CHECK(!is(s, WANTS_SHUTDOWN));
-	if (s->state > STREAM_OPEN || s->send_err) {
+	if (s->face.state > STREAM_OPEN || s->send_err) {
 		slice_queue_clear(from);
 		return;
 	}
-	s->queued += from->bytes;
+	s->face.queued += from->bytes;
 	if (is(s, IS_BLOCKED))
 		keep_all(s, from);
 	slice_queue_move(&s->out, from);
 	flush_later(s);
 }
 
-void stream_ends_soon(struct stream *s)
+static void op_ends_soon(struct stream *face)
 {
-	OBJ_CHECK(s, TAG_STREAM);
+	struct stream_tcp *s = tcp_of(face);
+
 	set(s, ENDS_SOON);
 }
 
-void stream_shutdown(struct stream *s)
+static void op_shutdown(struct stream *face)
 {
-	OBJ_CHECK(s, TAG_STREAM);
-	if (s->state > STREAM_OPEN)
+	struct stream_tcp *s = tcp_of(face);
+
+	if (s->face.state > STREAM_OPEN)
 		return;
 	set(s, WANTS_SHUTDOWN);
 	flush_later(s);
 }
 
-static void send_queued(struct stream *s)
+static void send_queued(struct stream_tcp *s)
 {
 	struct iovec iov[LOOP_SEND_SLICES];
 	unsigned count = MIN(s->out.count, (unsigned)LOOP_SEND_SLICES);
 	int wait_flag = is(s, IS_BLOCKED) ? 0 : MSG_DONTWAIT;
 
-	s->sending = 0;
+	s->face.sending = 0;
 	for (unsigned i = 0; i < count; i++) {
 		struct slice *part = slice_queue_at(&s->out, i);
 
 		iov[i] = (struct iovec){ .iov_base = part->ptr, .iov_len = part->len };
-		s->sending += part->len;
+		s->face.sending += part->len;
 	}
 	if (is(s, ENDS_SOON) && count == s->out.count) {
 		set(s, IS_HELD);
@@ -378,32 +369,35 @@ static void send_queued(struct stream *s)
 	}
 	set(s, IS_SENDING);
 	s->inflight++;
-	loop_sendv(s->loop, &s->send_op, s->fd, iov, count, MSG_NOSIGNAL | wait_flag);
+	loop_sendv(s->face.loop, &s->send_op, s->fd, iov, count, MSG_NOSIGNAL | wait_flag);
 }
 
-static void send_failed(struct stream *s, int err)
+static void send_failed(struct stream_tcp *s, int err)
 {
-	s->sending = 0;
+	s->face.sending = 0;
 	drop_queued(s);
-	/* A reset ends a read as well, so a read that is asked for will end and can tell. */
-	if ((err == -EPIPE || err == -ECONNRESET) && is(s, IS_READING))
+	/*
+	 * A reset ends a read as well, so a read that is asked for will end and can tell.  A server may have answered
+	 * before: its answer is read when the owner can take it.  What a client sent is of no use any more.
+	 */
+	if ((err == -EPIPE || err == -ECONNRESET) && is(s, IS_READING | IS_OUTGOING))
 		s->send_err = err;
 	else
 		fail(s, err);
 }
 
-static void send_progress(struct stream *s, size_t bytes)
+static void send_progress(struct stream_tcp *s, size_t bytes)
 {
 	slice_queue_consume(&s->out, bytes);
-	s->queued -= bytes;
-	s->bytes_out += bytes;
-	if (bytes == s->sending) {
+	s->face.queued -= bytes;
+	s->face.bytes_out += bytes;
+	if (bytes == s->face.sending) {
 		unset(s, IS_BLOCKED);
 	} else if (!is(s, IS_BLOCKED)) {
 		set(s, IS_BLOCKED);
 		keep_all(s, &s->out);
 	}
-	s->sending = 0;
+	s->face.sending = 0;
 	if (s->out.count == 0)
 		slice_queue_fini(&s->out); /* an idle connection keeps no memory for it */
 	if (s->out.count || is(s, WANTS_SHUTDOWN))
@@ -412,16 +406,16 @@ static void send_progress(struct stream *s, size_t bytes)
 
 static void send_done(struct op *op, int res, unsigned flags)
 {
-	struct stream *s = container_of(op, struct stream, send_op);
+	struct stream_tcp *s = container_of(op, struct stream_tcp, send_op);
 
 	(void)flags;
-	OBJ_CHECK(s, TAG_STREAM);
+	OBJ_CHECK(&s->face, TAG_STREAM);
 	s->inflight--;
 	unset(s, IS_SENDING);
-	if (s->state != STREAM_OPEN) {
-		s->sending = 0;
+	if (s->face.state != STREAM_OPEN) {
+		s->face.sending = 0;
 		drop_queued(s);
-		if (s->state == STREAM_CLOSING)
+		if (s->face.state == STREAM_CLOSING)
 			close_go_on(s);
 		return;
 	}
@@ -431,30 +425,31 @@ static void send_done(struct op *op, int res, unsigned flags)
 	}
 	send_progress(s, res > 0 ? (size_t)res : 0);
 	if (res > 0)
-		s->events->on_sent(s, (size_t)res);
+		s->face.events->on_sent(&s->face, (size_t)res);
 }
 /* --- the end of a turn --- */
 
-static void close_finish(struct stream *s)
+static void close_finish(struct stream_tcp *s)
 {
 	drop_queued(s);
-	loop_close_fd(s->loop, s->fd);
+	loop_close_fd(s->face.loop, s->fd);
 	s->fd = -1;
-	s->state = STREAM_CLOSED;
-	s->tag = 0;
-	s->events->on_closed(s); /* s is gone */
+	s->face.state = STREAM_CLOSED;
+	s->face.events->on_closed(&s->face);
+	s->face.tag = 0;
+	free(s);
 }
 
 static void task_run(struct task *t)
 {
-	struct stream *s = container_of(t, struct stream, task);
+	struct stream_tcp *s = container_of(t, struct stream_tcp, task);
 
-	if (s->state == STREAM_CLOSING) {
+	if (s->face.state == STREAM_CLOSING) {
 		if (s->inflight == 0)
 			close_finish(s);
 		return;
 	}
-	if (s->state != STREAM_OPEN || is(s, IS_SENDING))
+	if (s->face.state != STREAM_OPEN || is(s, IS_SENDING))
 		return;
 	if (s->out.count) {
 		send_queued(s);
@@ -465,46 +460,40 @@ static void task_run(struct task *t)
 	}
 }
 
-void stream_close(struct stream *s)
+static void op_close(struct stream *face, bool with_reset)
 {
-	OBJ_CHECK(s, TAG_STREAM);
-	if (s->state == STREAM_CLOSING)
+	const struct linger linger = { .l_onoff = 1, .l_linger = 0 };
+	struct stream_tcp *s = tcp_of(face);
+
+	if (face->state == STREAM_CLOSING)
 		return;
-	s->state = STREAM_CLOSING;
-	loop_unwait_buffer(s->loop, &s->waiter);
+	if (with_reset) {
+		(void)setsockopt(s->fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger));
+		unset(s, IS_HELD);
+	}
+	face->state = STREAM_CLOSING;
+	loop_unwait_buffer(face->loop, &s->waiter);
 	if (is(s, IS_RECEIVING))
-		loop_cancel(s->loop, &s->read_op);
+		loop_cancel(face->loop, &s->read_op);
 	if (is(s, IS_SENDING | IS_CONNECTING))
-		loop_cancel(s->loop, &s->send_op);
+		loop_cancel(face->loop, &s->send_op);
 	else
 		drop_queued(s);
 	if (is(s, IS_POLLING))
-		loop_cancel(s->loop, &s->watch_op);
+		loop_cancel(face->loop, &s->watch_op);
 	/* Closing a socket with unread input resets it, and what it holds back would be lost. */
 	if (is(s, IS_HELD) && !is(s, IS_SHUT))
 		(void)shutdown(s->fd, SHUT_WR);
 	close_go_on(s);
 }
 
-void stream_abort(struct stream *s)
-{
-	const struct linger linger = { .l_onoff = 1, .l_linger = 0 };
-
-	OBJ_CHECK(s, TAG_STREAM);
-	if (s->state == STREAM_CLOSING)
-		return;
-	(void)setsockopt(s->fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger));
-	unset(s, IS_HELD);
-	stream_close(s);
-}
-
 /* --- names --- */
 
-const struct addr *stream_peer(struct stream *s)
+static const struct addr *op_peer(struct stream *face)
 {
 	static __thread struct addr peer;
+	struct stream_tcp *s = tcp_of(face);
 
-	OBJ_CHECK(s, TAG_STREAM);
 	if (s->name.sa.sa_family == AF_UNSPEC) {
 		if (socket_peer(s->fd, &peer) != 0)
 			peer = (struct addr){ .len = sizeof(sa_family_t), .sa.sa_family = AF_UNIX };
@@ -521,8 +510,89 @@ const struct addr *stream_peer(struct stream *s)
 	return &peer;
 }
 
-int stream_local(struct stream *s, struct addr *out_addr)
+static void op_set_peer(struct stream *face, const struct addr *peer)
 {
-	OBJ_CHECK(s, TAG_STREAM);
-	return socket_local(s->fd, out_addr);
+	name_set(tcp_of(face), peer);
+}
+
+static int op_local(struct stream *face, struct addr *out_addr)
+{
+	return socket_local(tcp_of(face)->fd, out_addr);
+}
+
+static int op_fd(const struct stream *face)
+{
+	return tcp_of(face)->fd;
+}
+
+static struct tlsio *op_tls(struct stream *face)
+{
+	(void)face;
+	return NULL;
+}
+
+/* --- the beginning --- */
+
+static const struct stream_ops tcp_ops = {
+	.read = op_read,
+	.watch = op_watch,
+	.write = op_write,
+	.write_queue = op_write_queue,
+	.ends_soon = op_ends_soon,
+	.shutdown = op_shutdown,
+	.close = op_close,
+	.peer = op_peer,
+	.set_peer = op_set_peer,
+	.local = op_local,
+	.fd = op_fd,
+	.tls = op_tls,
+};
+
+static struct stream_tcp *stream_tcp_new(struct loop *l, int fd, const struct stream_events *ev, void *owner)
+{
+	struct stream_tcp *s = mem_alloc(sizeof(*s));
+
+	CHECK(fd >= 0 && ev);
+	*s = (struct stream_tcp){
+		.face = { .tag = TAG_STREAM, .state = STREAM_OPEN, .ops = &tcp_ops, .loop = l, .events = ev, .owner = owner },
+		.fd = fd,
+		.flags = EXPECTS_MORE,
+		.read_op.on_done = read_done,
+		.send_op.on_done = send_done,
+		.watch_op.on_done = watch_done,
+		.waiter.on_buffer = buffer_back,
+		.task.run = task_run,
+	};
+	list_init(&s->waiter.node);
+	return s;
+}
+
+struct stream *stream_open(struct loop *l, int fd, const struct addr *peer, const struct stream_events *ev, void *owner)
+{
+	struct stream_tcp *s = stream_tcp_new(l, fd, ev, owner);
+
+	if (peer)
+		name_set(s, peer);
+	return &s->face;
+}
+
+struct stream *stream_connect(struct loop *l, const struct addr *to, const struct stream_events *ev, void *owner,
+			      int *out_err)
+{
+	int fd = socket_stream(to->sa.sa_family);
+	struct stream_tcp *s;
+
+	if (fd < 0) {
+		*out_err = fd;
+		return NULL;
+	}
+	s = stream_tcp_new(l, fd, ev, owner);
+	name_set(s, to);
+	s->face.state = STREAM_CONNECTING;
+	s->send_op.on_done = connect_done;
+	s->inflight++;
+	/* Bytes that are written now have to wait, as on a full socket. */
+	set(s, IS_CONNECTING | IS_BLOCKED | IS_OUTGOING);
+	loop_connect(l, &s->send_op, fd, &to->sa, to->len);
+	return &s->face;
 }

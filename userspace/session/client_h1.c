@@ -26,7 +26,7 @@ struct client_h1 {
 	struct client_pool *pool; /* borrowed */
 	struct list node;	  /* pool->idle or pool->busy */
 
-	struct stream stream;
+	struct stream *stream; /* owned until on_closed() */
 	struct http1 *codec; /* owned */
 	struct waits waits;
 	struct task pump_task;
@@ -70,7 +70,7 @@ static const struct stream_events client_stream_events = {
 
 static struct client_h1 *of_stream(struct stream *st)
 {
-	return container_of(st, struct client_h1, stream);
+	return st->owner;
 }
 
 static struct client_h1 *of_http_stream(const struct http_stream *hs)
@@ -107,7 +107,7 @@ static void session_close(struct client_h1 *c)
 	c->state = C_CLOSING;
 	waits_stop(loop_of(c), &c->waits);
 	loop_undefer(loop_of(c), &c->pump_task);
-	stream_close(&c->stream);
+	stream_close(c->stream);
 }
 
 static void on_closed(struct stream *st)
@@ -131,7 +131,7 @@ static bool may_be_kept(const struct client_h1 *c)
 
 	if (!c->is_request_done || !c->is_response_done || !c->is_reusable || c->is_peer_done || c->is_broken)
 		return false;
-	if (c->stream.state != STREAM_OPEN || c->stream.queued > 0 || http1_buffered(c->codec) > 0)
+	if (c->stream->state != STREAM_OPEN || c->stream->queued > 0 || http1_buffered(c->codec) > 0)
 		return false;
 	if (set->max_requests && c->requests >= set->max_requests)
 		return false;
@@ -150,7 +150,7 @@ static void become_idle(struct client_h1 *c)
 	wait_end(&c->waits, WAIT_READ);
 	wait_end(&c->waits, WAIT_WRITE);
 	wait_begin(loop_of(c), &c->waits, WAIT_IDLE, c->settings.idle_timeout_ms);
-	stream_read(&c->stream, LOOP_BUFFERS_SMALL); /* its end, so that a closed one is never picked */
+	stream_read(c->stream, LOOP_BUFFERS_SMALL); /* its end, so that a closed one is never picked */
 	released(c->pool);
 }
 
@@ -186,12 +186,12 @@ static void flush_codec(struct client_h1 *c)
 		return;
 	/* While connecting too: the stream counts what waits, and unpins it. */
 	codec->ops->output(codec, &out);
-	if (out.count == 0 && c->stream.queued == 0 && !c->is_pumping) {
+	if (out.count == 0 && c->stream->queued == 0 && !c->is_pumping) {
 		loop_defer(loop_of(c), &c->pump_task); /* the codec refused the message: next() says why */
 	} else if (out.count > 0) {
 		if (c->state != C_CONNECTING && !wait_is_on(&c->waits, WAIT_WRITE))
 			wait_begin(loop_of(c), &c->waits, WAIT_WRITE, c->settings.write_timeout_ms);
-		stream_write_queue(&c->stream, &out);
+		stream_write_queue(c->stream, &out);
 	}
 	slice_queue_fini(&out);
 }
@@ -203,7 +203,7 @@ static void read_more(struct client_h1 *c)
 	if (c->is_broken || c->is_peer_done || c->state == C_CONNECTING || c->state == C_CLOSING)
 		return;
 	if (c->is_response_done || !c->has_head) {
-		stream_read(&c->stream, LOOP_BUFFERS_SMALL);
+		stream_read(c->stream, LOOP_BUFFERS_SMALL);
 		return;
 	}
 	if (c->allowance <= 0) {
@@ -212,7 +212,7 @@ static void read_more(struct client_h1 *c)
 	}
 	if (!wait_is_on(&c->waits, WAIT_READ) && !c->is_tunnel)
 		wait_begin(loop_of(c), &c->waits, WAIT_READ, c->settings.read_timeout_ms);
-	stream_read(&c->stream, LOOP_BUFFERS_LARGE);
+	stream_read(c->stream, LOOP_BUFFERS_LARGE);
 }
 
 static void take_head(struct client_h1 *c, struct message *m)
@@ -411,7 +411,7 @@ static void op_send_end(struct http_stream *hs, const struct headers *trailers)
 
 	c->is_request_done = true;
 	if (c->is_tunnel) {
-		stream_shutdown(&c->stream);
+		stream_shutdown(c->stream);
 		return;
 	}
 	codec->ops->send(codec, &(struct codec_send){CODEC_SEND_END, .stream = 1, .trailers = trailers});
@@ -431,7 +431,7 @@ static void op_credit(struct http_stream *hs, size_t bytes)
 
 static size_t op_queued(const struct http_stream *hs)
 {
-	return of_http_stream(hs)->stream.queued;
+	return of_http_stream(hs)->stream->queued;
 }
 
 static void owner_leaves(struct client_h1 *c)
@@ -463,7 +463,7 @@ static void op_done(struct http_stream *hs)
 
 static struct stream *op_transport(struct http_stream *hs)
 {
-	return &of_http_stream(hs)->stream;
+	return of_http_stream(hs)->stream;
 }
 
 static const struct http_stream_ops client_h1_ops = {
@@ -510,12 +510,10 @@ static struct client_h1 *connect_new(struct client_pool *p, const struct addr *a
 				     const struct client_settings *set, int *out_err)
 {
 	struct client_h1 *c = mem_zalloc(sizeof(*c));
-	int err;
 
-	err = stream_connect(&c->stream, p->loop, addr, &client_stream_events);
-	if (err < 0) {
+	c->stream = stream_connect(p->loop, addr, &client_stream_events, c, out_err);
+	if (!c->stream) {
 		free(c);
-		*out_err = err;
 		return NULL;
 	}
 	c->tag = CLIENT_H1_TAG;
@@ -563,7 +561,7 @@ struct http_stream *client_open_h1(struct client_pool *p, const struct addr *add
 	c->arena = a;
 	c->requests++;
 	c->allowance = 0;
-	c->written_before = c->stream.bytes_out;
+	c->written_before = c->stream->bytes_out;
 	c->has_answer = c->has_head = c->is_tunnel = c->is_broken = false;
 	c->is_request_done = c->is_response_done = c->is_reusable = false;
 	c->hs.tag = HTTP_STREAM_TAG;
@@ -582,5 +580,5 @@ bool http_stream_has_written(const struct http_stream *st)
 {
 	const struct client_h1 *c = of_http_stream(st);
 
-	return c->stream.bytes_out > c->written_before || c->stream.sending > 0;
+	return c->stream->bytes_out > c->written_before || c->stream->sending > 0;
 }

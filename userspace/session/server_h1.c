@@ -27,7 +27,7 @@ const struct stream_events server_h1_stream_events = {
 
 static struct server_h1 *of_stream(struct stream *st)
 {
-	return container_of(st, struct server_h1, stream);
+	return st->owner;
 }
 
 const struct server_settings *server_h1_settings(struct server_h1 *s)
@@ -45,7 +45,7 @@ void server_h1_flush(struct server_h1 *s)
 	if (out.count > 0) {
 		if (!wait_is_on(&s->waits, WAIT_WRITE))
 			wait_begin(s->host->loop, &s->waits, WAIT_WRITE, s->write_idle_ms);
-		stream_write_queue(&s->stream, &out);
+		stream_write_queue(s->stream, &out);
 	}
 	slice_queue_fini(&out);
 }
@@ -103,7 +103,7 @@ void server_h1_head_wait(struct server_h1 *s, bool is_first)
 		wait_begin(s->host->loop, &s->waits, WAIT_IDLE, idle);
 	}
 	if (!s->is_peer_done)
-		stream_read(&s->stream, LOOP_BUFFERS_SMALL);
+		stream_read(s->stream, LOOP_BUFFERS_SMALL);
 }
 
 static void next_request(struct server_h1 *s)
@@ -119,7 +119,7 @@ static void next_request(struct server_h1 *s)
 	s->is_request_done = s->is_response_done = s->is_head_sent = false;
 	s->owes_continue = false;
 	http1_next_message(s->codec);
-	stream_watch(&s->stream, false);
+	stream_watch(s->stream, false);
 	server_h1_head_wait(s, false);
 	if (server_h1_buffered(s) > 0 || s->is_peer_done)
 		loop_defer(s->host->loop, &s->pump_task);
@@ -136,9 +136,9 @@ void server_h1_close(struct server_h1 *s, bool with_reset)
 	waits_stop(s->host->loop, &s->waits);
 	loop_undefer(s->host->loop, &s->pump_task);
 	if (with_reset)
-		stream_abort(&s->stream);
+		stream_abort(s->stream);
 	else
-		stream_close(&s->stream);
+		stream_close(s->stream);
 }
 
 /* The response is out.  Say goodbye so that it is not lost. */
@@ -154,8 +154,8 @@ static void session_finish(struct server_h1 *s)
 	s->unwanted = 0;
 	waits_stop(s->host->loop, &s->waits);
 	wait_begin(s->host->loop, &s->waits, WAIT_HEAD, LINGER_MS);
-	stream_shutdown(&s->stream);
-	stream_read(&s->stream, LOOP_BUFFERS_LARGE);
+	stream_shutdown(s->stream);
+	stream_read(s->stream, LOOP_BUFFERS_LARGE);
 }
 
 /* In S_REST: go on when the output is short enough and the request was read to its end. */
@@ -164,12 +164,12 @@ void server_h1_rest_check(struct server_h1 *s)
 	if (s->state != S_REST)
 		return;
 	if (s->closes) {
-		stream_ends_soon(&s->stream);
-		if (s->stream.queued == 0)
+		stream_ends_soon(s->stream);
+		if (s->stream->queued == 0)
 			session_finish(s);
 		return;
 	}
-	if (s->is_request_done && s->stream.queued <= PIPELINE_QUEUE_MAX)
+	if (s->is_request_done && s->stream->queued <= PIPELINE_QUEUE_MAX)
 		next_request(s);
 }
 
@@ -211,7 +211,7 @@ static void answer_bad_head(struct server_h1 *s, const struct session_failure *f
 	strbuf_init(&body);
 	if (!s->arena)
 		s->arena = arena_cache_take(&s->host->arenas);
-	s->host->on_bad_request(s->host, s->listener_id, &s->stream, f, status, &body, &content_type);
+	s->host->on_bad_request(s->host, s->listener_id, s->stream, f, status, &body, &content_type);
 	message_init(&m, s->arena);
 	m.version = HTTP_VERSION_1_1;
 	m.status = status;
@@ -337,7 +337,7 @@ static void watch_now(struct server_h1 *s)
 {
 	wait_end(&s->waits, WAIT_WATCH);
 	if (s->state == S_EXCHANGE && !s->is_broken)
-		stream_watch(&s->stream, true);
+		stream_watch(s->stream, true);
 }
 
 static void read_body(struct server_h1 *s)
@@ -349,7 +349,7 @@ static void read_body(struct server_h1 *s)
 	}
 	if (!wait_is_on(&s->waits, WAIT_READ) && !s->is_tunnel)
 		wait_begin(s->host->loop, &s->waits, WAIT_READ, s->body_idle_ms);
-	stream_read(&s->stream, LOOP_BUFFERS_LARGE);
+	stream_read(s->stream, LOOP_BUFFERS_LARGE);
 }
 
 /* Ask for the bytes that the state can take. */
@@ -358,16 +358,16 @@ static void read_more(struct server_h1 *s)
 	if (s->is_peer_done || s->is_broken)
 		return;
 	if (s->state == S_HEAD) {
-		stream_read(&s->stream, LOOP_BUFFERS_SMALL);
+		stream_read(s->stream, LOOP_BUFFERS_SMALL);
 	} else if (s->state == S_EXCHANGE && !s->is_request_done) {
 		read_body(s);
 	} else if (s->state == S_EXCHANGE && (s->closes || server_h1_buffered(s) > 0)) {
 		watch_later(s);
 	} else if (s->state == S_EXCHANGE || (s->state == S_REST && s->is_request_done && !s->closes)) {
 		/* Its next request, at most one small buffer of it, or its end. */
-		stream_read(&s->stream, LOOP_BUFFERS_SMALL);
+		stream_read(s->stream, LOOP_BUFFERS_SMALL);
 	} else if (s->state == S_REST && !s->closes) {
-		stream_read(&s->stream, LOOP_BUFFERS_LARGE);
+		stream_read(s->stream, LOOP_BUFFERS_LARGE);
 	}
 }
 
@@ -431,7 +431,7 @@ static void linger_data(struct server_h1 *s, struct slice data)
 	if (s->unwanted > LINGER_MAX)
 		server_h1_close(s, false);
 	else
-		stream_read(&s->stream, LOOP_BUFFERS_LARGE);
+		stream_read(s->stream, LOOP_BUFFERS_LARGE);
 }
 
 static void on_data(struct stream *st, struct slice data)

@@ -39,7 +39,7 @@ struct server_h1 {
 	uint32_t requests;
 	struct list node; /* host->sessions */
 
-	struct stream stream;
+	struct stream *stream; /* owned until on_closed() */
 	struct http1 *codec; /* owned; NULL while no byte of a request is here */
 	struct arena *arena;	     /* of the head that is coming; owned until on_request() */
 	struct arena *message_arena; /* of the request in S_EXCHANGE; the owner's */

@@ -52,7 +52,7 @@ static void op_send_end(struct http_stream *hs, const struct headers *trailers)
 	CHECK(s->state == S_EXCHANGE && s->is_head_sent && !s->is_response_done);
 	s->is_response_done = true;
 	if (s->is_tunnel) {
-		stream_shutdown(&s->stream);
+		stream_shutdown(s->stream);
 		return;
 	}
 	c->ops->send(c, &(struct codec_send){CODEC_SEND_END, .stream = 1, .trailers = trailers});
@@ -69,7 +69,7 @@ static void op_credit(struct http_stream *hs, size_t bytes)
 	if (s->owes_continue) {
 		s->owes_continue = false;
 		if (!s->is_head_sent)
-			stream_write(&s->stream, slice_static("HTTP/1.1 100 Continue\r\n\r\n", 25));
+			stream_write(s->stream, slice_static("HTTP/1.1 100 Continue\r\n\r\n", 25));
 	}
 	if (!s->is_pumping)
 		loop_defer(s->host->loop, &s->pump_task);
@@ -77,7 +77,7 @@ static void op_credit(struct http_stream *hs, size_t bytes)
 
 static size_t op_queued(const struct http_stream *hs)
 {
-	return server_h1_of(hs)->stream.queued;
+	return server_h1_of(hs)->stream->queued;
 }
 
 static void owner_leaves(struct server_h1 *s)
@@ -97,7 +97,7 @@ static void op_done(struct http_stream *hs)
 	owner_leaves(s);
 	s->state = S_REST;
 	s->unwanted = 0;
-	if (s->is_tunnel && s->is_request_done && s->stream.queued == 0) {
+	if (s->is_tunnel && s->is_request_done && s->stream->queued == 0) {
 		server_h1_close(s, false);
 		return;
 	}
@@ -120,7 +120,7 @@ static void op_reset(struct http_stream *hs)
 
 static struct stream *op_transport(struct http_stream *hs)
 {
-	return &server_h1_of(hs)->stream;
+	return server_h1_of(hs)->stream;
 }
 
 static const struct http_stream_ops server_h1_ops = {
@@ -175,7 +175,7 @@ int server_accept_h1(struct server_host *h, uint32_t listener_id, int fd)
 	set = server_h1_settings(s);
 	s->body_idle_ms = set ? set->body_idle_timeout_ms : LINGER_MS;
 	s->write_idle_ms = set ? set->write_idle_timeout_ms : LINGER_MS;
-	stream_open(&s->stream, h->loop, fd, NULL, &server_h1_stream_events);
+	s->stream = stream_open(h->loop, fd, NULL, &server_h1_stream_events, s);
 	server_h1_head_wait(s, true);
 	return 0;
 }

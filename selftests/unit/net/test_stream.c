@@ -19,7 +19,7 @@
 
 /* One end under test: what happened to it. */
 struct end {
-	struct stream s;
+	struct stream *s;
 	unsigned connected, eof, hangup, failed, closed;
 	int err;
 	size_t received, sent;
@@ -33,6 +33,7 @@ struct end {
 };
 
 static struct loop *loop;
+static int connect_err;
 
 static uint64_t sum_add(uint64_t sum, const uint8_t *bytes, size_t len)
 {
@@ -43,12 +44,12 @@ static uint64_t sum_add(uint64_t sum, const uint8_t *bytes, size_t len)
 
 static void on_connected(struct stream *s)
 {
-	container_of(s, struct end, s)->connected++;
+	((struct end *)s->owner)->connected++;
 }
 
 static void on_data(struct stream *s, struct slice data)
 {
-	struct end *e = container_of(s, struct end, s);
+	struct end *e = s->owner;
 
 	e->received += data.len;
 	e->sum = sum_add(e->sum, data.ptr, data.len);
@@ -68,17 +69,17 @@ static void on_data(struct stream *s, struct slice data)
 
 static void on_eof(struct stream *s)
 {
-	container_of(s, struct end, s)->eof++;
+	((struct end *)s->owner)->eof++;
 }
 
 static void on_sent(struct stream *s, size_t bytes)
 {
-	container_of(s, struct end, s)->sent += bytes;
+	((struct end *)s->owner)->sent += bytes;
 }
 
 static void on_fail(struct stream *s, int err)
 {
-	struct end *e = container_of(s, struct end, s);
+	struct end *e = s->owner;
 
 	e->failed++;
 	e->err = err;
@@ -86,12 +87,12 @@ static void on_fail(struct stream *s, int err)
 
 static void on_hangup(struct stream *s)
 {
-	container_of(s, struct end, s)->hangup++;
+	((struct end *)s->owner)->hangup++;
 }
 
 static void on_closed(struct stream *s)
 {
-	container_of(s, struct end, s)->closed++;
+	((struct end *)s->owner)->closed++;
 }
 
 static const struct stream_events events = { on_connected, on_data, on_eof, on_sent, on_fail, on_hangup, on_closed };
@@ -131,7 +132,8 @@ static int connect_raw(struct end *e)
 	int listener = listen_any(&addr), fd;
 
 	*e = (struct end){ 0 };
-	assert_int_equal(stream_connect(&e->s, loop, &addr, &events), 0);
+	e->s = stream_connect(loop, &addr, &events, e, &connect_err);
+	assert_non_null(e->s);
 	wait_until(e->connected);
 	fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
 	assert_true(fd >= 0);
@@ -144,13 +146,13 @@ static void connect_pair(struct end *client, struct end *server)
 	int fd = connect_raw(client);
 
 	*server = (struct end){ 0 };
-	stream_open(&server->s, loop, fd, NULL, &events);
+	server->s = stream_open(loop, fd, NULL, &events, server);
 }
 
 static void end_close(struct end *e)
 {
 	if (!e->closed) {
-		stream_close(&e->s);
+		stream_close(e->s);
 		wait_until(e->closed);
 	}
 	turns(1);
@@ -201,18 +203,18 @@ static void test_echo(void **state)
 	(void)state;
 	connect_pair(&client, &server);
 	server.reads = server.echoes = client.reads = true;
-	stream_read(&server.s, LOOP_BUFFERS_SMALL);
-	stream_read(&client.s, LOOP_BUFFERS_SMALL);
-	stream_write(&client.s, slice_static("hello ", 6));
-	stream_write(&client.s, slice_static("world", 5));
-	assert_int_equal(client.s.queued, 11);
+	stream_read(server.s, LOOP_BUFFERS_SMALL);
+	stream_read(client.s, LOOP_BUFFERS_SMALL);
+	stream_write(client.s, slice_static("hello ", 6));
+	stream_write(client.s, slice_static("world", 5));
+	assert_int_equal(client.s->queued, 11);
 	wait_until(client.received == 11);
 	assert_int_equal(client.sum, sum_add(0, (const uint8_t *)"hello world", 11));
 	assert_int_equal(client.sent, 11);
-	assert_int_equal(client.s.queued, 0);
+	assert_int_equal(client.s->queued, 0);
 
-	addr_format(stream_peer(&server.s), text);
-	assert_int_equal(stream_local(&client.s, &local), 0);
+	addr_format(stream_peer(server.s), text);
+	assert_int_equal(stream_local(client.s, &local), 0);
 	addr_format(&local, mine);
 	assert_string_equal(text, mine);
 	end_close(&client);
@@ -226,13 +228,13 @@ static void test_one_read_is_one_event(void **state)
 	int fd = connect_raw(&client);
 
 	(void)state;
-	stream_read(&client.s, LOOP_BUFFERS_SMALL);
+	stream_read(client.s, LOOP_BUFFERS_SMALL);
 	assert_int_equal(write(fd, "abc", 3), 3);
 	wait_until(client.received == 3);
 	assert_int_equal(write(fd, "def", 3), 3);
 	turns(5);
 	assert_int_equal(client.received, 3);
-	stream_read(&client.s, LOOP_BUFFERS_SMALL);
+	stream_read(client.s, LOOP_BUFFERS_SMALL);
 	wait_until(client.received == 6);
 	close(fd);
 	end_close(&client);
@@ -245,16 +247,16 @@ static void test_half_close_keeps_the_other_direction(void **state)
 	(void)state;
 	connect_pair(&client, &server);
 	client.reads = server.reads = true;
-	stream_read(&server.s, LOOP_BUFFERS_SMALL);
-	stream_write(&client.s, slice_static("ask", 3));
-	stream_shutdown(&client.s);
+	stream_read(server.s, LOOP_BUFFERS_SMALL);
+	stream_write(client.s, slice_static("ask", 3));
+	stream_shutdown(client.s);
 	wait_until(server.eof);
 	assert_int_equal(server.received, 3);
-	stream_write(&server.s, slice_static("answer", 6));
-	stream_read(&client.s, LOOP_BUFFERS_SMALL);
+	stream_write(server.s, slice_static("answer", 6));
+	stream_read(client.s, LOOP_BUFFERS_SMALL);
 	wait_until(client.received == 6);
 	assert_int_equal(client.eof, 0);
-	stream_shutdown(&server.s);
+	stream_shutdown(server.s);
 	wait_until(client.eof);
 	assert_int_equal(client.failed + server.failed, 0);
 	end_close(&client);
@@ -276,8 +278,8 @@ static void test_reset_fails_once(void **state)
 
 	(void)state;
 	client.reads = true;
-	stream_read(&client.s, LOOP_BUFFERS_SMALL);
-	stream_watch(&client.s, true);
+	stream_read(client.s, LOOP_BUFFERS_SMALL);
+	stream_watch(client.s, true);
 	turns(1);
 	reset(fd);
 	wait_until(client.failed);
@@ -285,8 +287,8 @@ static void test_reset_fails_once(void **state)
 	assert_int_equal(client.failed, 1);
 	assert_int_equal(client.err, -ECONNRESET);
 	assert_int_equal(client.eof + client.hangup, 0);
-	stream_write(&client.s, slice_static("x", 1));
-	stream_read(&client.s, LOOP_BUFFERS_SMALL);
+	stream_write(client.s, slice_static("x", 1));
+	stream_read(client.s, LOOP_BUFFERS_SMALL);
 	turns(3);
 	assert_int_equal(client.failed, 1);
 	assert_int_equal(client.sent, 0);
@@ -299,9 +301,9 @@ static void test_abort_resets_the_peer(void **state)
 
 	(void)state;
 	connect_pair(&client, &server);
-	stream_read(&server.s, LOOP_BUFFERS_SMALL);
+	stream_read(server.s, LOOP_BUFFERS_SMALL);
 	turns(1);
-	stream_abort(&client.s);
+	stream_abort(client.s);
 	wait_until(client.closed && server.failed);
 	assert_int_equal(server.err, -ECONNRESET);
 	end_close(&server);
@@ -313,7 +315,7 @@ static void test_watch_sees_the_end_without_reading(void **state)
 	int fd = connect_raw(&client);
 
 	(void)state;
-	stream_watch(&client.s, true);
+	stream_watch(client.s, true);
 	assert_int_equal(write(fd, "data", 4), 4);
 	turns(3);
 	assert_int_equal(client.hangup, 0);
@@ -324,11 +326,11 @@ static void test_watch_sees_the_end_without_reading(void **state)
 	assert_int_equal(client.received, 0);
 	/* The bytes are still there, then the end. */
 	client.reads = true;
-	stream_read(&client.s, LOOP_BUFFERS_SMALL);
+	stream_read(client.s, LOOP_BUFFERS_SMALL);
 	wait_until(client.eof);
 	assert_int_equal(client.received, 4);
 	/* Watched again after the FIN, only a reset is news. */
-	stream_watch(&client.s, true);
+	stream_watch(client.s, true);
 	turns(2);
 	assert_int_equal(client.hangup, 1);
 	reset(fd);
@@ -343,13 +345,13 @@ static void test_watch_off_is_silent_and_on_again_tells(void **state)
 	int fd = connect_raw(&client);
 
 	(void)state;
-	stream_watch(&client.s, true);
+	stream_watch(client.s, true);
 	turns(1);
-	stream_watch(&client.s, false);
+	stream_watch(client.s, false);
 	shutdown(fd, SHUT_WR);
 	turns(3);
 	assert_int_equal(client.hangup, 0);
-	stream_watch(&client.s, true);
+	stream_watch(client.s, true);
 	wait_until(client.hangup);
 	close(fd);
 	end_close(&client);
@@ -363,18 +365,62 @@ static void test_answer_before_reset_is_delivered(void **state)
 	uint64_t sum = 0;
 
 	(void)state;
-	stream_write(&client.s, pattern(1000, &sum));
+	stream_write(client.s, pattern(1000, &sum));
 	wait_until(client.sent == 1000);
 	assert_int_equal(write(fd, "413 early", 9), 9);
 	close(fd); /* with unread bytes: the kernel resets */
 	turns(2);
-	stream_write(&client.s, pattern(1000, &sum));
+	stream_write(client.s, pattern(1000, &sum));
 	client.reads = true;
-	stream_read(&client.s, LOOP_BUFFERS_SMALL);
+	stream_read(client.s, LOOP_BUFFERS_SMALL);
 	wait_until(client.failed);
 	assert_int_equal(client.received, 9);
 	assert_int_equal(client.failed, 1);
 	end_close(&client);
+}
+
+/* The same while nobody reads: the owner of a slow client asks for the rest later. */
+static void test_answer_before_reset_waits_for_the_reader(void **state)
+{
+	struct end client;
+	int fd = connect_raw(&client);
+	uint64_t sum = 0;
+
+	(void)state;
+	stream_write(client.s, pattern(1000, &sum));
+	wait_until(client.sent == 1000);
+	assert_int_equal(write(fd, "413 early", 9), 9);
+	close(fd);
+	turns(2);
+	for (unsigned i = 0; i < 3; i++) { /* at least one of them fails */
+		stream_write(client.s, pattern(1000, &sum));
+		turns(2);
+	}
+	assert_int_equal(client.failed, 0);
+	assert_int_equal(client.s->queued, 0);
+	client.reads = true;
+	stream_read(client.s, LOOP_BUFFERS_SMALL);
+	wait_until(client.failed);
+	assert_int_equal(client.received, 9);
+	end_close(&client);
+}
+
+/* What a client sent before its reset is of no use: the server is told at once. */
+static void test_reset_of_an_accepted_stream_is_told_at_once(void **state)
+{
+	struct end client, server;
+	uint64_t sum = 0;
+
+	(void)state;
+	connect_pair(&client, &server);
+	stream_abort(client.s);
+	wait_until(client.closed);
+	for (unsigned i = 0; i < 3 && !server.failed; i++) {
+		stream_write(server.s, pattern(1000, &sum));
+		turns(2);
+	}
+	assert_int_equal(server.failed, 1);
+	end_close(&server);
 }
 
 static void test_connect_refused(void **state)
@@ -384,8 +430,9 @@ static void test_connect_refused(void **state)
 
 	(void)state;
 	close(listen_any(&addr));
-	assert_int_equal(stream_connect(&client.s, loop, &addr, &events), 0);
-	stream_write(&client.s, slice_static("never", 5));
+	client.s = stream_connect(loop, &addr, &events, &client, &connect_err);
+	assert_non_null(client.s);
+	stream_write(client.s, slice_static("never", 5));
 	wait_until(client.failed);
 	assert_int_equal(client.err, -ECONNREFUSED);
 	assert_int_equal(client.connected, 0);
@@ -399,9 +446,10 @@ static void test_close_while_connecting(void **state)
 	int listener = listen_any(&addr);
 
 	(void)state;
-	assert_int_equal(stream_connect(&client.s, loop, &addr, &events), 0);
-	stream_write(&client.s, slice_static("never", 5));
-	stream_close(&client.s);
+	client.s = stream_connect(loop, &addr, &events, &client, &connect_err);
+	assert_non_null(client.s);
+	stream_write(client.s, slice_static("never", 5));
+	stream_close(client.s);
 	wait_until(client.closed);
 	assert_int_equal(client.connected + client.failed, 0);
 	close(listener);
@@ -415,9 +463,10 @@ static void test_bytes_written_while_connecting_are_sent(void **state)
 	char buf[16];
 
 	(void)state;
-	assert_int_equal(stream_connect(&client.s, loop, &addr, &events), 0);
-	stream_write(&client.s, slice_static("early", 5));
-	stream_shutdown(&client.s);
+	client.s = stream_connect(loop, &addr, &events, &client, &connect_err);
+	assert_non_null(client.s);
+	stream_write(client.s, slice_static("early", 5));
+	stream_shutdown(client.s);
 	wait_until(client.sent == 5);
 	fd = accept(listener, NULL, NULL);
 	assert_int_equal(read(fd, buf, sizeof(buf)), 5);
@@ -448,9 +497,9 @@ static void test_ten_megabytes_both_ways_with_a_slow_reader(void **state)
 			slice_queue_push(&q, pattern(len, &sums[i]));
 			left -= len;
 		}
-		stream_write_queue(&ends[i].s, &q);
+		stream_write_queue(ends[i].s, &q);
 		slice_queue_fini(&q);
-		assert_int_equal(ends[i].s.queued, BULK);
+		assert_int_equal(ends[i].s->queued, BULK);
 	}
 	/* Nobody reads: both stop with the sockets full, nothing fails. */
 	until = loop_now_ms(loop) + 100;
@@ -460,18 +509,18 @@ static void test_ten_megabytes_both_ways_with_a_slow_reader(void **state)
 
 	ends[0].class = ends[1].class = LOOP_BUFFERS_LARGE;
 	ends[0].reads = true;
-	stream_read(&ends[0].s, LOOP_BUFFERS_LARGE);
+	stream_read(ends[0].s, LOOP_BUFFERS_LARGE);
 	wait_until(ends[0].received == BULK);
 	while (ends[1].received < BULK / 4) {
-		stream_read(&ends[1].s, LOOP_BUFFERS_LARGE);
+		stream_read(ends[1].s, LOOP_BUFFERS_LARGE);
 		turns(2);
 	}
 	ends[1].reads = true;
-	stream_read(&ends[1].s, LOOP_BUFFERS_LARGE);
+	stream_read(ends[1].s, LOOP_BUFFERS_LARGE);
 	wait_until(ends[1].received == BULK && ends[0].sent == BULK && ends[1].sent == BULK);
 	assert_true(ends[0].sum == sums[1]);
 	assert_true(ends[1].sum == sums[0]);
-	assert_int_equal(ends[0].s.queued, 0);
+	assert_int_equal(ends[0].s->queued, 0);
 	end_close(&ends[0]);
 	end_close(&ends[1]);
 }
@@ -491,15 +540,15 @@ static void test_waiting_send_does_not_use_the_scratch(void **state)
 	(void)state;
 	connect_pair(&other, &other_peer);
 	for (unsigned i = 0; i < LOOP_SEND_SLICES * 40; i++)
-		stream_write(&client.s, pattern(20000 + i, &want));
+		stream_write(client.s, pattern(20000 + i, &want));
 	turns(5);
-	assert_true(client.sent > 0 && client.s.queued > 0); /* the socket is full, a sendmsg waits */
+	assert_true(client.sent > 0 && client.s->queued > 0); /* the socket is full, a sendmsg waits */
 	for (unsigned i = 0; i < 300; i++) {
-		stream_write(&other.s, slice_static("a", 1));
-		stream_write(&other.s, slice_static("b", 1));
+		stream_write(other.s, slice_static("a", 1));
+		stream_write(other.s, slice_static("b", 1));
 		turns(1);
 	}
-	while (total < client.sent + client.s.queued) {
+	while (total < client.sent + client.s->queued) {
 		ssize_t n;
 
 		assert_int_equal(loop_turn(loop, 0), 0);
@@ -523,14 +572,14 @@ static void test_close_with_everything_in_flight(void **state)
 
 	(void)state;
 	connect_pair(&client, &server);
-	stream_read(&client.s, LOOP_BUFFERS_LARGE);
-	stream_watch(&client.s, true);
-	stream_write(&client.s, pattern(16 << 20, &sum));
+	stream_read(client.s, LOOP_BUFFERS_LARGE);
+	stream_watch(client.s, true);
+	stream_write(client.s, pattern(16 << 20, &sum));
 	turns(3);
-	assert_true(client.s.queued > 0);
-	stream_write(&server.s, slice_static("late", 4)); /* may complete the read after the close */
-	stream_close(&client.s);
-	stream_close(&client.s); /* again: nothing */
+	assert_true(client.s->queued > 0);
+	stream_write(server.s, slice_static("late", 4)); /* may complete the read after the close */
+	stream_close(client.s);
+	stream_close(client.s); /* again: nothing */
 	wait_until(client.closed);
 	assert_int_equal(client.received + client.failed + client.eof, 0);
 	end_close(&server);
@@ -543,8 +592,8 @@ static void test_close_from_inside_an_event(void **state)
 
 	(void)state;
 	client.closes_on_data = true;
-	stream_read(&client.s, LOOP_BUFFERS_SMALL);
-	stream_write(&client.s, slice_static("pending", 7));
+	stream_read(client.s, LOOP_BUFFERS_SMALL);
+	stream_write(client.s, slice_static("pending", 7));
 	assert_int_equal(write(fd, "x", 1), 1);
 	wait_until(client.closed);
 	close(fd);
@@ -575,7 +624,7 @@ static void test_more_streams_than_buffers(void **state)
 		slice_put(&data);
 	}
 	for (unsigned i = 0; i < COUNT; i++)
-		stream_read(&ends[i].s, LOOP_BUFFERS_LARGE);
+		stream_read(ends[i].s, LOOP_BUFFERS_LARGE);
 	for (unsigned i = 0; i < COUNT; i++)
 		wait_until(ends[i].received);
 	loop_gauges(loop, &gauges);
@@ -610,14 +659,14 @@ static void test_stuck_readers_do_not_stop_others(void **state)
 	(void)state;
 	for (unsigned i = 0; i < COUNT; i++) {
 		connect_pair(&stuck[i], &peers[i]);
-		assert_int_equal(setsockopt(stuck[i].s.fd, SOL_SOCKET, SO_SNDBUF, &little, sizeof(little)), 0);
-		assert_int_equal(setsockopt(peers[i].s.fd, SOL_SOCKET, SO_RCVBUF, &little, sizeof(little)), 0);
+		assert_int_equal(setsockopt(stream_fd(stuck[i].s), SOL_SOCKET, SO_SNDBUF, &little, sizeof(little)), 0);
+		assert_int_equal(setsockopt(stream_fd(peers[i].s), SOL_SOCKET, SO_RCVBUF, &little, sizeof(little)), 0);
 	}
 	fd = connect_raw(&source);
 	fcntl(fd, F_SETFL, O_NONBLOCK);
 	/* A proxy that sends what it receives to each of the stuck readers, until their sockets are full. */
 	for (unsigned round = 0; round < COUNT * 16; round++) {
-		struct stream *to = &stuck[round % COUNT].s;
+		struct stream *to = stuck[round % COUNT].s;
 
 		while (write(fd, bytes, sizeof(bytes)) > 0)
 			;
@@ -625,12 +674,12 @@ static void test_stuck_readers_do_not_stop_others(void **state)
 			continue;
 		source.forwards = to;
 		source.received = 0;
-		stream_read(&source.s, LOOP_BUFFERS_LARGE);
+		stream_read(source.s, LOOP_BUFFERS_LARGE);
 		wait_until(source.received);
 	}
 	turns(2);
 	for (unsigned i = 0; i < COUNT; i++)
-		queued += stuck[i].s.queued;
+		queued += stuck[i].s->queued;
 	assert_true(queued > COUNT * 200000); /* many times what the ring holds */
 	loop_gauges(loop, &gauges);
 	assert_true(gauges.buffers_pinned[LOOP_BUFFERS_LARGE] <= 33);
@@ -638,10 +687,10 @@ static void test_stuck_readers_do_not_stop_others(void **state)
 	connect_pair(&client, &server);
 	server.reads = server.echoes = client.reads = true;
 	server.class = LOOP_BUFFERS_LARGE;
-	stream_read(&server.s, LOOP_BUFFERS_LARGE);
-	stream_read(&client.s, LOOP_BUFFERS_LARGE);
+	stream_read(server.s, LOOP_BUFFERS_LARGE);
+	stream_read(client.s, LOOP_BUFFERS_LARGE);
 	begin = clock_mono_ns();
-	stream_write(&client.s, slice_static("ping", 4));
+	stream_write(client.s, slice_static("ping", 4));
 	wait_until(client.received == 4);
 	assert_true(clock_mono_ns() - begin < 50000000);
 
@@ -664,14 +713,14 @@ static void test_a_full_socket_pins_no_buffer(void **state)
 	int from_fd = connect_raw(&source), to_fd = connect_raw(&to);
 
 	(void)state;
-	while (send(to.s.fd, filler, sizeof(filler), MSG_DONTWAIT) > 0)
+	while (send(stream_fd(to.s), filler, sizeof(filler), MSG_DONTWAIT) > 0)
 		;
-	source.forwards = &to.s;
-	stream_read(&source.s, LOOP_BUFFERS_LARGE);
+	source.forwards = to.s;
+	stream_read(source.s, LOOP_BUFFERS_LARGE);
 	assert_int_equal(write(from_fd, "small", 5), 5);
 	wait_until(source.received == 5);
 	turns(3);
-	assert_int_equal(to.s.queued, 5);
+	assert_int_equal(to.s->queued, 5);
 	loop_gauges(loop, &gauges);
 	assert_int_equal(gauges.buffers_pinned[LOOP_BUFFERS_LARGE], 0);
 	fcntl(to_fd, F_SETFL, O_NONBLOCK);
@@ -698,6 +747,8 @@ int main(void)
 		TEST(test_watch_sees_the_end_without_reading),
 		TEST(test_watch_off_is_silent_and_on_again_tells),
 		TEST(test_answer_before_reset_is_delivered),
+		TEST(test_answer_before_reset_waits_for_the_reader),
+		TEST(test_reset_of_an_accepted_stream_is_told_at_once),
 		TEST(test_connect_refused),
 		TEST(test_close_while_connecting),
 		TEST(test_bytes_written_while_connecting_are_sent),

@@ -109,9 +109,24 @@ static void op_reset(struct http_stream *st)
 	client_of(st)->is_reset = true;
 }
 
+static const struct addr *unix_peer(struct stream *s)
+{
+	static const struct addr peer = { .len = sizeof(sa_family_t), .sa.sa_family = AF_UNIX };
+
+	(void)s;
+	return &peer;
+}
+
+static struct tlsio *no_tls(struct stream *s)
+{
+	(void)s;
+	return NULL;
+}
+
 static struct stream *op_transport(struct http_stream *st)
 {
-	static struct stream stream = { .tag = TAG_STREAM, .name.sa.sa_family = AF_UNIX };
+	static const struct stream_ops ops = { .peer = unix_peer, .tls = no_tls };
+	static struct stream stream = { .tag = TAG_STREAM, .ops = &ops };
 
 	(void)st;
 	return &stream;
