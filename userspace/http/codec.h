@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * codec.h - bytes in, events out; messages in, bytes out.  No I/O, no clock.
- * The same four calls for HTTP/1 and HTTP/2:
+ * The same four calls for HTTP/1 and HTTP/2 (http1.h, http2.h: what each adds):
  *
  *	feed()   bytes from the peer (takes the slices), or the peer's end
  *	next()   the next event, until CODEC_MORE
@@ -25,9 +25,15 @@ enum codec_event_type {
 	CODEC_HEAD,	/* message: a request, or a response (1xx too); lives in the arena given to next() */
 	CODEC_BODY,	/* data: body bytes, reference is the caller's.  Also the bytes of a tunnel. */
 	CODEC_END,	/* message is complete; trailers (may be empty) */
-	CODEC_RESET,	/* h2: the peer reset the stream */
-	CODEC_ERROR,	/* error: what was wrong */
+	CODEC_RESET,	/* h2: the stream is dead: error, fault, is_retryable */
+	CODEC_ERROR,	/* fault: what was wrong */
 	CODEC_CLOSED,	/* the peer ended between messages: not an error */
+	/* h2 only, see http2.h */
+	CODEC_BAD_HEAD, /* fault: a request to be refused with an answer */
+	CODEC_SENT,	/* bytes: body bytes of the stream that went to output() */
+	CODEC_SETTINGS,
+	CODEC_GOAWAY, /* last_stream, error */
+	CODEC_PONG,
 };
 
 /* faults.def: CODEC_FAULT(ID, status, "text") - what a client is told; for responses all are 502. */
@@ -47,6 +53,13 @@ struct codec_event {
 	struct headers *trailers; /* with CODEC_END: never NULL, may be empty */
 	enum codec_fault fault;
 	struct span detail; /* for the log, in the arena or static; bytes are not escaped */
+
+	/* h2 */
+	void *owner;	      /* of the stream: http2_set_owner() */
+	uint32_t error;	      /* RESET, GOAWAY: code of RFC 9113 7 */
+	uint32_t last_stream; /* GOAWAY */
+	size_t bytes;	      /* SENT */
+	bool is_retryable;    /* RESET: the peer did not look at the request */
 };
 
 enum codec_send_type {
@@ -62,6 +75,7 @@ struct codec_send {
 	const struct message *message;
 	struct slice data;
 	const struct headers *trailers;
+	uint32_t error; /* h2 RESET: code of RFC 9113 7 */
 };
 
 struct codec;
@@ -71,7 +85,7 @@ struct codec_ops {
 	void (*feed_eof)(struct codec *c);
 	enum codec_event_type (*next)(struct codec *c, struct arena *a, struct codec_event *out);
 	void (*send)(struct codec *c, struct codec_send *s);
-	void (*output)(struct codec *c, struct slice_queue *out); /* moves what is ready */
+	void (*output)(struct codec *c, struct slice_queue *out); /* moves what is ready (h2: some of it) */
 	void (*fini)(struct codec *c);
 };
 
