@@ -13,9 +13,9 @@
  * comes but on_closed(), which is the last; when it returns the stream frees itself.
  * After on_fail() nothing can be read or written; the owner must close.
  *
- * A peer may answer and reset while we still write to it.  So a send that ends with a reset does not fail a stream: what
- * is queued is dropped, the bytes that came before the reset are delivered as they are asked for, and only then
- * on_fail() comes.
+ * A server may answer and reset while we still write to it.  So a send that ends with a reset does not fail a stream
+ * that we connected, or that is being read: what is queued is dropped, the bytes that came before the reset are
+ * delivered as they are asked for, and only then on_fail() comes.
  */
 #ifndef SN_NET_STREAM_H
 #define SN_NET_STREAM_H
@@ -83,7 +83,8 @@ struct stream {
  * Take an accepted, connected descriptor, blocking as far as O_NONBLOCK is concerned (io_uring waits, we do not).
  * TCP_NODELAY is the listening socket's: accepted ones inherit it.  peer may be NULL (read from the socket on demand).
  */
-struct stream *stream_open(struct loop *l, int fd, const struct addr *peer, const struct stream_events *ev, void *owner);
+struct stream *stream_open(struct loop *l, int fd, const struct addr *peer, const struct stream_events *ev,
+			   void *owner);
 /*
  * Start connecting; on_connected() or on_fail() follows.  NULL, with -errno in *out_err, when no socket could be made.
  * Sets TCP_NODELAY.

@@ -554,7 +554,14 @@ static struct stream_tcp *stream_tcp_new(struct loop *l, int fd, const struct st
 
 	CHECK(fd >= 0 && ev);
 	*s = (struct stream_tcp){
-		.face = { .tag = TAG_STREAM, .state = STREAM_OPEN, .ops = &tcp_ops, .loop = l, .events = ev, .owner = owner },
+		.face = {
+			.tag = TAG_STREAM,
+			.state = STREAM_OPEN,
+			.ops = &tcp_ops,
+			.loop = l,
+			.events = ev,
+			.owner = owner,
+		},
 		.fd = fd,
 		.flags = EXPECTS_MORE,
 		.read_op.on_done = read_done,
@@ -567,7 +574,8 @@ static struct stream_tcp *stream_tcp_new(struct loop *l, int fd, const struct st
 	return s;
 }
 
-struct stream *stream_open(struct loop *l, int fd, const struct addr *peer, const struct stream_events *ev, void *owner)
+struct stream *stream_open(struct loop *l, int fd, const struct addr *peer, const struct stream_events *ev,
+			   void *owner)
 {
 	struct stream_tcp *s = stream_tcp_new(l, fd, ev, owner);
 

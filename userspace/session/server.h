@@ -13,14 +13,38 @@
 #include "session/arena_cache.h"
 #include "session/session.h"
 
+/* What a listener's connections speak. */
+enum server_protocol {
+	SERVER_HTTP,		/* HTTP/1 in plain text */
+	SERVER_HTTPS,		/* TLS, then HTTP/2 or HTTP/1 by ALPN */
+	SERVER_H2C,		/* HTTP/2 in plain text by prior knowledge (RFC 9113 3.3) */
+	SERVER_TCP,		/* bytes, to the upstream of a route */
+	SERVER_TLS_PASSTHROUGH, /* the same, the route chosen by the name in the ClientHello */
+};
+
+enum server_proxy_protocol {
+	SERVER_PROXY_OFF,
+	SERVER_PROXY_ACCEPT,  /* a trusted peer's connection may begin with a PROXY header */
+	SERVER_PROXY_REQUIRE, /* ... begins with it, and other peers are refused */
+};
+
 /* Of a listener; looked up again by `listener_id` between requests, so that a reload changes it. */
 struct server_settings {
+	enum server_protocol protocol;
+	enum server_proxy_protocol proxy_protocol;
+	const struct prefix *proxy_protocol_from; /* trusted peers */
+	unsigned proxy_protocol_from_count;
+	struct tls_server *tls; /* HTTPS; counted by the snapshot */
 	struct http1_limits limits;
+	uint64_t handshake_timeout_ms;	  /* PROXY header, ClientHello and TLS handshake together; 10,000 */
 	uint64_t head_timeout_ms;	  /* first byte (or accept) to the end of the head; 10,000 */
 	uint64_t body_idle_timeout_ms;	  /* 30,000 */
 	uint64_t keep_alive_timeout_ms;	  /* 75,000 */
 	uint64_t write_idle_timeout_ms;	  /* 30,000 */
 	uint64_t keep_alive_requests_max; /* 0: no limit */
+	uint32_t h2_streams_max;	  /* max-concurrent-streams: 100 */
+	uint64_t h2_ping_interval_ms;	  /* 0: none */
+	unsigned handshakes_max;	  /* of a worker, at once; more connections wait for their turn */
 };
 
 #define SERVER_CODECS_MAX 64
