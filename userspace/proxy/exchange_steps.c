@@ -52,13 +52,6 @@ static int find_path(struct exchange *x)
 	return 0;
 }
 
-static bool has_unknown_expectation(const struct message *m)
-{
-	const struct header *h = headers_find(&m->headers, TOKEN_EXPECT);
-
-	return h && !span_eq_nocase(h->value, SPAN("100-continue"));
-}
-
 enum step_verdict exchange_step_head(struct exchange *x)
 {
 	struct message *m = x->request;
@@ -71,8 +64,6 @@ enum step_verdict exchange_step_head(struct exchange *x)
 		return fail(x, FAIL_CLIENT_MALFORMED, SPAN("Host is not a host name"));
 	if (find_path(x) < 0)
 		return fail(x, FAIL_BAD_PATH, m->path);
-	if (has_unknown_expectation(m))
-		return fail(x, FAIL_EXPECTATION, headers_value(&m->headers, TOKEN_EXPECT));
 	exchange_set_step(x, STEP_ROUTE);
 	return STEP_NEXT;
 }

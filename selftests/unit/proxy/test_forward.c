@@ -723,6 +723,28 @@ static void test_request_that_waits_too_long_is_503(void **state)
 	client_hears(f, a, "HTTP/1.1 200");
 }
 
+/* The queue has a bound; who comes then is told at once, not after the time-out. */
+static void test_request_beyond_the_queue_is_503(void **state)
+{
+	struct fixture *f = *state;
+	struct client *a, *b;
+
+	f->upstream.pool.max_connections = 1;
+	begin(f);
+	a = dial(f, 0);
+	b = dial(f, 1);
+	ask(a, GET);
+	origin_hears(f, 0, "\r\n\r\n");
+	side_of(f, 0)->waiter_count += 1024;
+	ask(b, GET);
+	client_hears(f, b, "HTTP/1.1 503");
+	side_of(f, 0)->waiter_count -= 1024;
+	assert_int_equal(failures_of(f, FAIL_POOL_FULL), 1);
+	assert_attempts(f, 2, 1);
+	origin_says(f, 0, OK_EMPTY);
+	client_hears(f, a, "HTTP/1.1 200");
+}
+
 static void test_client_that_leaves_the_queue_is_forgotten(void **state)
 {
 	struct fixture *f = *state;
@@ -1196,6 +1218,7 @@ int main(void)
 		T(test_silent_origin_is_504_when_the_end_came_alone),
 		T(test_request_waits_for_a_connection_and_gets_it),
 		T(test_request_that_waits_too_long_is_503),
+		T(test_request_beyond_the_queue_is_503),
 		T(test_client_that_leaves_the_queue_is_forgotten),
 		T(test_two_connections_that_become_free_serve_two),
 		T(test_body_is_held_back_while_the_connect_hangs),
