@@ -51,7 +51,7 @@ struct message {
 	unsigned status;
 	struct span reason;
 
-	struct headers headers; /* as they came, Host, Transfer-Encoding, Connection … too; no Expect but 100-continue */
+	struct headers headers; /* as they came, Host and Connection too; no Expect but 100-continue */
 	enum body_framing framing;
 	uint64_t content_length;
 	bool wants_keep_alive; /* read: what version and Connection say.  Sent: whether we will keep the connection */
