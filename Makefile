@@ -304,13 +304,15 @@ run: ## install what is missing, build, and start on config/sentinel.kdl
 	+$(Q)$(MAKE) --no-print-directory all
 	@exec $(BUILD)/release/sentinel run --config config/sentinel.kdl
 
-bench: all $(O)/selftests/bench/loadgen $(O)/selftests/bench/origin ## compare with nginx and HAProxy: ROUNDS= SECONDS= ONLY=
+BENCH_PROGRAMS := $(addprefix $(O)/selftests/bench/,loadgen loadgen_tls origin)
+bench: all $(BENCH_PROGRAMS) ## compare with nginx and HAProxy: ROUNDS= SECONDS= ONLY=
 	@selftests/bench/run --binary $(abspath $(O)/sentinel) --tools $(O)/selftests/bench \
 		$(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SECONDS),--seconds $(SECONDS)) $(if $(ONLY),--only $(ONLY))
 
+$(O)/selftests/bench/loadgen $(O)/selftests/bench/loadgen_tls: $(O)/selftests/bench/measure.o
 $(O)/selftests/bench/%: $(O)/selftests/bench/%.o
 	$(call msg,LINK,$@)
-	$(Q)$(CC) $(LDFLAGS) -o $@ $< -lm
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
 install: all ## copy the binary, manual pages, unit and default configuration below DESTDIR/PREFIX
 	install -D -m 0755 $(O)/sentinel $(DESTDIR)$(PREFIX)/sbin/sentinel

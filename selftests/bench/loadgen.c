@@ -13,8 +13,9 @@
  * of the processes of --cpu-of is read, so that CPU time and operations cover the same interval.
  * Mode idle opens the connections, sends one request on each, prints "ready" and holds them until stdin ends.
  */
+#include "bench/measure.h"
+
 #include <arpa/inet.h>
-#include <dirent.h>
 #include <errno.h>
 #include <getopt.h>
 #include <math.h>
@@ -28,7 +29,6 @@
 #include <strings.h>
 #include <sys/epoll.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -37,9 +37,6 @@ enum {
 	HEAD_BYTES_MAX = 8192,
 	EVENTS_MAX = 256,
 	QUEUE_MAX = 1 << 20,    /* requests that are due and wait for a connection */
-	PIDS_MAX = 64,
-	OCTAVE_BUCKETS = 64,    /* of the histogram: 1.6 % wide */
-	HISTOGRAM_BUCKETS = 40 * OCTAVE_BUCKETS,
 	WS_PAYLOAD_BYTES = 64,
 	WS_FRAME_BYTES = WS_PAYLOAD_BYTES + 6,
 	UPLOAD_BYTES_MAX = 4 << 20,
@@ -72,16 +69,7 @@ static struct options {
 	double seconds, warmup, rate;
 	size_t bytes;
 	const char *path;
-	int pids[PIDS_MAX];
-	int pid_count;
 } options = { .connections = 64, .seconds = 5, .warmup = 0.5, .path = "/" };
-
-static struct results {
-	bool is_counting;
-	uint64_t operations, errors, late; /* late: open-loop requests that found the queue full */
-	uint64_t buckets[HISTOGRAM_BUCKETS];
-	int64_t max_ns;
-} results;
 
 static int poll_fd;
 static struct client *clients;
@@ -91,14 +79,6 @@ static int64_t queue[QUEUE_MAX];
 static size_t queue_head, queue_tail;
 static char upload[UPLOAD_BYTES_MAX];
 static uint64_t random_state = 0x9e3779b97f4a7c15u; /* a constant: every proxy sees the same arrivals */
-
-static int64_t now_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ts.tv_sec * 1000000000ll + ts.tv_nsec;
-}
 
 static uint64_t random_next(void)
 {
@@ -114,80 +94,6 @@ static int64_t arrival_gap_ns(void)
 	double unit = ((double)(random_next() >> 11) + 1) / 9007199254740993.0;
 
 	return (int64_t)(-log(unit) * 1e9 / options.rate);
-}
-
-/* --- results ------------------------------------------------------------------------------------------ */
-
-static unsigned bucket_of(int64_t ns)
-{
-	uint64_t value = ns < 1 ? 1 : (uint64_t)ns;
-	unsigned octave = 63 - (unsigned)__builtin_clzll(value);
-	uint64_t fraction = octave >= 6 ? (value >> (octave - 6)) & 63 : (value << (6 - octave)) & 63;
-	unsigned index = octave * OCTAVE_BUCKETS + (unsigned)fraction;
-
-	return index < HISTOGRAM_BUCKETS ? index : HISTOGRAM_BUCKETS - 1;
-}
-
-static void operation_count(int64_t due_ns)
-{
-	int64_t took = now_ns() - due_ns;
-
-	if (!results.is_counting)
-		return;
-	results.operations++;
-	results.buckets[bucket_of(took)]++;
-	if (took > results.max_ns)
-		results.max_ns = took;
-}
-
-static double percentile_us(double share)
-{
-	uint64_t target = (uint64_t)ceil(share * (double)results.operations), seen = 0;
-	unsigned i;
-
-	for (i = 0; i < HISTOGRAM_BUCKETS; i++) {
-		seen += results.buckets[i];
-		if (seen >= target && seen)
-			return ldexp(1 + (i % OCTAVE_BUCKETS + 0.5) / OCTAVE_BUCKETS,
-				     (int)(i / OCTAVE_BUCKETS)) / 1000;
-	}
-	return 0;
-}
-
-/* Run time of all threads of one process, from the first number of schedstat. */
-static uint64_t process_cpu_ns(int pid)
-{
-	char path[300];
-	struct dirent *entry;
-	uint64_t sum = 0, ns;
-	FILE *file;
-	DIR *dir;
-
-	snprintf(path, sizeof(path), "/proc/%d/task", pid);
-	dir = opendir(path);
-	if (!dir)
-		return 0;
-	while ((entry = readdir(dir))) {
-		snprintf(path, sizeof(path), "/proc/%d/task/%.20s/schedstat", pid, entry->d_name);
-		file = entry->d_name[0] == '.' ? NULL : fopen(path, "r");
-		if (!file)
-			continue;
-		if (fscanf(file, "%lu", &ns) == 1)
-			sum += ns;
-		fclose(file);
-	}
-	closedir(dir);
-	return sum;
-}
-
-static uint64_t cpu_ns(void)
-{
-	uint64_t sum = 0;
-	int i;
-
-	for (i = 0; i < options.pid_count; i++)
-		sum += process_cpu_ns(options.pids[i]);
-	return sum;
 }
 
 /* --- one client --------------------------------------------------------------------------------------- */
@@ -273,8 +179,7 @@ static void client_begin(struct client *c, int64_t due_ns)
 
 static void client_fail(struct client *c)
 {
-	if (results.is_counting)
-		results.errors++;
+	measure_errors(1);
 	close(c->fd);
 	c->fd = -1;
 	c->phase = PHASE_FREE;
@@ -288,7 +193,7 @@ static void client_finish(struct client *c)
 	if (options.mode == MODE_WS && !c->is_upgraded)
 		c->is_upgraded = true;
 	else
-		operation_count(c->due_ns);
+		measure_operation(c->due_ns);
 	if (c->is_last && c->fd >= 0) {
 		close(c->fd);
 		c->fd = -1;
@@ -431,7 +336,7 @@ static void requests_start(int64_t now, int64_t *next_due)
 		if (queue_tail - queue_head < QUEUE_MAX)
 			queue[queue_tail++ % QUEUE_MAX] = *next_due;
 		else
-			results.late++;
+			measure.late++;
 		*next_due += arrival_gap_ns();
 	}
 	while (queue_head < queue_tail && free_count)
@@ -453,35 +358,19 @@ static void wait_events(int64_t until_ns)
 		client_event(events[i].data.ptr, events[i].events);
 }
 
-static void results_print(double seconds, uint64_t cpu)
-{
-	printf("{\"mode\": \"%s\", \"seconds\": %.3f, \"operations\": %lu, \"errors\": %lu, \"late\": %lu, "
-	       "\"per_second\": %.1f, \"cpu_us_per_operation\": %.3f, \"cpu_seconds\": %.3f, "
-	       "\"p50_us\": %.1f, \"p90_us\": %.1f, \"p99_us\": %.1f, \"p999_us\": %.1f, \"max_us\": %.1f}\n",
-	       mode_names[options.mode], seconds, results.operations, results.errors, results.late,
-	       (double)results.operations / seconds,
-	       results.operations ? (double)cpu / 1000 / (double)results.operations : 0, (double)cpu / 1e9,
-	       percentile_us(0.5), percentile_us(0.9), percentile_us(0.99), percentile_us(0.999),
-	       (double)results.max_ns / 1000);
-}
-
 static void run_load(void)
 {
 	int64_t begin = now_ns(), next_due = begin, counting = begin + (int64_t)(options.warmup * 1e9);
 	int64_t end = counting + (int64_t)(options.seconds * 1e9), now = begin;
-	uint64_t cpu = 0;
 
 	while (now < end) {
-		if (!results.is_counting && now >= counting) {
-			cpu = cpu_ns();
-			results.is_counting = true;
-			counting = now;
-		}
+		if (!measure.is_counting && now >= counting)
+			measure_begin();
 		requests_start(now, &next_due);
 		wait_events(options.rate > 0 && next_due < end ? next_due : end);
 		now = now_ns();
 	}
-	results_print((double)(now - counting) / 1e9, cpu_ns() - cpu);
+	measure_print(mode_names[options.mode], "");
 }
 
 /* Opens in steps of at most 64 unanswered requests: the accept queue is not what is measured. */
@@ -490,26 +379,18 @@ static void run_idle(void)
 	unsigned started = 0;
 	char byte;
 
-	results.is_counting = true;
+	measure.is_counting = true;
 	free_count = 0;
-	while (results.operations + results.errors < options.connections) {
-		while (started < options.connections && started - results.operations - results.errors < 64)
+	while (measure.operations + measure.errors < options.connections) {
+		while (started < options.connections && started - measure.operations - measure.errors < 64)
 			client_begin(&clients[started++], now_ns());
 		free_count = 0;
 		wait_events(now_ns() + 100000000);
 	}
-	printf("ready %lu %lu\n", results.operations, results.errors);
+	printf("ready %lu %lu\n", measure.operations, measure.errors);
 	fflush(stdout);
 	while (read(0, &byte, 1) > 0)
 		;
-}
-
-static void options_read_pids(char *text)
-{
-	char *word;
-
-	while ((word = strsep(&text, ",")) && options.pid_count < PIDS_MAX)
-		options.pids[options.pid_count++] = (int)strtol(word, NULL, 10);
 }
 
 static void options_read_mode(const char *word)
@@ -542,7 +423,7 @@ static void options_read(int argc, char **argv)
 		case 'b': options.bytes = strtoul(optarg, NULL, 10); break;
 		case 'n': options.paths = (unsigned)strtoul(optarg, NULL, 10); break;
 		case 'u': options.path = optarg; break;
-		case 'o': options_read_pids(optarg); break;
+		case 'o': measure_watch(optarg); break;
 		default: exit(2);
 		}
 	}
@@ -554,13 +435,10 @@ static void options_read(int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-	struct rlimit files;
 	unsigned i;
 
 	options_read(argc, argv);
-	getrlimit(RLIMIT_NOFILE, &files);
-	files.rlim_cur = files.rlim_max;
-	setrlimit(RLIMIT_NOFILE, &files);
+	files_raise();
 	prctl(PR_SET_TIMERSLACK, 1);
 	poll_fd = epoll_create1(EPOLL_CLOEXEC);
 	clients = calloc(options.connections, sizeof(*clients));

@@ -1,10 +1,19 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # peers.py - starts Sentinel, nginx and HAProxy with equal configurations for the bench.
 """Each proxy gets one worker, no access log, kept connections to the origin and otherwise its plain settings.
-`routes` adds 1,000 path prefixes: locations in nginx, a prefix map in HAProxy, routes in Sentinel."""
+`routes` adds 1,000 path prefixes: locations in nginx, a prefix map in HAProxy, routes in Sentinel.
+`front` is what it serves:
+  http           HTTP/1.1
+  https          TLS with h2 and http/1.1 by ALPN; only a certificate (ECDSA, P-256) is given.  nginx needs TLS 1.3
+                 switched on before 1.23.4: the line is that of Debian's nginx.conf.
+  https-matched  the same, but TLS_AES_128_GCM_SHA256 is the only suite and one ticket is sent.  HAProxy 2.6 has no
+                 setting for tickets: OpenSSL's own configuration file has.
+  h2c            HTTP/2 without TLS, by prior knowledge"""
 import http.client
 import os
 import shutil
+import socket
+import ssl
 import subprocess
 import time
 
@@ -35,7 +44,7 @@ http {
 		keepalive_requests 1000000000;
 	}
 	server {
-		listen 127.0.0.1:%(port)d backlog=4096;
+		listen 127.0.0.1:%(port)d backlog=4096%(front)s;
 		proxy_http_version 1.1;
 		proxy_set_header Connection "";
 		location / { proxy_pass http://origin; }
@@ -63,7 +72,7 @@ defaults
 	http-reuse always
 	maxconn %(connections)d
 frontend front
-	bind 127.0.0.1:%(port)d backlog 4096
+	bind 127.0.0.1:%(port)d backlog 4096%(front)s
 	default_backend origin
 %(routes)sbackend origin
 	server origin 127.0.0.1:%(origin)d pool-max-conn %(pool)d
@@ -80,7 +89,7 @@ listeners {
 	listener "bench" {
 		address "127.0.0.1:%(port)d"
 		keepalive-timeout-secs 600
-	}
+%(front)s	}
 }
 routes {
 	route "all" {
@@ -115,17 +124,113 @@ observability {
 """
 
 
+# What each front adds to the line or block that opens the port.
+NGINX_TLS = """ ssl http2;
+		ssl_protocols TLSv1.2 TLSv1.3;
+		ssl_certificate %(certificate)s.pem;
+		ssl_certificate_key %(certificate)s.key"""
+NGINX_FRONTS = {
+    "http": "",
+    "h2c": " http2",
+    "https": NGINX_TLS,
+    "https-matched": NGINX_TLS + """;
+		ssl_conf_command Ciphersuites TLS_AES_128_GCM_SHA256;
+		ssl_conf_command NumTickets 1""",
+}
+HAPROXY_FRONTS = {
+    "http": "",
+    "h2c": " proto h2",
+    "https": " ssl crt %(certificate)s.both alpn h2,http/1.1",
+    "https-matched": " ssl crt %(certificate)s.both alpn h2,http/1.1 ciphersuites TLS_AES_128_GCM_SHA256",
+}
+SENTINEL_TLS = """		protocol "https"
+		tls {
+			cert-file "%%(certificate)s.pem"
+			key-file "%%(certificate)s.key"
+%s		}
+"""
+SENTINEL_FRONTS = {
+    "http": "",
+    "h2c": '\t\tprotocol "h2c"\n',
+    "https": SENTINEL_TLS % "",
+    "https-matched": SENTINEL_TLS % '\t\t\tcipher-suites "TLS_AES_128_GCM_SHA256"\n',
+}
+ONE_TICKET = """
+openssl_conf = init
+[init]
+ssl_conf = ssl
+[ssl]
+system_default = system_default
+[system_default]
+NumTickets = 1
+"""
+# Preface, empty SETTINGS, and GET / by indexed fields with the authority bench.test.
+H2_REQUEST = (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" b"\0\0\0\4\0\0\0\0\0"
+              b"\0\0\x0f\1\5\0\0\0\1" b"\x82\x86\x84\x41\x0abench.test")
+
+
+class NotServing(Exception):
+    """The proxy does not start with this configuration, or does not answer."""
+
+
+def certificate_make(directory):
+    """Makes NAME.pem, NAME.key and NAME.both (for HAProxy) and returns the path without the suffix."""
+    path = os.path.join(directory, "bench")
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days",
+                    "30", "-subj", "/CN=bench.test", "-addext", "subjectAltName=DNS:bench.test", "-keyout",
+                    path + ".key", "-out", path + ".pem"], check=True, stderr=subprocess.DEVNULL)
+    os.chmod(path + ".key", 0o600)
+    with open(os.open(path + ".both", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as both:
+        for suffix in (".pem", ".key"):
+            with open(path + suffix, "rb") as part:
+                both.write(part.read())
+    return path
+
+
+def _bytes_read(connection, count):
+    data = b""
+    while len(data) < count:
+        some = connection.recv(count - len(data))
+        if not some:
+            raise OSError("closed")
+        data += some
+    return data
+
+
+def h2c_answers(port):
+    """Whether one request by HTTP/2 with prior knowledge is answered with 200."""
+    with socket.create_connection(("127.0.0.1", port), timeout=2) as connection:
+        connection.sendall(H2_REQUEST)
+        while True:
+            head = _bytes_read(connection, 9)
+            block = _bytes_read(connection, int.from_bytes(head[:3], "big"))
+            if head[3] == 1:
+                # The first field is :status; 200 has an index.  Updates of the table's size may come before it.
+                return block.lstrip(bytes(range(0x20, 0x40)))[:1] == b"\x88"
+            if head[3] == 7:
+                return False
+
+
+def http_answers(connection):
+    connection.request("GET", "/")
+    is_ok = connection.getresponse().status == 200
+    connection.close()
+    return is_ok
+
+
 class Proxy:
     """One running proxy; stop() ends what start() began, and nothing else."""
 
     name = "?"
+    fronts = {}
+    environment = {}
 
-    def __init__(self, directory, port, origin, routes, cpu):
-        self.port, self.cpu, self.process = port, cpu, None
+    def __init__(self, directory, port, origin, routes, cpu, front="http", certificate=None):
+        self.port, self.cpu, self.process, self.front = port, cpu, None, front
         self.directory = os.path.join(directory, self.name)
         os.makedirs(self.directory, exist_ok=True)
         self.values = {"dir": self.directory, "port": port, "origin": origin, "pool": IDLE_POOL, "routes": "",
-                       "connections": CONNECTIONS_MAX,
+                       "connections": CONNECTIONS_MAX, "front": self.fronts[front] % {"certificate": certificate},
                        "user": "user root;" if os.geteuid() == 0 else ""}
         if routes:
             self.values["routes"] = self.routes()
@@ -138,25 +243,34 @@ class Proxy:
         with open(self.config, "w", encoding="utf-8") as file:
             file.write(text % self.values)
 
+    def answers(self):
+        if self.front == "h2c":
+            return h2c_answers(self.port)
+        if self.front == "http":
+            return http_answers(http.client.HTTPConnection("127.0.0.1", self.port, timeout=2))
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        return http_answers(http.client.HTTPSConnection("127.0.0.1", self.port, timeout=2, context=context))
+
     def start(self):
+        """Raises NotServing, with what the proxy said."""
         with open(os.path.join(self.directory, "output"), "wb") as output:
             self.process = subprocess.Popen(["taskset", "-c", str(self.cpu)] + self.command(),
-                                            stdin=subprocess.DEVNULL, stdout=output,
-                                            stderr=subprocess.STDOUT)
+                                            stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
+                                            env=dict(os.environ, **self.environment))
         deadline = time.monotonic() + 10
         while time.monotonic() < deadline and self.process.poll() is None:
             try:
-                connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=2)
-                connection.request("GET", "/")
-                if connection.getresponse().status == 200:
-                    connection.close()
+                if self.answers():
                     return
-            except OSError:
+            except (OSError, http.client.HTTPException):
                 pass
             time.sleep(0.05)
+        is_running = self.process.poll() is None
         self.stop()
         with open(os.path.join(self.directory, "output"), encoding="utf-8", errors="replace") as output:
-            raise RuntimeError("%s does not serve: %s" % (self.name, output.read()[-2000:]))
+            said = output.read()[-2000:].strip()
+        raise NotServing("%s %s" % ("runs but does not answer" if is_running else "does not start:", said))
 
     def stop(self):
         if self.process and self.process.poll() is None:
@@ -190,6 +304,7 @@ class Proxy:
 
 class Nginx(Proxy):
     name = "nginx"
+    fronts = NGINX_FRONTS
 
     def routes(self):
         return "".join("\t\tlocation /r%04d/ { proxy_pass http://origin; }\n" % i for i in range(ROUTE_COUNT))
@@ -202,6 +317,7 @@ class Nginx(Proxy):
 
 class Haproxy(Proxy):
     name = "haproxy"
+    fronts = HAPROXY_FRONTS
 
     def routes(self):
         path = os.path.join(self.directory, "routes.map")
@@ -211,11 +327,17 @@ class Haproxy(Proxy):
 
     def command(self):
         self.write(HAPROXY)
+        if self.front == "https-matched":
+            path = os.path.join(self.directory, "openssl.cnf")
+            with open(path, "w", encoding="ascii") as file:
+                file.write(ONE_TICKET)
+            self.environment = {"OPENSSL_CONF": path}
         return [shutil.which("haproxy", path=os.environ["PATH"] + ":/usr/sbin"), "-db", "-f", self.config]
 
 
 class Sentinel(Proxy):
     name = "sentinel"
+    fronts = SENTINEL_FRONTS
     binary = None
 
     def routes(self):
