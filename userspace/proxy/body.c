@@ -143,9 +143,33 @@ void exchange_request_credit(struct exchange *x, size_t bytes)
 
 /* ---- response: handler -> filters backwards -> client ---- */
 
+/* The head that is out says how long the body is. */
+static bool length_is_right(const struct exchange *x, const struct chunk *c)
+{
+	const struct message *m = &x->response;
+	uint64_t bytes = x->sent_bytes + c->data.len, announced = m->framing == BODY_LENGTH ? m->content_length : 0;
+
+	if ((m->framing != BODY_LENGTH && m->framing != BODY_NONE) || response_has_no_body(x))
+		return true;
+	return c->is_end ? bytes == announced : bytes <= announced;
+}
+
+static bool chunk_can_be_sent(struct exchange *x, const struct chunk *c)
+{
+	const struct header *bad = c->trailers ? response_bad_field(x, c->trailers) : NULL;
+
+	if (!length_is_right(x, c))
+		exchange_refuse_response(x, SPAN("the body is not as long as the head says"));
+	else if (bad)
+		exchange_refuse_response(x, bad->name);
+	else
+		return true;
+	return false;
+}
+
 static void response_to_client(struct exchange *x, struct chunk c)
 {
-	if (!x->client || x->down.is_sent) {
+	if (!x->client || x->down.is_sent || !chunk_can_be_sent(x, &c)) {
 		slice_put(&c.data);
 		return;
 	}

@@ -109,6 +109,22 @@ void exchange_fail(struct exchange *x, enum failure f, struct span detail)
 	exchange_resume(x);
 }
 
+void exchange_refuse_response(struct exchange *x, struct span detail)
+{
+	static struct log_limit limit = { .interval_ns = 1000000000 };
+
+	if (x->failure != FAIL_NONE && !x->is_failure_handled)
+		return;
+	x->failure = FAIL_RESPONSE_MALFORMED;
+	x->is_failure_handled = false;
+	x->failure_detail = arena_span(x->arena, detail);
+	if (log_every(&limit, loop_now_ns(x->worker->loop)))
+		log_error("request " SPAN_FMT ", route %s: the proxy made a response that cannot be sent: " SPAN_FMT
+			  " (%llu more)", SPAN_ARG(x->request_id), x->route_id ? x->route_id : "-", SPAN_ARG(detail),
+			  (unsigned long long)log_limit_suppressed(&limit));
+	exchange_resume(x);
+}
+
 /* ---- driving ---- */
 
 static void exchange_run(struct exchange *x)

@@ -19,6 +19,20 @@ enum step_verdict {
 
 void exchange_set_step(struct exchange *x, enum step next);
 
+/*
+ * What would go to the client would break the protocol, whatever that is: a page without filters takes its place, or a
+ * reset.  Replaces a failure that was told already.  The step returns STEP_WAIT.
+ */
+void exchange_refuse_response(struct exchange *x, struct span detail);
+
+static inline bool response_has_no_body(const struct exchange *x)
+{
+	return x->request->method == METHOD_HEAD || x->response.status == 204 || x->response.status == 304;
+}
+
+/* The first field that cannot be sent, NULL if all can.  Only what was made or changed here is looked at. */
+const struct header *response_bad_field(const struct exchange *x, const struct headers *h);
+
 /* body.c: a chunk from the client enters the request's filters. */
 void body_request_in(struct exchange *x, struct slice data, bool is_end, struct headers *trailers);
 /* What was held for the handler goes to it now. */

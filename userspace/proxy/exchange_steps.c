@@ -190,6 +190,32 @@ static void finish_response_head(struct exchange *x)
 			m->framing = BODY_CHUNKED;
 }
 
+const struct header *response_bad_field(const struct exchange *x, const struct headers *h)
+{
+	/* The codec judged what an origin sent, and the configuration's fields were checked as it was read. */
+	if (x->upstream_id && !x->is_answered && x->route->filter_count == 0)
+		return NULL;
+	for (const struct header *f = h->items; f < h->items + h->count; f++)
+		if ((f->token == TOKEN_OTHER && !header_name_is_valid(f->name)) || !header_value_is_valid(f->value))
+			return f;
+	return NULL;
+}
+
+static bool head_can_be_sent(struct exchange *x)
+{
+	const struct header *bad = response_bad_field(x, &x->response.headers);
+
+	if (x->failure == FAIL_RESPONSE_MALFORMED) /* this is the page that tells of it */
+		return true;
+	if (bad)
+		exchange_refuse_response(x, bad->name);
+	else if (!header_value_is_valid(x->response.reason))
+		exchange_refuse_response(x, SPAN("the reason of the status"));
+	else
+		return true;
+	return false;
+}
+
 enum step_verdict exchange_step_response_filters(struct exchange *x)
 {
 	unsigned count = x->route && x->filter_states && !x->is_filtered ? x->route->filter_count : 0;
@@ -205,16 +231,13 @@ enum step_verdict exchange_step_response_filters(struct exchange *x)
 	}
 	x->is_filtered = true;
 	finish_response_head(x);
+	if (!head_can_be_sent(x))
+		return STEP_WAIT;
 	exchange_set_step(x, STEP_BODY);
 	return STEP_NEXT;
 }
 
 /* ---- BODY: head out, then both bodies ---- */
-
-static bool response_has_no_body(const struct exchange *x)
-{
-	return x->request->method == METHOD_HEAD || x->response.status == 204 || x->response.status == 304;
-}
 
 static enum step_verdict start_tunnel(struct exchange *x)
 {

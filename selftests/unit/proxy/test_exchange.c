@@ -576,6 +576,156 @@ static void test_total_timeout_is_504(void **state)
 	assert_true(f->client.is_reset); /* the head was out */
 }
 
+/* ---- responses that cannot be sent ---- */
+
+static struct span bad_name, bad_value;
+
+static enum filter_verdict spoil_response(struct exchange *x, const struct filter_use *u)
+{
+	(void)u;
+	headers_add_name(&x->response.headers, bad_name, bad_value);
+	return FILTER_NEXT;
+}
+
+static const struct filter spoil = { .name = "spoil", .on_response = spoil_response };
+
+static void fresh_client(struct fixture *f)
+{
+	struct client *c = &f->client;
+
+	c->is_done = c->is_reset = c->has_end = c->is_head_seen = c->is_ended = false;
+	c->allowance = 0;
+	c->body_pos = 0;
+	strbuf_reset(&c->got);
+	strbuf_reset(&c->fields);
+}
+
+static uint64_t refused_count(struct fixture *f)
+{
+	const struct span label = span_str(failure_row(FAIL_RESPONSE_MALFORMED)->label);
+
+	return atomic_load(&metric_cell(f->worker.metrics, METRIC_BLOCKED_REQUESTS_TOTAL, &label)->value);
+}
+
+static void test_field_that_would_break_the_head_gives_502(void **state)
+{
+	static const struct { struct span name, value; } rows[] = {
+		{ SPAN("X-A"), SPAN("a\r\nSet-Cookie: b") }, { SPAN("X-A"), SPAN("a\nb") }, { SPAN("X-A"), SPAN("a\0b") },
+		{ SPAN("X A"), SPAN("b") },		     { SPAN(""), SPAN("b") },	      { SPAN("X:"), SPAN("b") },
+	};
+	struct fixture *f = *state;
+
+	use(f, &spoil, "s");
+	for (unsigned i = 0; i < ARRAY_LEN(rows); i++) {
+		bad_name = rows[i].name;
+		bad_value = rows[i].value;
+		fresh_client(f);
+		post(f, "hello world");
+		assert_int_equal(f->client.status, 502);
+		assert_true(f->client.is_done);
+		assert_false(f->client.is_reset);
+		assert_null(strstr(f->client.got.ptr, "hello"));
+		assert_non_null(strstr(f->client.got.ptr, "502"));
+		assert_null(strstr(f->client.fields.ptr, "X-A"));
+		assert_non_null(strstr(f->client.fields.ptr, "x-correlation-id"));
+		assert_int_equal(handler_dones, i + 1);
+		assert_int_equal(refused_count(f), i + 1);
+	}
+}
+
+/* The filter spoils what tells of another failure, too. */
+static void test_spoiled_error_page_is_made_again_without_filters(void **state)
+{
+	struct fixture *f = *state;
+
+	bad_name = SPAN("X-A");
+	bad_value = SPAN("a\rb");
+	use(f, &spoil, "s");
+	f->route.handler = &broken;
+	post(f, "");
+	assert_int_equal(f->client.status, 502);
+	assert_true(f->client.is_done);
+	assert_null(strstr(f->client.fields.ptr, "X-A"));
+	assert_int_equal(refused_count(f), 1);
+}
+
+static enum handler_verdict bad_reason_respond(struct exchange *x)
+{
+	exchange_answer(x, 200, "text/plain", slice_static("text", 4));
+	x->response.reason = SPAN("O\nK");
+	return HANDLER_ANSWER;
+}
+
+static const struct handler bad_reason = { .name = "bad_reason", .respond = bad_reason_respond, .on_done = count_done };
+
+static void test_handler_that_makes_a_bad_status_line_gives_502(void **state)
+{
+	struct fixture *f = *state;
+
+	f->route.handler = &bad_reason;
+	post(f, "");
+	assert_int_equal(f->client.status, 502);
+	assert_true(f->client.is_done);
+	assert_int_equal(refused_count(f), 1);
+}
+
+static enum handler_verdict ten_respond(struct exchange *x)
+{
+	enum handler_verdict v = echo_respond(x);
+
+	x->response.framing = BODY_LENGTH;
+	x->response.content_length = 10;
+	return v;
+}
+
+static const struct handler ten = { .name = "ten", .respond = ten_respond, .on_request_body = echo_body,
+				    .on_done = count_done };
+
+static void test_body_of_another_length_than_announced_resets(void **state)
+{
+	struct fixture *f = *state;
+	static const char *const bodies[] = { "too short", "longer than ten" };
+
+	f->route.handler = &ten;
+	for (unsigned i = 0; i < ARRAY_LEN(bodies); i++) {
+		fresh_client(f);
+		post(f, bodies[i]);
+		assert_int_equal(f->client.status, 200);
+		assert_true(f->client.is_reset);
+		assert_false(f->client.has_end);
+		assert_true(f->client.got.len < 10);
+		assert_int_equal(refused_count(f), i + 1);
+	}
+	fresh_client(f);
+	post(f, "just right");
+	assert_true(f->client.is_done);
+}
+
+static void bad_trailers_body(struct exchange *x, struct slice data, bool is_end, struct headers *trailers)
+{
+	static struct headers bad;
+
+	(void)trailers;
+	headers_init(&bad, x->arena);
+	headers_add_name(&bad, SPAN("X-Sum"), SPAN("1\r\n2"));
+	exchange_response_body(x, data, is_end, is_end ? &bad : NULL);
+}
+
+static const struct handler bad_trailers = { .name = "bad_trailers", .respond = echo_respond,
+					     .on_request_body = bad_trailers_body, .on_done = count_done };
+
+static void test_trailers_that_would_break_the_message_reset(void **state)
+{
+	struct fixture *f = *state;
+
+	f->route.handler = &bad_trailers;
+	post(f, "body");
+	assert_int_equal(f->client.status, 200);
+	assert_true(f->client.is_reset);
+	assert_false(f->client.has_end);
+	assert_int_equal(refused_count(f), 1);
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -592,6 +742,11 @@ int main(void)
 		T(test_body_over_the_limit_is_413),
 		T(test_path_above_the_root_is_400),
 		T(test_total_timeout_is_504),
+		T(test_field_that_would_break_the_head_gives_502),
+		T(test_spoiled_error_page_is_made_again_without_filters),
+		T(test_handler_that_makes_a_bad_status_line_gives_502),
+		T(test_body_of_another_length_than_announced_resets),
+		T(test_trailers_that_would_break_the_message_reset),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

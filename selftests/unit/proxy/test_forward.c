@@ -853,6 +853,43 @@ static void test_many_tiny_chunks_are_not_repeated(void **state)
 	client_hears(f, c, "HTTP/1.1 502");
 }
 
+/* ---- answers that cannot be passed on ---- */
+
+static enum filter_verdict split_response(struct exchange *x, const struct filter_use *u)
+{
+	(void)u;
+	if (!x->is_answered)
+		headers_add_name(&x->response.headers, SPAN("X-A"), SPAN("a\r\n\r\nevil"));
+	return FILTER_NEXT;
+}
+
+static void test_field_of_a_filter_that_would_break_the_head_gives_502(void **state)
+{
+	static const struct filter filter = { .name = "split", .on_response = split_response };
+	const struct filter_use use = { .filter = &filter, .id = "f" };
+	struct fixture *f = *state;
+	struct client *c;
+
+	f->route.filters = &use;
+	f->route.filter_count = 1;
+	begin(f);
+	c = dial(f, 0);
+	for (unsigned i = 0; i < 2; i++) { /* the connection is kept */
+		ask(c, GET);
+		origin_hears(f, 0, "\r\n\r\n");
+		origin_says(f, 0, "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nbody");
+		client_hears(f, c, "HTTP/1.1 502");
+		client_hears(f, c, "Bad Gateway");
+		assert_null(strstr(c->got, "evil"));
+		c->got_len = f->origins[0].got_len = 0;
+		c->got[0] = f->origins[0].got[0] = 0;
+		origin_closes(f, 0);
+	}
+	client_leaves(c);
+	for (int i = 0; i < TURNS_MAX && exchange_of(f); i++)
+		turn(f);
+}
+
 /* ---- answers out of order ---- */
 
 static void test_early_answer_ends_the_request(void **state)
@@ -1223,6 +1260,7 @@ int main(void)
 		T(test_two_connections_that_become_free_serve_two),
 		T(test_body_is_held_back_while_the_connect_hangs),
 		T(test_many_tiny_chunks_are_not_repeated),
+		T(test_field_of_a_filter_that_would_break_the_head_gives_502),
 		T(test_early_answer_ends_the_request),
 		T(test_early_answer_before_a_reset_is_delivered),
 		T(test_early_answer_may_take_longer_than_the_body_may_pause),
