@@ -610,8 +610,12 @@ static uint64_t refused_count(struct fixture *f)
 static void test_field_that_would_break_the_head_gives_502(void **state)
 {
 	static const struct { struct span name, value; } rows[] = {
-		{ SPAN("X-A"), SPAN("a\r\nSet-Cookie: b") }, { SPAN("X-A"), SPAN("a\nb") }, { SPAN("X-A"), SPAN("a\0b") },
-		{ SPAN("X A"), SPAN("b") },		     { SPAN(""), SPAN("b") },	      { SPAN("X:"), SPAN("b") },
+		{ SPAN("X-A"), SPAN("a\r\nSet-Cookie: b") },
+		{ SPAN("X-A"), SPAN("a\nb") },
+		{ SPAN("X-A"), SPAN("a\0b") },
+		{ SPAN("X A"), SPAN("b") },
+		{ SPAN("X:"), SPAN("b") },
+		{ SPAN(""), SPAN("b") },
 	};
 	struct fixture *f = *state;
 
