@@ -333,13 +333,21 @@ static int on_stream_close(nghttp2_session *session, int32_t id, uint32_t error,
 	return 0;
 }
 
+/* A request for each stream that has ended; after a GOAWAY the connection ends with its last stream. */
 static void h2_refill(struct link *l)
 {
-	unsigned i;
+	bool is_allowed = nghttp2_session_check_request_allowed(l->h2);
+	unsigned open = 0, i;
 
-	for (i = 0; i < options.streams; i++)
-		if (!l->streams[i].is_open)
+	for (i = 0; i < options.streams; i++) {
+		if (!l->streams[i].is_open && is_allowed)
 			h2_request(l, &l->streams[i]);
+		open += l->streams[i].is_open;
+	}
+	if (!open) {
+		link_close(l);
+		link_release(l);
+	}
 }
 
 static void h2_open(struct link *l)
@@ -494,10 +502,10 @@ static void link_drive(struct link *l)
 	if (l->phase >= PHASE_HEAD)
 		link_flush(l);
 	link_read(l);
-	if (l->phase == PHASE_STREAMS) {
+	if (l->phase == PHASE_STREAMS)
 		h2_refill(l);
+	if (l->phase == PHASE_STREAMS)
 		link_flush(l);
-	}
 }
 
 static void link_begin(struct link *l)
