@@ -16,6 +16,7 @@
 #define BUFFER_SMALL_BYTES   4096
 #define BUFFER_LARGE_BYTES   65536
 #define COMPLETIONS_PER_SUBMISSION 4
+#define FLUSH_LAYERS	     4 /* HTTP/2, TLS, the socket, and one more; the rest waits for the next turn */
 #define NS_PER_MS	     1000000ULL
 #define NS_PER_S	     1000000000ULL
 
@@ -352,7 +353,8 @@ int loop_turn(struct loop *l, uint64_t max_wait_ms)
 	mailbox_drain(l);
 	timers_run(l);
 	tasks_run(&l->tasks);
-	tasks_run(&l->flushes);
+	for (unsigned i = 0; i < FLUSH_LAYERS; i++)
+		tasks_run(&l->flushes);
 	if (l->on_turn)
 		l->on_turn(l->on_turn_ctx, clock_mono_ns() - l->now_ns);
 	return 0;

@@ -62,7 +62,10 @@ void loop_on_turn(struct loop *l, void (*fn)(void *ctx, uint64_t busy_ns), void 
 
 /* Queue t once; it runs after the completions and timers of this turn (or of the next, from inside a task). */
 void loop_defer(struct loop *l, struct task *t);
-/* The same, but after all tasks, just before the turn's submission: for what gathers (a stream's writes). */
+/*
+ * The same, but after all tasks, just before the turn's submission: for what gathers (a stream's writes).  One that is
+ * queued from inside of another still runs in this turn, four deep: HTTP/2 flushes into TLS, and that into the socket.
+ */
 void loop_defer_flush(struct loop *l, struct task *t);
 void loop_undefer(struct loop *l, struct task *t); /* not queued: nothing */
 

@@ -49,8 +49,5 @@ void client_pool_fini(struct client_pool *p);
 struct http_stream *client_open_h1(struct client_pool *p, const struct addr *addr,
 				   const struct client_settings *settings, bool force_new, struct arena *a,
 				   int *out_err);
-bool http_stream_is_reused(const struct http_stream *st);
-/* A byte of the request left for the socket, or may have (then only idempotent methods may be retried). */
-bool http_stream_has_written(const struct http_stream *st);
 
 #endif

@@ -466,6 +466,18 @@ static struct stream *op_transport(struct http_stream *hs)
 	return of_http_stream(hs)->stream;
 }
 
+static bool op_is_reused(const struct http_stream *hs)
+{
+	return of_http_stream(hs)->is_reused;
+}
+
+static bool op_has_written(const struct http_stream *hs)
+{
+	const struct client_h1 *c = of_http_stream(hs);
+
+	return c->stream->bytes_out > c->written_before || c->stream->sending > 0;
+}
+
 static const struct http_stream_ops client_h1_ops = {
 	.send_head = op_send_head,
 	.send_body = op_send_body,
@@ -475,6 +487,8 @@ static const struct http_stream_ops client_h1_ops = {
 	.done = op_done,
 	.reset = op_reset,
 	.transport = op_transport,
+	.is_reused = op_is_reused,
+	.has_written = op_has_written,
 };
 
 /* ---- the pool ---- */
@@ -569,16 +583,4 @@ struct http_stream *client_open_h1(struct client_pool *p, const struct addr *add
 	c->hs.owner = NULL;
 	c->hs.events = NULL;
 	return &c->hs;
-}
-
-bool http_stream_is_reused(const struct http_stream *st)
-{
-	return of_http_stream(st)->is_reused;
-}
-
-bool http_stream_has_written(const struct http_stream *st)
-{
-	const struct client_h1 *c = of_http_stream(st);
-
-	return c->stream->bytes_out > c->written_before || c->stream->sending > 0;
 }

@@ -17,6 +17,11 @@ const char *session_fault_name(enum session_fault f)
 		[SESSION_FAULT_CONNECT] = "connect_failed",
 		[SESSION_FAULT_CONNECT_TIMEOUT] = "connect_timeout",
 		[SESSION_FAULT_STALE] = "stale_connection",
+		[SESSION_FAULT_REFUSED] = "refused_stream",
+		[SESSION_FAULT_GOAWAY] = "goaway",
+		[SESSION_FAULT_TLS] = "tls_failed",
+		[SESSION_FAULT_TLS_TIMEOUT] = "tls_timeout",
+		[SESSION_FAULT_UPGRADE] = "no_extended_connect",
 		[SESSION_FAULT_SHUTDOWN] = "shutdown",
 	};
 

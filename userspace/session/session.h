@@ -39,6 +39,11 @@ enum session_fault {
 	SESSION_FAULT_CONNECT_TIMEOUT,
 	SESSION_FAULT_STALE,	/* client: an idle connection that was reused had been closed; nothing was
 				   answered */
+	SESSION_FAULT_REFUSED,	/* client, HTTP/2: the origin did not look at the request (REFUSED_STREAM) */
+	SESSION_FAULT_GOAWAY,	/* client, HTTP/2: nor at this one, because it ends the connection */
+	SESSION_FAULT_TLS,	/* client: the handshake failed; `tls` and detail say why */
+	SESSION_FAULT_TLS_TIMEOUT,
+	SESSION_FAULT_UPGRADE,	/* client, HTTP/2: the origin takes no extended CONNECT */
 	SESSION_FAULT_SHUTDOWN, /* the daemon stops now */
 	SESSION_FAULT_COUNT,
 };
@@ -48,6 +53,8 @@ struct session_failure {
 	enum codec_fault codec; /* MALFORMED */
 	int err;		/* -errno of CONNECT, RESET */
 	struct span detail;	/* bytes of the peer, not escaped; valid during the event */
+	uint32_t h2_error;	/* RESET by RST_STREAM or GOAWAY: its code (RFC 9113 7) */
+	const char *tls;	/* TLS: the reason as a word, for metrics; static */
 };
 
 const char *session_fault_name(enum session_fault f); /* lower-case word for logs and metrics */
@@ -73,6 +80,8 @@ struct http_stream_ops {
 	void (*done)(struct http_stream *st);
 	void (*reset)(struct http_stream *st);
 	struct stream *(*transport)(struct http_stream *st);
+	bool (*is_reused)(const struct http_stream *st);   /* client */
+	bool (*has_written)(const struct http_stream *st); /* client */
 };
 
 struct http_stream {
@@ -135,6 +144,18 @@ static inline void http_stream_reset(struct http_stream *st)
 static inline struct stream *http_stream_transport(struct http_stream *st)
 {
 	return st->ops->transport(st);
+}
+
+/* Client: the connection was open before. */
+static inline bool http_stream_is_reused(const struct http_stream *st)
+{
+	return st->ops->is_reused(st);
+}
+
+/* Client: a byte of the request left for the socket, or may have (then only idempotent methods may be retried). */
+static inline bool http_stream_has_written(const struct http_stream *st)
+{
+	return st->ops->has_written(st);
 }
 
 #endif

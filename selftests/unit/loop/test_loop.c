@@ -228,7 +228,7 @@ static void test_one_enter_a_turn(void **state)
 struct step {
 	struct task task;
 	char name;
-	struct task *defers, *undefers;
+	struct task *defers, *undefers, *flushes;
 };
 
 static char order[64];
@@ -244,6 +244,8 @@ static void step_run(struct task *t)
 		loop_defer(loop, s->defers);
 	if (s->undefers)
 		loop_undefer(loop, s->undefers);
+	if (s->flushes)
+		loop_defer_flush(loop, s->flushes);
 }
 
 static void test_tasks_run_in_order_and_those_of_tasks_next_turn(void **state)
@@ -271,6 +273,25 @@ static void test_tasks_run_in_order_and_those_of_tasks_next_turn(void **state)
 	loop_undefer(loop, &c.task);
 	turns(1);
 	assert_string_equal(order, "abfad");
+}
+
+static void test_layers_flush_into_each_other_in_one_turn(void **state)
+{
+	struct step socket = { { .run = step_run }, 's', NULL, NULL, NULL };
+	struct step tls = { { .run = step_run }, 't', NULL, NULL, &socket.task };
+	struct step http = { { .run = step_run }, 'h', NULL, NULL, &tls.task };
+	struct step endless = { { .run = step_run }, 'e', NULL, NULL, &endless.task };
+
+	(void)state;
+	order[0] = '\0';
+	loop_defer_flush(loop, &http.task);
+	turns(1);
+	assert_string_equal(order, "hts");
+	order[0] = '\0';
+	loop_defer_flush(loop, &endless.task);
+	turns(1);
+	assert_string_equal(order, "eeee"); /* no turn lasts forever */
+	loop_undefer(loop, &endless.task);
 }
 
 /* --- timers --- */
@@ -608,6 +629,7 @@ int main(void)
 		TEST(test_vectors_are_copied),
 		TEST(test_one_enter_a_turn),
 		TEST(test_tasks_run_in_order_and_those_of_tasks_next_turn),
+		TEST(test_layers_flush_into_each_other_in_one_turn),
 		TEST(test_a_timer_is_never_early_and_not_late),
 		TEST(test_timers_of_callbacks),
 		TEST(test_a_turn_waits_no_longer_than_told),
