@@ -6,7 +6,7 @@
  * ocsp_staple_request() to the URL (Content-Type: application/ocsp-request) and gives the body of a 200 answer to
  * ocsp_staple_accept(), which verifies it: signed by the issuer or by a responder that the issuer named for it, about
  * this certificate, within thisUpdate..nextUpdate, status good.  On disk an answer is kept as the same DER, in a file
- * named by the fingerprint; accept() judges it again when it is loaded, so the file need not be trusted.
+ * named by the fingerprint; ocsp_staple_load() judges it again, so the file need not be trusted.
  * Workers copy the newest answer during handshakes, without a lock; an expired one is not copied.
  */
 #ifndef SN_NET_OCSP_H
@@ -23,7 +23,8 @@ struct x509_st;
 struct ocsp_staple;
 
 #define OCSP_RESPONSE_BYTES_MAX 8192 /* what may be stapled: more would not fit clients' patience */
-#define OCSP_VALID_SECS_MAX (14 * 86400) /* an answer without nextUpdate, or with one far away, is used for so long */
+#define OCSP_VALID_SECS_MAX (14 * 86400) /* after thisUpdate: an answer with nextUpdate later than that ends there */
+#define OCSP_VALID_SECS_OPEN 86400	 /* after thisUpdate, of an answer without nextUpdate */
 #define OCSP_CLOCK_SKEW_SECS 300
 #define OCSP_RETRY_SECS_MIN 60
 #define OCSP_RETRY_SECS_MAX 3600
@@ -49,6 +50,8 @@ void ocsp_staple_request(const struct ocsp_staple *s, struct strbuf *out);
  * large, -EKEYREVOKED revoked (a staple that is there is removed), -ENODATA status unknown.
  */
 int ocsp_staple_accept(struct ocsp_staple *s, struct span der, int64_t now, const char **out_error);
+/* The same for an answer that was kept on disk: failing is no failed try, and the next time to ask may be past. */
+int ocsp_staple_load(struct ocsp_staple *s, struct span der, int64_t now, const char **out_error);
 /*
  * The next time to ask, in seconds since the epoch: with a staple half-way through its life; after failures
  * OCSP_RETRY_SECS_MIN, doubled up to OCSP_RETRY_SECS_MAX.  0: at once (nothing was asked yet).

@@ -65,7 +65,7 @@ void tls_certificate_free(struct tls_certificate *c); /* NULL ok; the key is ove
 void tls_certificate_add_staple(struct tls_certificate *c, bool is_forced);
 /* Install leaf, key and chain into a context (its reference counts are taken).  0, or -EINVAL with an error. */
 int tls_certificate_use(const struct tls_certificate *c, struct ssl_ctx_st *ctx, struct tls_report *r);
-/* "CN=a.example ECDSA 256, until 2027-01-01T00:00:00.000Z, sha256 …, names a.example *.a.example", one line, no '\n' */
+/* "CN=a.example ECDSA 256, until 2027-01-01T00:00:00Z, sha256 …, names a.example *.a.example", one line, no '\n' */
 void tls_certificate_describe(const struct tls_certificate *c, struct strbuf *out);
 const char *tls_key_kind_name(enum tls_key_kind kind); /* "ECDSA" */
 

@@ -48,7 +48,8 @@ enum tls_client_auth {
 /* --- what all servers of the process share: ticket keys, replay filter, counters --- */
 
 struct tls_shared_stats {
-	uint64_t tickets_issued, tickets_resumed;
+	uint64_t tickets_issued;
+	uint64_t tickets_read;	  /* decrypted; not all are then resumed: they may be bound to something else */
 	uint64_t tickets_refused; /* unknown key, or the client's certificate has expired since */
 	uint64_t early_data[TLS_REPLAY_VERDICT_COUNT];
 };

@@ -56,7 +56,7 @@ const char *tls_failure_text(enum tls_failure f); /* "the peer's certificate is 
 /*
  * After an SSL_* call failed: why.  ssl_error is SSL_get_error()'s result (SSL_ERROR_SSL, SSL_ERROR_SYSCALL or
  * SSL_ERROR_ZERO_RETURN).  Empties the thread's error queue.  detail may be NULL; else a line for the log is appended,
- * without control characters: OpenSSL's reason, and for certificates the depth and subject of the one at fault.
+ * without control characters: OpenSSL's reason, and for certificates the verifier's.
  * TIMEOUT is the caller's to say: no call of OpenSSL fails with it.
  */
 enum tls_failure tls_failure_take(struct ssl_st *ssl, int ssl_error, struct strbuf *detail);

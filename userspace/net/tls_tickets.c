@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* tls_tickets.c - ticket keys: made, rotated, used. */
+#include "net/tls_tickets.h"
+
+#include <openssl/core_names.h>
+#include <openssl/crypto.h>
+#include <openssl/evp.h>
+#include <openssl/rand.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "base/check.h"
+#include "base/rand.h"
+#include "net/shared_bytes.h"
+
+#define NAME_BYTES 16
+#define IV_BYTES 16
+
+struct ticket_key {
+	unsigned char name[NAME_BYTES];
+	unsigned char cipher[32];
+	unsigned char mac[32];
+};
+
+struct ticket_keys {
+	struct ticket_key current, previous;
+};
+
+/* In pages of its own, because of mlock() and MADV_DONTDUMP; the keys' words come behind the struct. */
+struct tls_tickets {
+	size_t map_bytes;
+	EVP_CIPHER *cipher; /* owned; fetched once: a fetch at each ticket would cost more than the ticket */
+	struct ticket_keys keys; /* the control thread's copy */
+	uint64_t rotated_secs;
+	struct shared_bytes shared;
+	_Atomic uint64_t words[2 * sizeof(struct ticket_keys) / 8];
+};
+
+_Static_assert(sizeof(struct ticket_keys) % 8 == 0, "whole words");
+
+static void keys_publish(struct tls_tickets *t)
+{
+	shared_bytes_set(&t->shared, &t->keys, sizeof(t->keys));
+}
+
+struct tls_tickets *tls_tickets_new(uint64_t mono_secs)
+{
+	size_t page = (size_t)sysconf(_SC_PAGESIZE), bytes = (sizeof(struct tls_tickets) + page - 1) / page * page;
+	struct tls_tickets *t = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	CHECK(t != MAP_FAILED);
+	(void)madvise(t, bytes, MADV_DONTDUMP);
+	(void)mlock(t, bytes);
+	t->map_bytes = bytes;
+	t->cipher = EVP_CIPHER_fetch(NULL, "AES-256-CBC", NULL);
+	CHECK(t->cipher);
+	t->shared = (struct shared_bytes){ .words = sizeof(struct ticket_keys) / 8, .buffers = t->words };
+	rand_secure(&t->keys, sizeof(t->keys));
+	t->rotated_secs = mono_secs;
+	keys_publish(t);
+	return t;
+}
+
+void tls_tickets_free(struct tls_tickets *t)
+{
+	size_t bytes = t ? t->map_bytes : 0;
+
+	if (!t)
+		return;
+	EVP_CIPHER_free(t->cipher);
+	OPENSSL_cleanse(t, sizeof(*t));
+	munmap(t, bytes);
+}
+
+void tls_tickets_rotate(struct tls_tickets *t, uint64_t mono_secs)
+{
+	t->keys.previous = t->keys.current;
+	rand_secure(&t->keys.current, sizeof(t->keys.current));
+	t->rotated_secs = mono_secs;
+	keys_publish(t);
+}
+
+unsigned tls_tickets_tick(struct tls_tickets *t, uint64_t mono_secs)
+{
+	uint64_t age = mono_secs - t->rotated_secs;
+
+	if (mono_secs < t->rotated_secs || age < TLS_TICKET_ROTATE_SECS)
+		return 0;
+	tls_tickets_rotate(t, mono_secs);
+	if (age < 2 * TLS_TICKET_ROTATE_SECS)
+		return 1;
+	tls_tickets_rotate(t, mono_secs);
+	return 2;
+}
+
+static int mac_set(EVP_MAC_CTX *mac, struct ticket_key *key)
+{
+	char digest[] = "SHA256";
+	OSSL_PARAM params[] = {
+		OSSL_PARAM_construct_octet_string(OSSL_MAC_PARAM_KEY, key->mac, sizeof(key->mac)),
+		OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, digest, 0),
+		OSSL_PARAM_construct_end(),
+	};
+
+	return EVP_MAC_CTX_set_params(mac, params);
+}
+
+static int key_encrypt(struct tls_tickets *t, struct ticket_key *key, unsigned char *name, unsigned char *iv,
+		       EVP_CIPHER_CTX *cipher, EVP_MAC_CTX *mac)
+{
+	if (RAND_bytes(iv, IV_BYTES) != 1 || !EVP_EncryptInit_ex2(cipher, t->cipher, key->cipher, iv, NULL) ||
+	    !mac_set(mac, key))
+		return -1;
+	memcpy(name, key->name, NAME_BYTES);
+	return 1;
+}
+
+int tls_tickets_apply(struct tls_tickets *t, unsigned char *key_name, unsigned char *iv, EVP_CIPHER_CTX *cipher,
+		      EVP_MAC_CTX *mac, int is_encrypt)
+{
+	struct ticket_keys keys;
+	struct ticket_key *key;
+	int result;
+
+	CHECK(shared_bytes_get(&t->shared, &keys, sizeof(keys)) == sizeof(keys));
+	if (is_encrypt) {
+		result = key_encrypt(t, &keys.current, key_name, iv, cipher, mac);
+		OPENSSL_cleanse(&keys, sizeof(keys));
+		return result;
+	}
+	key = memcmp(key_name, keys.current.name, NAME_BYTES) == 0	? &keys.current :
+	      memcmp(key_name, keys.previous.name, NAME_BYTES) == 0 ? &keys.previous :
+								      NULL;
+	if (!key)
+		result = 0;
+	else if (!mac_set(mac, key) || !EVP_DecryptInit_ex2(cipher, t->cipher, key->cipher, iv, NULL))
+		result = -1;
+	else
+		result = key == &keys.current ? 1 : 2;
+	OPENSSL_cleanse(&keys, sizeof(keys));
+	return result;
+}
