@@ -14,7 +14,6 @@
 #define V2_FIXED_BYTES 16
 #define V2_CRC_BYTES 4
 #define V2_UNIX_BYTES 108
-#define PORT_DIGITS_MAX 5
 
 static const struct span v1_word = { V1_WORD, sizeof(V1_WORD) - 1 };
 static const struct span v2_signature = { "\r\n\r\n\0\r\nQUIT\n", 12 };
@@ -123,8 +122,7 @@ static bool v1_port(struct span text, struct addr *a)
 {
 	uint64_t port;
 
-	if (text.len > PORT_DIGITS_MAX || (text.len > 1 && text.ptr[0] == '0') || !span_to_u64(text, &port) ||
-	    port > UINT16_MAX)
+	if ((text.len > 1 && text.ptr[0] == '0') || !span_to_u64(text, &port) || port > UINT16_MAX)
 		return false;
 	addr_set_port(a, (uint16_t)port);
 	return true;

@@ -395,6 +395,21 @@ static void test_the_longest_list_of_protocols(void **state)
 	expect("513 bytes of protocols", hello_extended(span_of(bytes, 7 + CLIENT_HELLO_ALPN_MAX), buf), MALFORMED);
 }
 
+static void test_as_many_records_as_may_be(void **state)
+{
+	static char whole[HELLO_MAX], pieces[HELLO_MAX];
+	char extension[CLIENT_HELLO_RECORDS_MAX] = { 0, 21 };
+	size_t fill = sizeof(extension) - 4 - (sizeof(FRONT) - 1) - 2;
+
+	(void)state;
+	for (size_t more = 0; more < 2; more++) {
+		extension[3] = (char)(fill + more - 4);
+		expect(more ? "65 records" : "64 records",
+		       cut(span_skip(hello_extended(span_of(extension, fill + more), whole), 5), 1, pieces),
+		       more ? MALFORMED : DONE);
+	}
+}
+
 static void test_the_longest_message(void **state)
 {
 	static char buf[HELLO_MAX], padding[CLIENT_HELLO_MESSAGE_MAX];
@@ -420,6 +435,7 @@ int main(void)
 		cmocka_unit_test(test_extensions),
 		cmocka_unit_test(test_names),
 		cmocka_unit_test(test_the_longest_list_of_protocols),
+		cmocka_unit_test(test_as_many_records_as_may_be),
 		cmocka_unit_test(test_the_longest_message),
 	};
 

@@ -66,6 +66,7 @@ static void row_check(const struct row *row)
 	if (row->source) {
 		addr_check(row->name, &h.source, row->source);
 		addr_check(row->name, &h.destination, row->destination);
+		assert_true(h.source.len <= sizeof(h.source.un) && h.destination.len <= sizeof(h.source.un));
 	}
 	/* Every beginning wants more, and what follows changes nothing. */
 	for (size_t len = 0; len < used; len++)
@@ -116,6 +117,7 @@ static void test_version_1_refused(void **state)
 {
 	static const struct row rows[] = {
 		{ "protocol", B("PROXY TCP5 10.1.2.3 192.0.2.1 1 2\r\n"), MALFORMED },
+		{ "protocol of IPv6", B("PROXY TCP7 ::1 ::1 1 2\r\n"), MALFORMED },
 		{ "protocol in lower case", B("PROXY tcp4 10.1.2.3 192.0.2.1 1 2\r\n"), MALFORMED },
 		{ "UDP4", B("PROXY UDP4 10.1.2.3 192.0.2.1 1 2\r\n"), MALFORMED },
 		{ "nothing", B("PROXY \r\n"), MALFORMED },
@@ -256,6 +258,9 @@ static void test_version_2_refused(void **state)
 		  MALFORMED },
 		{ "checksum of 3", B(IP4_HEAD "\0\x12" IP4 "\x03\0\x03\0\0\0"), MALFORMED },
 		{ "wrong checksum", B(IP4_HEAD "\0\x13" IP4 "\x03\0\x04\0\0\0\0"), MALFORMED },
+		{ "two checksums, the last one right",
+		  B(IP4_HEAD "\0\x1a" IP4 "\x03\0\x04\0\0\0\0\x03\0\x04\xd9\x2d\xe3\xb3"),
+		  MALFORMED },
 		{ "short TLS", B(IP4_HEAD "\0\x13" IP4 "\x20\0\x04\x01\0\0\0"), MALFORMED },
 		{ "empty TLS", B(IP4_HEAD "\0\x0f" IP4 "\x20\0\0"), MALFORMED },
 		{ "two TLS", B(IP4_HEAD "\0\x1c" IP4 "\x20\0\x05\x01\0\0\0\0\x20\0\x05\x01\0\0\0\0"), MALFORMED },
@@ -322,20 +327,25 @@ static void haproxy_check(const struct proxy_header *h)
 static void test_what_haproxy_says_of_tls(void **state)
 {
 	struct proxy_header h;
-	uint8_t copy[512], again[512];
+	char copy[512], again[512];
 	size_t used, len;
 
 	(void)state;
 	assert_int_equal(proxy_protocol_read(from_haproxy.ptr, from_haproxy.len, &h, &used), DONE);
 	assert_int_equal(used, from_haproxy.len);
 	haproxy_check(&h);
+	/* What follows is not summed. */
+	memcpy(copy, from_haproxy.ptr, from_haproxy.len);
+	copy[from_haproxy.len] = 'x';
+	assert_int_equal(read_exactly(span_of(copy, from_haproxy.len + 1), &h, &used), DONE);
+	assert_int_equal(used, from_haproxy.len);
 	/* Its checksum covers every byte - but the type that says that there is one. */
 	for (size_t i = 16; i < from_haproxy.len; i++) {
 		if (i == 28)
 			continue;
 		memcpy(copy, from_haproxy.ptr, from_haproxy.len);
 		copy[i] ^= 0x40;
-		assert_int_equal(read_exactly(span_of((const char *)copy, from_haproxy.len), &h, &used), MALFORMED);
+		assert_int_equal(read_exactly(span_of(copy, from_haproxy.len), &h, &used), MALFORMED);
 	}
 	assert_int_equal(proxy_protocol_read(from_haproxy.ptr, from_haproxy.len, &h, &used), DONE);
 	assert_int_equal(proxy_protocol_write(&h, again, sizeof(again), &len), 0);
@@ -414,6 +424,24 @@ static void test_addresses_as_written(void **state)
 		if (!span_eq(span_of(buf, len), rows[i].v2))
 			fail_msg("row %zu: another version 2", i);
 	}
+}
+
+/* The kernel says how long a path is; what stands behind is rubbish. */
+static void test_a_path_ends_where_its_length_says(void **state)
+{
+	struct proxy_header h = { .version = 2, .has_addresses = true }, back;
+	char buf[PROXY_PROTOCOL_V2_MAX];
+	size_t len, used;
+
+	(void)state;
+	h.source = addr_of("unix:/run/client");
+	h.destination = addr_of("unix:/run/server");
+	h.source.len -= 3;
+	h.destination.len = sizeof(sa_family_t);
+	assert_int_equal(proxy_protocol_write(&h, buf, sizeof(buf), &len), 0);
+	assert_int_equal(proxy_protocol_read(buf, len, &back, &used), DONE);
+	addr_check("cut", &back.source, "unix:/run/clie");
+	addr_check("nameless", &back.destination, "unix:");
 }
 
 static void test_the_longest_line(void **state)
@@ -505,6 +533,7 @@ int main(void)
 		cmocka_unit_test(test_what_haproxy_says_of_tls),
 		cmocka_unit_test(test_tlvs_nobody_knows_are_skipped),
 		cmocka_unit_test(test_addresses_as_written),
+		cmocka_unit_test(test_a_path_ends_where_its_length_says),
 		cmocka_unit_test(test_the_longest_line),
 		cmocka_unit_test(test_a_buffer_of_any_size_is_enough_or_refused),
 		cmocka_unit_test(test_what_is_not_written),
