@@ -5,7 +5,6 @@
 #include "base/check.h"
 #include "schema/schema.h"
 #include "schema/source.h"
-#include "schema/visit.h"
 
 struct leaf_config {
 	struct schema_meta meta;
@@ -86,6 +85,16 @@ static const char *env_fixed(const char *name, void *user)
 	return *name == 'A' ? "1" : NULL;
 }
 
+/* What was read can be written, and a secret is not. */
+static void rows_print(const struct root_config *config, struct strbuf *out)
+{
+	for (const struct schema_row *row = root_rows; row->name; row++) {
+		strbuf_reset(out);
+		schema_value_print(row, config, out);
+		CHECK(!(row->flags & SCHEMA_SECRET) || span_eq(strbuf_span(out), SPAN("***")));
+	}
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -109,11 +118,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	schema_init(&schema, &a, &d, NULL);
 	err = source_load_text(&sources, "f", span_of((const char *)data, size), &d, &nodes);
 	if (!err) {
-		size_t changes;
-
 		err = schema_parse(&schema, &root, nodes, &config);
-		changes = visit_diff(&root, &config, &config, &out);
-		CHECK(err || changes == 0); /* ids that occur twice are an error */
+		rows_print(&config, &out);
 	}
 	CHECK((err != 0) == (d.error_count > 0));
 	diag_print(&d, &out);

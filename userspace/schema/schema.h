@@ -83,7 +83,7 @@ const struct schema_word *schema_word_find(const struct schema_word *words, stru
 
 /*
  * One member as the user would write it ("30s", "a" "b"); a secret is ***.  Nothing for blocks, lists, groups
- * and custom rows; visit.h walks whole configurations.
+ * and custom rows.
  */
 void schema_value_print(const struct schema_row *row, const void *config, struct strbuf *out);
 

@@ -20,9 +20,6 @@ bool schema_type_is_multi(enum schema_type type);
 /* One value makes it: not a block, list, group, map or custom row. */
 bool schema_type_is_value(enum schema_type type);
 
-/* As schema_value_print(), but secrets too: only to compare. */
-void schema_value_reveal(const struct schema_row *row, const void *config, struct strbuf *out);
-
 static inline void *schema_member(const struct schema_row *row, const void *config)
 {
 	return (char *)config + row->offset;

@@ -257,11 +257,15 @@ static void endpoint_print(const struct value_endpoint *endpoint, struct strbuf 
 			      endpoint->port);
 }
 
-void schema_value_reveal(const struct schema_row *row, const void *config, struct strbuf *out)
+void schema_value_print(const struct schema_row *row, const void *config, struct strbuf *out)
 {
 	const void *member = schema_member(row, config);
 	char text[VALUE_TEXT_MAX];
 
+	if (row->flags & SCHEMA_SECRET) {
+		strbuf_add_str(out, "***");
+		return;
+	}
 	switch (row->type) {
 	case SCHEMA_BOOL:
 		strbuf_add_str(out, *(const bool *)member ? "#true" : "#false");
@@ -308,12 +312,4 @@ void schema_value_reveal(const struct schema_row *row, const void *config, struc
 	default:
 		break;
 	}
-}
-
-void schema_value_print(const struct schema_row *row, const void *config, struct strbuf *out)
-{
-	if (row->flags & SCHEMA_SECRET)
-		strbuf_add_str(out, "***");
-	else
-		schema_value_reveal(row, config, out);
 }

@@ -8,7 +8,6 @@
 #include <stdint.h>
 
 #include "base/arena.h"
-#include "base/strbuf.h"
 #include "schema/kdl.h"
 
 struct schema;
@@ -105,8 +104,6 @@ struct schema_row {
 	const struct schema_variants *variants; /* VARIANTS */
 	schema_verify_fn *verify;		/* strings, paths, regexes, and each of STRINGS; or NULL */
 	schema_custom_fn *custom;		/* CUSTOM */
-	/* CUSTOM: the member as the user would write it, for visit.h; or NULL */
-	void (*print)(const void *member, struct strbuf *out);
 	const char *value_text; /* CUSTOM: the form of the value, for the manual */
 };
 
