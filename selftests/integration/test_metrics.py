@@ -19,6 +19,8 @@ route "dead" { matches { path-prefix "/dead"; }; upstream "dead";
     retry-policy { max-attempts 10; budget-percent 1; backoff-base-ms 1; backoff-max-ms 1; } }
 route "plain" { matches { path-prefix "/plain"; }; upstream "o"; }
 '''
+BACKTRACKS = 'route "backtracks" { priority 100; matches { path-regex "^/(a|aa|a?)*(a|aa)*[cd]$"; }; upstream "%s"; }\n'
+BACKTRACKING = "/" + 40 * "a" + "b"
 
 
 def declared():
@@ -43,7 +45,7 @@ def upgrade(s, path):
 def busy(t):
     """A proxy that has done a little of everything, and still has a tunnel and an idle connection open."""
     o = t.origin()
-    s = t.sentinel(o, routes=ROUTES, upstreams='upstream "o" { target "127.0.0.1:%d"; }\n'
+    s = t.sentinel(o, routes=ROUTES + BACKTRACKS % "dead", upstreams='upstream "o" { target "127.0.0.1:%d"; }\n'
                    'upstream "dead" { target "127.0.0.1:1"; target "127.0.0.1:2"; }\n'
                    'upstream "name" { target "no-such-name.invalid:80"; }' % o.port,
                    top='kernel { interface "no-such-if0"; acl { deny "127.0.0.9"; }; }')
@@ -51,6 +53,7 @@ def busy(t):
         c.get("/bytes/100")
         c.get("/bytes/100")
     fetch(s.port, "/echo", "POST", body=b"x" * 50)
+    fetch(s.port, BACKTRACKING)
     with Client(s.port) as c:  # 9 retries each; a budget of 1 % still lets 100 in ten seconds
         for _ in range(12):
             check_eq(c.get("/dead").status, 503)
@@ -70,7 +73,7 @@ def busy(t):
     s.check_reload(level="warn")
     fetch(s.port, "/bytes/1")
     wait_for(lambda: s.metric("dns_failures_total") > 0 and s.metric("loop_turn_seconds_count") > 0
-             and s.metric("sessions") > 0, "gauges and the failed name")
+             and s.metric("sessions") > 0 and s.metric("regex_limit_hits_total") > 0, "gauges and the failed name")
     return s
 
 
@@ -156,6 +159,22 @@ def test_refusals_failures_and_retries_are_counted_with_their_reason(t):
     check_eq((m.sum("tunnels_active"), m.sum("tunnel_bytes_total", direction="c2s"),
               m.sum("tunnel_bytes_total", direction="s2c")), (1, 5, 5))
     check_eq(m.sum("kernel_guard_attached", interface="no-such-if0"), 0)
+
+
+def test_regexes_that_give_up_are_counted_and_match_nothing(t):
+    s = t.sentinel(t.origin(), workers=2, routes='route "main" { matches { path-prefix "/"; }; upstream "o"; }\n' +
+                   BACKTRACKS % "o")
+    check_eq(fetch(s.port, "/aac").status, 200)
+    check_eq(s.metric("regex_limit_hits_total"), 0)
+    for _ in range(5):
+        check_eq(fetch(s.port, BACKTRACKING).status, 200)
+    wait_for(lambda: s.metric("regex_limit_hits_total") >= 5, "the regexes that gave up")
+    s.check_reload()
+    fetch(s.port, BACKTRACKING)
+    wait_for(lambda: s.metric("regex_limit_hits_total") >= 6, "the one after the reload")
+    m = s.metrics()
+    check_eq((m.sum("regex_limit_hits_total"), m.sum("requests_total", route="backtracks"),
+              m.sum("requests_total", route="main")), (6, 1, 6))
 
 
 def test_gauges_follow_what_is_open(t):

@@ -119,6 +119,7 @@ void record_tick(struct proxy_worker *w)
 		   g.buffers_pinned[LOOP_BUFFERS_SMALL] + g.buffers_pinned[LOOP_BUFFERS_LARGE]);
 	metric_set(w->metrics, METRIC_EXCHANGES, w->exchange_count + w->tunnel_count);
 	metric_set(w->metrics, METRIC_ACTIVE_REQUESTS, w->exchange_count);
+	metric_set(w->metrics, METRIC_REGEX_LIMIT_HITS_TOTAL, router_scratch_limit_hits(w->scratch));
 	metric_set(w->metrics, METRIC_SESSIONS, server_session_count(&w->host) + origin_sessions(w));
 	set_pool_gauges(w);
 }
