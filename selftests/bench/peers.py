@@ -19,6 +19,7 @@ import time
 
 ROUTE_COUNT = 1000
 IDLE_POOL = 128
+MATCHED_SUITE = "TLS_AES_128_GCM_SHA256"
 CONNECTIONS_MAX = 4000  # raised by the runner as far as the descriptor limit allows
 
 NGINX = """
@@ -134,14 +135,14 @@ NGINX_FRONTS = {
     "h2c": " http2",
     "https": NGINX_TLS,
     "https-matched": NGINX_TLS + """;
-		ssl_conf_command Ciphersuites TLS_AES_128_GCM_SHA256;
+		ssl_conf_command Ciphersuites """ + MATCHED_SUITE + """;
 		ssl_conf_command NumTickets 1""",
 }
 HAPROXY_FRONTS = {
     "http": "",
     "h2c": " proto h2",
     "https": " ssl crt %(certificate)s.both alpn h2,http/1.1",
-    "https-matched": " ssl crt %(certificate)s.both alpn h2,http/1.1 ciphersuites TLS_AES_128_GCM_SHA256",
+    "https-matched": " ssl crt %(certificate)s.both alpn h2,http/1.1 ciphersuites " + MATCHED_SUITE,
 }
 SENTINEL_TLS = """		protocol "https"
 		tls {
@@ -153,7 +154,7 @@ SENTINEL_FRONTS = {
     "http": "",
     "h2c": '\t\tprotocol "h2c"\n',
     "https": SENTINEL_TLS % "",
-    "https-matched": SENTINEL_TLS % '\t\t\tcipher-suites "TLS_AES_128_GCM_SHA256"\n',
+    "https-matched": SENTINEL_TLS % ('\t\t\tcipher-suites "%s"\n' % MATCHED_SUITE),
 }
 ONE_TICKET = """
 openssl_conf = init
