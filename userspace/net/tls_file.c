@@ -37,6 +37,17 @@ static void stamps_add(struct tls_stamps *s, const char *path, const struct stat
 	stamp_set(&s->items[s->count++], st);
 }
 
+void tls_stamps_add(struct tls_stamps *s, const struct tls_stamps *more)
+{
+	for (size_t i = 0; i < more->count; i++) {
+		struct tls_stamp copy = more->items[i];
+
+		stamps_add(s, copy.path, NULL);
+		copy.path = s->items[s->count - 1].path;
+		s->items[s->count - 1] = copy;
+	}
+}
+
 void tls_stamps_fini(struct tls_stamps *s)
 {
 	if (!s)

@@ -29,6 +29,7 @@ struct tls_stamps {
 };
 
 void tls_stamps_fini(struct tls_stamps *s); /* NULL ok */
+void tls_stamps_add(struct tls_stamps *s, const struct tls_stamps *more); /* copies */
 /* True if a file is not the one that was read: replaced, written, removed, or another behind a symbolic link. */
 bool tls_stamps_differ(const struct tls_stamps *s);
 

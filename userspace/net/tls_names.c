@@ -78,6 +78,15 @@ static struct tls_name *name_row(struct tls_names *t, struct span name)
 	return row;
 }
 
+bool tls_name_is_weak(const struct tls_name *row)
+{
+	for (unsigned k = 0; k < TLS_KEY_KIND_COUNT; k++) {
+		if (row->rank[k] > TLS_NAME_WEAK)
+			return false;
+	}
+	return true;
+}
+
 int tls_names_add(struct tls_names *t, struct span name, const struct tls_certificate *c, enum tls_name_rank rank,
 		  const struct tls_certificate **out_other)
 {
@@ -87,6 +96,12 @@ int tls_names_add(struct tls_names *t, struct span name, const struct tls_certif
 	if (other && other != c && rank == row->rank[c->kind] && rank != TLS_NAME_WEAK) {
 		*out_other = other;
 		return -EEXIST;
+	}
+	if (rank == TLS_NAME_WEAK && !tls_name_is_weak(row))
+		return 0;
+	if (rank != TLS_NAME_WEAK && tls_name_is_weak(row)) {
+		memset(row->certificates, 0, sizeof(row->certificates));
+		memset(row->rank, 0, sizeof(row->rank));
 	}
 	if (rank > row->rank[c->kind]) {
 		row->certificates[c->kind] = c;

@@ -4,7 +4,8 @@
  * Names are compared in lower case, without a dot at the end.  An exact name wins; then wildcards, by taking leading
  * labels away one at a time: "*.example.com" answers for a.example.com and a.b.example.com, never for example.com.
  * A name may have one certificate of each kind of key.  Two of one kind for one name are a conflict, unless exactly one
- * of them was added with priority.  Weak names (the default certificate's own) give way to any other without a word.
+ * of them was added with priority.  Weak names (the default certificate's own) give way to any other without a word,
+ * whatever its kind of key.
  * Built by one thread, then read by any.
  */
 #ifndef SN_NET_TLS_NAMES_H
@@ -55,6 +56,7 @@ int tls_names_add(struct tls_names *t, struct span name, const struct tls_certif
 		  const struct tls_certificate **out_other);
 /* A host as the client wrote it (an SNI, or a Host without port).  NULL: no certificate's name. */
 struct tls_name *tls_names_find(const struct tls_names *t, struct span host);
+bool tls_name_is_weak(const struct tls_name *row); /* only weak certificates, or none yet */
 /* Iterate: start with *pos = 0; NULL at the end. */
 struct tls_name *tls_names_next(const struct tls_names *t, size_t *pos);
 
