@@ -321,15 +321,8 @@ static void client_settings_of(const struct forward *f, struct client_settings *
 		.max_lifetime_ms = u->pool.max_lifetime_ms,
 		.max_requests = u->pool.max_requests,
 		.max_idle = share_of(f, u->pool.max_idle),
+		.max_connections = MAX(1U, share_of(f, u->pool.max_connections)),
 	};
-}
-
-static bool must_queue(const struct forward *f)
-{
-	const struct client_pool *p = &f->ew->pool;
-	unsigned max = MAX(1U, share_of(f, upstream_of(f)->pool.max_connections));
-
-	return p->open_count >= max && (p->idle_count == 0 || f->must_be_new);
 }
 
 static enum handler_verdict wait_for_connection(struct forward *f, uint64_t timeout_ms)
@@ -352,23 +345,25 @@ static enum handler_verdict open_origin(struct forward *f)
 	struct exchange *x = f->x;
 	struct endpoint *e;
 	struct client_settings settings;
+	enum client_room room;
 	struct addr addr = {0};
 	int err;
 
 	client_settings_of(f, &settings);
 	f->ew = endpoint_side(f);
 	e = f->ew->endpoint;
-	if (must_queue(f))
+	room = client_pool_room(&f->ew->pool, &settings, f->must_be_new);
+	if (room == CLIENT_ROOM_NONE)
 		return wait_for_connection(f, settings.connect_timeout_ms);
 	timer_disarm(loop_of(f), &f->timer);
-	if (f->ew->pool.idle_count == 0 || f->must_be_new) {
+	if (room == CLIENT_ROOM_NEW) {
 		err = endpoint_next_addr(e, &addr);
 		if (err < 0) {
 			attempt_failed(f, FAIL_UPSTREAM_CONNECT, SPAN("name is not resolved"));
 			return HANDLER_WAIT;
 		}
 	}
-	f->origin = client_open_h1(&f->ew->pool, &addr, &settings, f->must_be_new, x->arena, &err);
+	f->origin = client_open(&f->ew->pool, &addr, &settings, f->must_be_new, x->arena, &err);
 	if (!f->origin) {
 		attempt_failed(f, FAIL_UPSTREAM_CONNECT, span_str(err_text(err)));
 		return HANDLER_WAIT;

@@ -1,17 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /* client_h1.c - HTTP/1 client sessions: one message pair at a time on a connection to an origin, kept idle
  * between. */
-#include "session/client.h"
-
 #include <errno.h>
 #include <stdlib.h>
 
 #include "base/mem.h"
+#include "session/client_session.h"
 #include "session/keep.h"
-#include "session/wait.h"
 
-#define CLIENT_H1_TAG	TAG('c', 'l', 'h', '1')
-#define HTTP_STREAM_TAG TAG('h', 's', 't', 'r')
+#define CLIENT_H1_TAG TAG('c', 'l', 'h', '1')
 
 enum client_h1_state {
 	C_CONNECTING,
@@ -23,8 +20,7 @@ enum client_h1_state {
 struct client_h1 {
 	uint32_t tag;
 	enum client_h1_state state;
-	struct client_pool *pool; /* borrowed */
-	struct list node;	  /* pool->idle or pool->busy */
+	struct client_session base;
 
 	struct stream *stream; /* owned until on_closed() */
 	struct http1 *codec; /* owned */
@@ -35,7 +31,6 @@ struct client_h1 {
 	struct client_settings settings;
 
 	int64_t allowance;
-	uint64_t created_ms;
 	uint64_t written_before; /* stream.bytes_out when the request began */
 	uint32_t requests;
 	bool is_reused, is_pumping, is_tunnel, is_broken, is_peer_done;
@@ -81,28 +76,28 @@ static struct client_h1 *of_http_stream(const struct http_stream *hs)
 	return c;
 }
 
+static struct client_h1 *of_session(const struct client_session *s)
+{
+	struct client_h1 *c = container_of(s, struct client_h1, base);
+
+	OBJ_CHECK(c, CLIENT_H1_TAG);
+	return c;
+}
+
 static struct loop *loop_of(struct client_h1 *c)
 {
-	return c->pool->loop;
+	return c->base.pool->loop;
 }
 
 /* ---- leaving and returning ---- */
-
-static void released(struct client_pool *p)
-{
-	p->released++;
-	if (p->on_release)
-		loop_defer(p->loop, &p->release_task);
-}
 
 static void session_close(struct client_h1 *c)
 {
 	if (c->state == C_CLOSING)
 		return;
 	if (c->state == C_IDLE) {
-		c->pool->idle_count--;
-		list_remove(&c->node);
-		list_append(&c->pool->busy, &c->node);
+		c->base.pool->idle_count--;
+		client_session_move(&c->base, &c->base.pool->busy);
 	}
 	c->state = C_CLOSING;
 	waits_stop(loop_of(c), &c->waits);
@@ -113,16 +108,12 @@ static void session_close(struct client_h1 *c)
 static void on_closed(struct stream *st)
 {
 	struct client_h1 *c = of_stream(st);
-	struct client_pool *p = c->pool;
 
 	CHECK(c->state == C_CLOSING && !c->hs.owner);
-	list_remove(&c->node);
-	CHECK(p->open_count > 0);
-	p->open_count--;
 	http1_free(c->codec);
+	client_session_fini(&c->base);
 	c->tag = 0;
 	free(c);
-	released(p);
 }
 
 static bool may_be_kept(const struct client_h1 *c)
@@ -135,23 +126,20 @@ static bool may_be_kept(const struct client_h1 *c)
 		return false;
 	if (set->max_requests && c->requests >= set->max_requests)
 		return false;
-	if (set->max_lifetime_ms && loop_now_ms(c->pool->loop) - c->created_ms >= set->max_lifetime_ms)
-		return false;
-	return c->pool->idle_count < set->max_idle;
+	return !client_session_is_over(&c->base, set) && c->base.pool->idle_count < set->max_idle;
 }
 
 static void become_idle(struct client_h1 *c)
 {
 	c->state = C_IDLE;
-	list_remove(&c->node);
-	list_push(&c->pool->idle, &c->node);
-	c->pool->idle_count++;
+	client_session_move(&c->base, &c->base.pool->ready);
+	c->base.pool->idle_count++;
 	http1_next_message(c->codec);
 	wait_end(&c->waits, WAIT_READ);
 	wait_end(&c->waits, WAIT_WRITE);
 	wait_begin(loop_of(c), &c->waits, WAIT_IDLE, c->settings.idle_timeout_ms);
 	stream_read(c->stream, LOOP_BUFFERS_SMALL); /* its end, so that a closed one is never picked */
-	released(c->pool);
+	client_pool_released(c->base.pool, 1);
 }
 
 /* ---- telling the owner ---- */
@@ -172,6 +160,16 @@ static void owner_fails_with(struct client_h1 *c, enum session_fault fault, int 
 	/* Closed between two uses: the origin did not see the request, or chose not to answer it. */
 	if (c->is_reused && !c->has_answer && (fault == SESSION_FAULT_RESET || fault == SESSION_FAULT_EOF))
 		f.fault = SESSION_FAULT_STALE;
+	owner_fail(c, &f);
+}
+
+static void connect_fails(struct client_h1 *c, int err)
+{
+	struct session_failure f;
+
+	if (!c->hs.events)
+		return;
+	f = client_connect_failure(c->stream, err, c->arena);
 	owner_fail(c, &f);
 }
 
@@ -353,8 +351,7 @@ static void on_fail(struct stream *st, int err)
 	if (c->state == C_IDLE)
 		session_close(c);
 	else if (c->state == C_CONNECTING)
-		owner_fails_with(c, err == -ETIMEDOUT ? SESSION_FAULT_CONNECT_TIMEOUT : SESSION_FAULT_CONNECT,
-				 err);
+		connect_fails(c, err);
 	else
 		owner_fails_with(c, SESSION_FAULT_RESET, err);
 }
@@ -368,7 +365,7 @@ static void on_expire(struct timer *t)
 		if (c->state == C_IDLE)
 			session_close(c);
 		else
-			owner_fails_with(c, SESSION_FAULT_CONNECT_TIMEOUT, -ETIMEDOUT);
+			connect_fails(c, -ETIMEDOUT);
 		break;
 	case WAIT_READ:
 		owner_fails_with(c, SESSION_FAULT_BODY_TIMEOUT, 0);
@@ -491,91 +488,28 @@ static const struct http_stream_ops client_h1_ops = {
 	.has_written = op_has_written,
 };
 
-/* ---- the pool ---- */
+/* ---- beginnings ---- */
 
-static void run_release(struct task *t)
+/* For a request, whatever the connection did before. */
+static struct http_stream *session_open(struct client_session *s, const struct client_settings *settings,
+					struct arena *a)
 {
-	struct client_pool *p = container_of(t, struct client_pool, release_task);
+	struct client_h1 *c = of_session(s);
 
-	p->on_release(p);
-	p->released = 0;
-}
-
-void client_pool_init(struct client_pool *p, struct loop *l)
-{
-	*p = (struct client_pool){.loop = l, .release_task.run = run_release};
-	list_init(&p->idle);
-	list_init(&p->busy);
-}
-
-void client_pool_close(struct client_pool *p)
-{
-	while (!list_is_empty(&p->idle))
-		session_close(list_first(&p->idle, struct client_h1, node));
-}
-
-void client_pool_fini(struct client_pool *p)
-{
-	CHECK(p->open_count == 0);
-	loop_undefer(p->loop, &p->release_task);
-}
-
-static struct client_h1 *connect_new(struct client_pool *p, const struct addr *addr,
-				     const struct client_settings *set, int *out_err)
-{
-	struct client_h1 *c = mem_zalloc(sizeof(*c));
-
-	c->stream = stream_connect(p->loop, addr, &client_stream_events, c, out_err);
-	if (!c->stream) {
-		free(c);
-		return NULL;
+	if (c->state == C_IDLE) {
+		client_session_move(s, &s->pool->busy);
+		s->pool->idle_count--;
+		c->state = C_BUSY;
+		c->is_reused = true;
+		wait_end(&c->waits, WAIT_IDLE);
 	}
-	c->tag = CLIENT_H1_TAG;
-	c->state = C_CONNECTING;
-	c->pool = p;
-	c->hs.ops = &client_h1_ops;
-	c->pump_task.run = run_pump;
-	c->codec = http1_new(false, &response_limits);
-	waits_init(&c->waits, on_expire);
-	c->created_ms = loop_now_ms(p->loop);
-	wait_begin(p->loop, &c->waits, WAIT_IDLE, set->connect_timeout_ms);
-	p->open_count++;
-	p->connected++;
-	list_append(&p->busy, &c->node);
-	return c;
-}
-
-static struct client_h1 *take_idle(struct client_pool *p)
-{
-	struct client_h1 *c;
-
-	if (list_is_empty(&p->idle))
-		return NULL;
-	c = list_entry(list_pop(&p->idle), struct client_h1, node);
-	p->idle_count--;
-	p->reused++;
-	list_append(&p->busy, &c->node);
-	c->state = C_BUSY;
-	c->is_reused = true;
-	wait_end(&c->waits, WAIT_IDLE);
-	return c;
-}
-
-struct http_stream *client_open_h1(struct client_pool *p, const struct addr *addr,
-				   const struct client_settings *settings, bool force_new, struct arena *a,
-				   int *out_err)
-{
-	struct client_h1 *c = force_new ? NULL : take_idle(p);
-
-	if (!c)
-		c = connect_new(p, addr, settings, out_err);
-	if (!c)
-		return NULL;
 	c->settings = *settings;
 	c->arena = a;
 	c->requests++;
 	c->allowance = 0;
 	c->written_before = c->stream->bytes_out;
+	if (c->state == C_CONNECTING && !settings->tls)
+		c->written_before += settings->preface.len;
 	c->has_answer = c->has_head = c->is_tunnel = c->is_broken = false;
 	c->is_request_done = c->is_response_done = c->is_reusable = false;
 	c->hs.tag = HTTP_STREAM_TAG;
@@ -583,4 +517,68 @@ struct http_stream *client_open_h1(struct client_pool *p, const struct addr *add
 	c->hs.owner = NULL;
 	c->hs.events = NULL;
 	return &c->hs;
+}
+
+static bool session_has_room(struct client_session *s, bool is_new)
+{
+	return !is_new && of_session(s)->state == C_IDLE;
+}
+
+static bool session_is_idle(const struct client_session *s)
+{
+	return of_session(s)->state == C_IDLE;
+}
+
+static void session_close_idle(struct client_session *s)
+{
+	session_close(of_session(s));
+}
+
+static const struct client_session_ops client_h1_session_ops = {
+	.has_room = session_has_room,
+	.open = session_open,
+	.is_idle = session_is_idle,
+	.close = session_close_idle,
+};
+
+static struct client_h1 *client_h1_new(struct client_pool *p, const struct client_settings *settings)
+{
+	struct client_h1 *c = mem_zalloc(sizeof(*c));
+
+	c->tag = CLIENT_H1_TAG;
+	client_session_init(&c->base, &client_h1_session_ops, p, settings);
+	c->hs.ops = &client_h1_ops;
+	c->pump_task.run = run_pump;
+	c->codec = http1_new(false, &response_limits);
+	waits_init(&c->waits, on_expire);
+	return c;
+}
+
+struct client_session *client_h1_connect(struct client_pool *p, const struct addr *addr,
+					 const struct client_settings *settings, int *out_err)
+{
+	struct stream *st = client_connect(p, addr, settings, &client_stream_events, NULL, out_err);
+	struct client_h1 *c;
+
+	if (!st)
+		return NULL;
+	c = client_h1_new(p, settings);
+	c->state = C_CONNECTING;
+	c->stream = st;
+	st->owner = c;
+	wait_begin(p->loop, &c->waits, WAIT_IDLE, settings->connect_timeout_ms);
+	return &c->base;
+}
+
+struct client_session *client_h1_take(struct client_pool *p, struct stream *st,
+				      const struct client_settings *settings)
+{
+	struct client_h1 *c = client_h1_new(p, settings);
+
+	c->state = C_BUSY;
+	c->stream = st;
+	st->events = &client_stream_events;
+	st->owner = c;
+	stream_read(st, LOOP_BUFFERS_SMALL);
+	return &c->base;
 }

@@ -23,6 +23,7 @@ const char *session_fault_name(enum session_fault f)
 		[SESSION_FAULT_TLS_TIMEOUT] = "tls_timeout",
 		[SESSION_FAULT_UPGRADE] = "no_extended_connect",
 		[SESSION_FAULT_SHUTDOWN] = "shutdown",
+		[SESSION_FAULT_PING_TIMEOUT] = "ping_timeout",
 	};
 
 	CHECK(f < SESSION_FAULT_COUNT);

@@ -24,6 +24,8 @@
 #include "http/codec.h"
 #include "net/stream.h"
 
+#define HTTP_STREAM_TAG TAG('h', 's', 't', 'r')
+
 struct http_stream;
 
 /* faults.def of the session layer: why a stream died. */
@@ -45,6 +47,7 @@ enum session_fault {
 	SESSION_FAULT_TLS_TIMEOUT,
 	SESSION_FAULT_UPGRADE,	/* client, HTTP/2: the origin takes no extended CONNECT */
 	SESSION_FAULT_SHUTDOWN, /* the daemon stops now */
+	SESSION_FAULT_PING_TIMEOUT, /* h2: a PING was not answered */
 	SESSION_FAULT_COUNT,
 };
 
@@ -90,6 +93,8 @@ struct http_stream {
 	const struct http_stream_events *events; /* the owner's */
 	void *owner;
 	uint32_t id; /* h1: 1 */
+	/* Client: the origin may answer while it still reads, so the request goes on after the response's head. */
+	bool is_duplex;
 };
 
 /* Head of a message: request on a client session, response (1xx too) on a server session.  Spans are copied.

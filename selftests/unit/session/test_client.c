@@ -151,7 +151,7 @@ static void ask(struct fixture *f)
 	struct message m;
 	int err = 0;
 
-	f->st = client_open_h1(&f->pool, &f->addr, &f->settings, false, &f->arena, &err);
+	f->st = client_open(&f->pool, &f->addr, &f->settings, false, &f->arena, &err);
 	assert_non_null(f->st);
 	f->st->owner = f;
 	f->st->events = &events;
@@ -390,7 +390,7 @@ static void test_body_waits_for_credit(void **state)
 	int err;
 
 	f->settings.read_timeout_ms = 5000;
-	f->st = client_open_h1(&f->pool, &f->addr, &f->settings, false, &f->arena, &err);
+	f->st = client_open(&f->pool, &f->addr, &f->settings, false, &f->arena, &err);
 	f->st->owner = f;
 	f->st->events = &events;
 	message_init(&m, &f->arena);
