@@ -10,6 +10,8 @@
 #include "upstream/balancer.h"
 #include "upstream/endpoint.h"
 
+struct tls_client;
+
 struct upstream_timeouts {
 	uint64_t connect_ms;	/* 10,000 */
 	uint64_t first_byte_ms; /* end of the request to the response head: 60,000 */
@@ -25,6 +27,21 @@ struct upstream_pool_settings {
 	uint64_t max_requests;	  /* 0: none */
 };
 
+enum upstream_http {
+	UPSTREAM_HTTP1,
+	UPSTREAM_HTTP2,	    /* prior knowledge, or ALPN h2 only */
+	UPSTREAM_HTTP_AUTO, /* with TLS: what ALPN says; in plain text HTTP/1 */
+};
+
+struct upstream_connection_settings {
+	struct tls_client *tls; /* NULL: plain text; the snapshot has a reference */
+	struct span tls_name;	/* sent and verified; empty: the target's host */
+	enum upstream_http http;
+	uint32_t h2_streams_max;      /* at once on a connection; 0: 100 */
+	uint64_t h2_ping_interval_ms; /* 0: none */
+	unsigned proxy_protocol;      /* version of the PROXY header that begins each connection; 0: none */
+};
+
 struct upstream {
 	const char *id;
 	uint32_t index; /* in the snapshot: slot of the worker's state */
@@ -35,6 +52,7 @@ struct upstream {
 	const struct balancer *balancer;
 	struct upstream_timeouts timeouts;
 	struct upstream_pool_settings pool;
+	struct upstream_connection_settings connection;
 };
 
 /* A worker's side of an upstream of one snapshot. */
