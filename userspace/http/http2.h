@@ -4,7 +4,8 @@
  *
  * Streams.  A stream belongs to its owner from CODEC_HEAD or CODEC_BAD_HEAD (server) or http2_open() (client) until
  * http2_forget(), which each of them needs exactly once, whatever happened to it before; after CODEC_ERROR too, or
- * http2_free() instead.  http2_set_owner() gives a pointer that comes back as event.owner.
+ * http2_free() instead.  http2_set_owner() gives a pointer that comes back as event.owner.  Stream ids are handles: a
+ * client's are not always those on the wire, which follow the order of the heads.
  *
  * Arenas.  Server: the arena given to next() takes the head that comes; the same one is to be given until CODEC_HEAD
  * (then it is the stream's, trailers go there too) or CODEC_BAD_HEAD / CODEC_RESET without owner (it may be reset).
@@ -26,14 +27,16 @@
  *			with is_retryable, the others go on, http2_open() gives 0 from now on.
  *	CODEC_PONG	the answer to http2_ping()
  *	CODEC_ERROR	the connection is dead: `fault`; a GOAWAY is in output(): write it, then close
- *	CODEC_CLOSED	the peer ended and no stream is open.  With open streams: CODEC_ERROR BODY_TRUNCATED.
+ *	CODEC_CLOSED	the peer ended and no stream is open.  Before it, streams that the end cut off get CODEC_RESET
+ *			BODY_TRUNCATED; on a server complete requests are still answered.
  * next() is to be called until CODEC_MORE after feed(), credit(), send() and output().  Then output().
  *
  * Reading.  All that is fed is taken at once: one slow stream does not hold up the others.  Body bytes that have no
- * credit are held here, bounded by the stream's window: window_bytes at first, up to window_max for one whose owner
- * gives as much credit, and all streams together not more than window_growth_max above window_bytes each.  Memory for
- * bodies of a connection <= 2 * (max_concurrent_streams * window_bytes + window_growth_max), the 2 for slices of
- * larger buffers; tiny DATA frames are gathered.  The connection's own window is large and given back at once.
+ * credit are held here, bounded by the stream's window: window_bytes at first, doubled up to window_max each time that
+ * a whole one was taken as fast as it came, and all streams together not more than window_growth_max above window_bytes
+ * each.  Memory for bodies of a connection <= 2 * (max_concurrent_streams * window_bytes + window_growth_max), the 2
+ * for slices of larger buffers (http2_keep()); tiny DATA frames are gathered.  The connection's own window is large and
+ * given back at once.  A caller that does not feed while its socket is full bounds the rest.
  *
  * Judging.  What HTTP/1 refuses in a head is refused here, and what RFC 9113 8 calls malformed.  Requests that break
  * HTTP/2 (pseudo-headers, upper case, control bytes, connection-specific fields, TE but trailers, DATA against
@@ -55,7 +58,8 @@
  * dropped.  A message that cannot be sent (control bytes, wrong length) resets its stream: CODEC_RESET with
  * OUTPUT_MALFORMED or OUTPUT_LENGTH.  What is sent on a dead stream is dropped.  Other orders are our bug: CHECK.
  * DATA leaves without a copy (tiny bodies: behind their head), streams take turns frame by frame: priorities are
- * neither obeyed nor sent.
+ * neither obeyed nor sent.  Body bytes that an owner has sent are the owner's to bound (http2_queued(), CODEC_SENT);
+ * one that forgets a stream before they left gives up the write time-out for it.
  *
  * Defences (faults.def H2_*), each a CODEC_ERROR with GOAWAY ENHANCE_YOUR_CALM.  Useful progress - body bytes in or
  * out, responses completed - and http2_tick() refill the budgets: see http2_flood.c.
@@ -117,9 +121,9 @@ bool http2_can_open(const struct http2 *h);
 bool http2_is_exhausted(const struct http2 *h);
 void http2_set_owner(struct http2 *h, uint32_t stream, void *owner);
 /*
- * The owner is gone and so is its arena.  A response that was sent to its END still leaves, and so does a request;
- * then the stream is reset with NO_ERROR if the peer still sends.  Otherwise it is reset: CANCEL, or the code of an
- * earlier CODEC_SEND_RESET.
+ * The owner is gone and so is its arena.  Server: a response that was sent to its END still leaves, then the stream is
+ * reset with NO_ERROR if the peer still sends.  Client: if the response came to its END, a request that was sent to
+ * its END still leaves.  Otherwise the stream is reset: CANCEL, or the code of an earlier CODEC_SEND_RESET.
  */
 void http2_forget(struct http2 *h, uint32_t stream);
 /* Streams of the connection that are not over: open ones, and forgotten ones that still leave. */
