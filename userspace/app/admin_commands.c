@@ -4,17 +4,12 @@
 #include <stdio.h>
 
 #include "app/admin.h"
+#include "app/admin_request.h"
 #include "app/audit.h"
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/json.h"
 #include "schema/value.h"
-
-struct request {
-	struct control *control;
-	bool wants_json;
-	struct span args; /* what follows the command */
-};
 
 /* ---- reload, stop, status ---- */
 
@@ -30,14 +25,14 @@ static void message_json(struct strbuf *out, const char *result, struct span tex
 	strbuf_add_char(out, '\n');
 }
 
-static bool do_reload(struct request *r, struct strbuf *out)
+static bool do_reload(struct control *c, const struct admin_request *r, struct strbuf *out)
 {
 	static const char *const words[] = { "done", "wrong", "refused" };
 	struct strbuf text = { 0 };
 	enum reload_result result;
 
 	strbuf_init(&text);
-	result = control_reload(r->control, &text);
+	result = control_reload(c, &text);
 	if (r->wants_json)
 		message_json(out, words[result], strbuf_span(&text));
 	else
@@ -46,93 +41,61 @@ static bool do_reload(struct request *r, struct strbuf *out)
 	return result == RELOAD_DONE;
 }
 
-static bool do_stop(struct request *r, struct strbuf *out)
+static bool do_stop(struct control *c, const struct admin_request *r, struct strbuf *out)
 {
-	bool is_now = span_eq(span_trim(r->args), SPAN("now"));
-
-	audit_event(r->control->audit, "admin_action", is_now ? "stop_now" : "stop", NULL);
-	if (is_now)
-		control_stop(r->control);
+	audit_event(c->audit, "admin_action", r->is_now ? "stop_now" : "stop", NULL);
+	if (r->is_now)
+		control_stop(c);
 	else
-		control_drain(r->control);
+		control_drain(c);
 	if (r->wants_json)
-		message_json(out, "done", is_now ? SPAN("stopping now") : SPAN("stopping"));
+		message_json(out, "done", r->is_now ? SPAN("stopping now") : SPAN("stopping"));
 	else
-		strbuf_printf(out, "stopping%s\n", is_now ? " now" : "; open requests may end");
+		strbuf_printf(out, "stopping%s\n", r->is_now ? " now" : "; open requests may end");
 	return true;
 }
 
-static bool do_status(struct request *r, struct strbuf *out)
+static bool do_status(struct control *c, const struct admin_request *r, struct strbuf *out)
 {
-	control_render(r->control, r->wants_json ? "status-json" : "status", out);
+	control_render(c, r->wants_json ? "status-json" : "status", out);
 	return true;
 }
 
-static bool do_metrics(struct request *r, struct strbuf *out)
+static bool do_metrics(struct control *c, const struct admin_request *r, struct strbuf *out)
 {
-	control_render(r->control, "metrics", out);
+	(void)r;
+	control_render(c, "metrics", out);
 	return true;
 }
 
 /* ---- bans ---- */
 
-#define BAN_DEFAULT_MS (10 * 60 * 1000)
-
-static bool ban_address(struct span text, uint8_t ip[16], struct strbuf *out)
+static bool ban_add(struct control *c, const struct admin_request *r, struct strbuf *out)
 {
-	struct addr addr;
-
-	if (addr_parse_ip(text, &addr) == 0 && addr_to_ip16(&addr, ip))
-		return true;
-	strbuf_printf(out, "%.*s is not an IP address\n", SPAN_ARG(text));
-	return false;
-}
-
-static bool ban_add(struct request *r, struct strbuf *out)
-{
-	struct bans *bans = fastpath_bans(r->control->guard.fastpath);
-	uint64_t now = clock_boot_ns(), ms = BAN_DEFAULT_MS;
-	struct span address, time;
-	uint8_t ip[16];
+	struct bans *bans = fastpath_bans(c->guard.fastpath);
+	uint64_t now = clock_boot_ns();
 	char text[VALUE_TEXT_MAX];
-	int err;
+	int err = bans_add(bans, r->ip, now, now + r->ban_ms * 1000000, SN_BAN_MANUAL);
 
-	if (!span_next(&r->args, ' ', &address) || !ban_address(address, ip, out))
-		return false;
-	if (span_next(&r->args, ' ', &time) && time.len && value_duration(time, SCHEMA_SECONDS, &ms) < 0) {
-		strbuf_printf(out, "%.*s is not a time: write 10m, 1h or a number of seconds\n",
-			      SPAN_ARG(time));
-		return false;
-	}
-	if (ms == 0 || ms > 365 * SCHEMA_DAY) {
-		strbuf_add_str(out, "a ban lasts from a millisecond to a year\n");
-		return false;
-	}
-	err = bans_add(bans, ip, now, now + ms * 1000000, SN_BAN_MANUAL);
 	if (err == -ENOSPC) {
 		strbuf_printf(out, "%u sources are banned: there is no room for another\n", SN_BLOCK_MAX);
 		return false;
 	}
-	(void)snprintf(text, sizeof(text), "%.*s", SPAN_ARG(address));
-	audit_event(r->control->audit, "admin_action", "ban_add", text);
+	(void)snprintf(text, sizeof(text), "%.*s", SPAN_ARG(r->address));
+	audit_event(c->audit, "admin_action", "ban_add", text);
 	strbuf_printf(out, "%s is banned for ", text);
-	strbuf_printf(out, "%s%s\n", value_duration_text(text, ms),
+	strbuf_printf(out, "%s%s\n", value_duration_text(text, r->ban_ms),
 		      err < 0 ? " (for accepted connections only: the kernel's map refused it)" : "");
 	return true;
 }
 
-static bool ban_remove(struct request *r, struct strbuf *out)
+static bool ban_remove(struct control *c, const struct admin_request *r, struct strbuf *out)
 {
-	struct bans *bans = fastpath_bans(r->control->guard.fastpath);
-	struct span address;
-	uint8_t ip[16];
+	struct bans *bans = fastpath_bans(c->guard.fastpath);
+	int err = bans_remove(bans, r->ip);
 	char text[VALUE_TEXT_MAX];
-	int err;
 
-	if (!span_next(&r->args, ' ', &address) || !ban_address(address, ip, out))
-		return false;
-	(void)snprintf(text, sizeof(text), "%.*s", SPAN_ARG(address));
-	err = bans_remove(bans, ip);
+	(void)snprintf(text, sizeof(text), "%.*s", SPAN_ARG(r->address));
 	if (err == -ENOENT)
 		strbuf_printf(out, "%s is not banned\n", text);
 	else if (err < 0)
@@ -140,7 +103,7 @@ static bool ban_remove(struct request *r, struct strbuf *out)
 	else
 		strbuf_printf(out, "%s is no longer banned\n", text);
 	if (err == 0)
-		audit_event(r->control->audit, "admin_action", "ban_remove", text);
+		audit_event(c->audit, "admin_action", "ban_remove", text);
 	return err == 0;
 }
 
@@ -176,10 +139,10 @@ static void ban_json(const struct ban *b, uint64_t now, struct json *j)
 	json_end(j, '}');
 }
 
-static bool ban_list(struct request *r, struct strbuf *out)
+static bool ban_list(struct control *c, const struct admin_request *r, struct strbuf *out)
 {
 	size_t count = 0;
-	struct ban *list = bans_list(fastpath_bans(r->control->guard.fastpath), &count);
+	struct ban *list = bans_list(fastpath_bans(c->guard.fastpath), &count);
 	uint64_t now = clock_boot_ns();
 	struct json j;
 
@@ -200,48 +163,25 @@ static bool ban_list(struct request *r, struct strbuf *out)
 	return true;
 }
 
-static bool do_ban(struct request *r, struct strbuf *out)
+static bool do_kernel(struct control *c, const struct admin_request *r, struct strbuf *out)
 {
-	struct span what = { 0 };
-
-	(void)span_next(&r->args, ' ', &what);
-	if (span_eq(what, SPAN("list")))
-		return ban_list(r, out);
-	if (span_eq(what, SPAN("add")))
-		return ban_add(r, out);
-	if (span_eq(what, SPAN("remove")))
-		return ban_remove(r, out);
-	strbuf_add_str(out, "ban list, ban add ADDRESS [TIME] or ban remove ADDRESS\n");
-	return false;
-}
-
-static bool do_kernel(struct request *r, struct strbuf *out)
-{
-	control_render(r->control, r->wants_json ? "kernel-json" : "kernel", out);
+	control_render(c, r->wants_json ? "kernel-json" : "kernel", out);
 	return true;
 }
 
 /* ---- the table ---- */
 
-static const struct {
-	const char *name;
-	bool (*run)(struct request *r, struct strbuf *out);
-} commands[] = {
-	{ "reload", do_reload }, { "stop", do_stop },	  { "status", do_status },
-	{ "ban", do_ban },	 { "kernel", do_kernel }, { "metrics", do_metrics },
+typedef bool command_fn(struct control *c, const struct admin_request *r, struct strbuf *out);
+
+static command_fn *const commands[ADMIN_VERB_COUNT] = {
+	[ADMIN_RELOAD] = do_reload, [ADMIN_STOP] = do_stop,	  [ADMIN_STATUS] = do_status,
+	[ADMIN_KERNEL] = do_kernel, [ADMIN_METRICS] = do_metrics, [ADMIN_BAN_LIST] = ban_list,
+	[ADMIN_BAN_ADD] = ban_add,  [ADMIN_BAN_REMOVE] = ban_remove,
 };
 
 bool admin_answer(struct control *c, struct span line, struct strbuf *out)
 {
-	struct request r = { .control = c, .args = span_trim(line) };
-	struct span form, name;
+	struct admin_request r;
 
-	if (!span_next(&r.args, ' ', &form) || !span_next(&r.args, ' ', &name))
-		name = (struct span){ 0 };
-	r.wants_json = span_eq(form, SPAN("json"));
-	for (size_t i = 0; i < ARRAY_LEN(commands); i++)
-		if (span_eq(name, span_str(commands[i].name)))
-			return commands[i].run(&r, out);
-	strbuf_printf(out, "unknown command\n");
-	return false;
+	return admin_request_parse(line, &r, out) && commands[r.verb](c, &r, out);
 }
