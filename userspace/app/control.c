@@ -6,6 +6,7 @@
 #include <signal.h>
 
 #include "app/audit.h"
+#include "app/certificates.h"
 #include "app/logs.h"
 #include "app/notify.h"
 #include "app/sockets.h"
@@ -123,6 +124,8 @@ static void on_second(struct timer *t)
 
 	c->seconds++;
 	guard_tick(&c->guard, c->seconds);
+	if (c->state == CONTROL_RUNNING)
+		certificates_tick(c->certificates);
 	audit_flush(c->audit, UINT64_MAX); /* whatever there is: on disk within a second */
 	if (c->seconds % 10 == 0)
 		endpoint_registry_sweep(&c->registry.endpoints);

@@ -38,6 +38,7 @@ struct admin;
 struct sockets;
 struct watch;
 struct audit;
+struct certificates;
 
 struct control {
 	struct loop *loop;
@@ -70,6 +71,7 @@ struct control {
 	struct admin *admin; /* NULL: could not be opened */
 	struct watch *watch;
 	struct audit *audit; /* NULL: off */
+	struct certificates *certificates;
 
 	/* From loading to the start of the workers. */
 	struct fastpath_plan first_plan;
@@ -104,6 +106,11 @@ enum reload_result {
 enum reload_result control_reload(struct control *c, struct strbuf *out);
 /* The same for SIGHUP and the file watch: what it has to say goes to the log. */
 void control_reload_logged(struct control *c);
+/*
+ * Not the file again, only the certificates, keys and lists that it names, from disk.  False: nothing changed, with the
+ * errors in out.
+ */
+bool control_refresh(struct control *c, struct strbuf *out);
 /* The first one: everything but starting the workers and the listeners' sockets. */
 int control_load_first(struct control *c, struct strbuf *out);
 /* Open and hand over the sockets of listeners that are not open.  -errno with a sentence in out. */

@@ -12,12 +12,14 @@
 
 #include "app/admin.h"
 #include "app/audit.h"
+#include "app/certificates.h"
 #include "app/control.h"
 #include "app/exit.h"
 #include "app/logs.h"
 #include "app/notify.h"
 #include "app/privilege.h"
 #include "app/sockets.h"
+#include "app/state.h"
 #include "app/about.h"
 #include "app/watch.h"
 #include "base/check.h"
@@ -164,6 +166,32 @@ static int pid_file_write(const struct control *c)
 	return -1;
 }
 
+static void found_staple(void *ctx, struct ocsp_staple *s)
+{
+	(void)s;
+	*(bool *)ctx = true;
+}
+
+static void server_staples(void *ctx, struct tls_server *server)
+{
+	tls_server_for_each_staple(server, found_staple, ctx);
+}
+
+/* Only who has something to keep gets a folder. */
+static void state_make(struct control *c, const struct identity *id)
+{
+	const char *folder = state_folder(&c->current->config->system, &c->current->arena);
+	bool has_staples = false;
+	int err;
+
+	config_tls_for_each_server(&c->registry.tls, server_staples, &has_staples);
+	if (!has_staples || !folder)
+		return;
+	err = state_prepare(folder, id);
+	if (err < 0)
+		log_warn("%s cannot be made: %s; OCSP answers are not kept over a restart", folder, strerror(-err));
+}
+
 static int rights_give_up(struct control *c)
 {
 	const struct config_system *system = &c->current->config->system;
@@ -179,6 +207,7 @@ static int rights_give_up(struct control *c)
 		complain("only root can become user %s", system->user ? system->user : system->group);
 		return err;
 	}
+	state_make(c, id.uid != geteuid() ? &id : NULL);
 	if (id.uid != geteuid()) {
 		logs_own(c->current, &id);
 		guard_own(&c->guard, c->current->instance, id.uid, id.gid);
@@ -254,13 +283,14 @@ static void say_listening(const struct control *c)
 /* An address that reaches the listener from this host. */
 static void url_of(const struct listener *l, char *buf, size_t size)
 {
+	const char *scheme = l->server.protocol == SERVER_HTTPS ? "https" : "http";
 	char text[ADDR_TEXT_MAX];
 
 	addr_format(&l->addr, text);
 	if (addr_is_any(&l->addr))
-		(void)snprintf(buf, size, "http://localhost:%u", addr_port(&l->addr));
+		(void)snprintf(buf, size, "%s://localhost:%u", scheme, addr_port(&l->addr));
 	else
-		(void)snprintf(buf, size, "http://%s", text);
+		(void)snprintf(buf, size, "%s://%s", scheme, text);
 }
 
 static bool metrics_are_served(const struct control *c)
@@ -344,6 +374,7 @@ static int start(struct control *c)
 	resolver_sync(c->resolver);
 	watch_set(c->watch, c->current->config->system.auto_reload ? c->current->config : NULL);
 	control_collect_start(c);
+	c->certificates = certificates_new(c);
 	sockets_publish(c->first_sockets, c);
 	sockets_free(c->first_sockets, c->worker_count);
 	c->first_sockets = NULL;
@@ -366,6 +397,7 @@ static void finish(struct control *c)
 {
 	resolver_free(c->resolver);
 	c->resolver = NULL;
+	certificates_free(c->certificates);
 	guard_fini(&c->guard);
 	files_remove(c);
 	snapshot_put(c->current);

@@ -54,6 +54,7 @@ struct candidate {
 	struct fastpath_plan plan;
 	struct sockets *sockets;
 	const struct guard_rules *rules;
+	bool is_rebuild; /* the same text, other certificates */
 };
 
 static void candidate_drop(struct candidate *n, struct control *c)
@@ -71,7 +72,10 @@ static int candidate_build(struct candidate *n, struct control *c, struct strbuf
 	int err;
 
 	diag_init(&d, NULL);
-	err = config_build(&n->snapshot, c->path, &c->registry, c->current, &d);
+	if (n->is_rebuild)
+		err = config_rebuild(&n->snapshot, &c->registry, c->current, &d);
+	else
+		err = config_build(&n->snapshot, c->path, &c->registry, c->current, &d);
 	diag_print(&d, out);
 	diag_fini(&d);
 	return err;
@@ -224,6 +228,22 @@ enum reload_result control_reload(struct control *c, struct strbuf *out)
 		      (unsigned long long)c->generation);
 	strbuf_fini(&text);
 	return RELOAD_DONE;
+}
+
+bool control_refresh(struct control *c, struct strbuf *out)
+{
+	struct candidate n = { .is_rebuild = true };
+
+	if (c->state != CONTROL_RUNNING || c->live >= CONTROL_GENERATIONS_MAX) {
+		strbuf_printf(out, "%u configurations are still in use by open requests\n", c->live);
+		return false;
+	}
+	if (candidate_prepare(&n, c, out) < 0) {
+		candidate_drop(&n, c);
+		return false;
+	}
+	candidate_publish(&n, c);
+	return true;
 }
 
 int control_listen(struct control *c, struct strbuf *out)

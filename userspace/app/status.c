@@ -5,6 +5,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "app/certificates.h"
 #include "app/control.h"
 #include "app/sockets.h"
 #include "app/about.h"
@@ -139,6 +140,7 @@ static void status_text(struct control *c, struct strbuf *out)
 	if (c->live > 1)
 		strbuf_printf(out, "              %u older generations still have open requests\n", c->live - 1);
 	listeners_text(c, out);
+	certificates_text(c, out);
 	upstreams_text(c, out);
 	guard_describe(&c->guard, out);
 	strbuf_printf(out, "connections   %llu open\n",
@@ -247,6 +249,7 @@ static void status_json(struct control *c, struct strbuf *out)
 	json_u64(&j, "workers", c->worker_count);
 	json_u64(&j, "connections", atomic_load_explicit(&c->shared.connections, memory_order_relaxed));
 	listeners_json(c, &j);
+	certificates_json(c, &j);
 	upstreams_json(c, &j);
 	guard_json(c, &j);
 	json_end(&j, '}');

@@ -39,6 +39,7 @@ static void server_free(struct tls_base *b)
 	free(s->certificates);
 	X509_STORE_free(s->trust);
 	sk_X509_NAME_pop_free(s->authorities, X509_NAME_free);
+	free(s->ocsp_url);
 	tls_base_fini(b);
 	free(s);
 }
@@ -224,6 +225,7 @@ static struct tls_server *server_alloc(const struct tls_server_config *c, struct
 	s->has_resumption = c->session_resumption;
 	s->has_early_data = c->early_data;
 	s->prefers_client = c->prefer_client;
+	s->ocsp_url = c->ocsp_url ? mem_strdup(c->ocsp_url) : NULL;
 	return s;
 }
 
@@ -281,6 +283,11 @@ struct ssl_st *tls_server_ssl(struct tls_server *s)
 	CHECK(ssl);
 	SSL_set_accept_state(ssl);
 	return ssl;
+}
+
+const char *tls_server_ocsp_url(const struct tls_server *s)
+{
+	return s->ocsp_url;
 }
 
 /* --- questions --------------------------------------------------------------------------------------------------- */

@@ -137,6 +137,8 @@ struct span tls_ssl_sni(const struct ssl_st *ssl);
 bool tls_server_files_changed(const struct tls_server *s);
 /* Control thread.  Certificates that want an OCSP answer; fetch for those whose ocsp_staple_next() has come. */
 void tls_server_for_each_staple(struct tls_server *s, void (*fn)(void *ctx, struct ocsp_staple *staple), void *ctx);
+/* The responder that is asked instead of the certificates' own (ocsp_url), or NULL. */
+const char *tls_server_ocsp_url(const struct tls_server *s);
 /* Answers of `old` for certificates that are in `s` too.  Control thread, before s is published; old may be NULL. */
 void tls_server_adopt_staples(struct tls_server *s, const struct tls_server *old);
 void tls_server_for_each_certificate(const struct tls_server *s,
@@ -193,5 +195,7 @@ void tls_session_cache_fini(struct tls_session_cache *s); /* NULL ok */
  */
 struct ssl_st *tls_client_ssl(struct tls_client *c, struct span host, struct tls_session_cache *cache);
 void tls_ssl_forget_cache(struct ssl_st *ssl);
+/* This connection offers these protocols instead of its client's; as in the extension: "\2h2\10http/1.1". */
+void tls_ssl_set_alpn(struct ssl_st *ssl, struct span names);
 
 #endif

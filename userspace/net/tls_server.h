@@ -29,6 +29,7 @@ struct tls_server {
 	size_t set_count;
 	struct tls_set *default_set; /* for names in no certificate; strict: where connections start */
 	bool has_staples;
+	char *ocsp_url; /* owned; NULL: the certificates' own */
 
 	X509_STORE *trust;		    /* owned; NULL without client_auth */
 	STACK_OF(X509_NAME) *authorities;  /* owned */

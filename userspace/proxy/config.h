@@ -8,8 +8,10 @@
 #ifndef SN_PROXY_CONFIG_H
 #define SN_PROXY_CONFIG_H
 
+#include "proxy/config_tls_build.h"
 #include "proxy/header_ops.h"
 #include "proxy/router.h"
+#include "net/tls_context.h"
 #include "proxy/settings.h"
 #include "schema/schema.h"
 #include "schema/source.h"
@@ -32,6 +34,7 @@ struct config_system {
 	const char *pid_file;	       /* or NULL, as the next three */
 	const char *user, *group;
 	const char *working_directory;
+	const char *state_directory; /* NULL: the default of state.h */
 	enum trace_id_format trace_id_format;
 	bool auto_reload;
 	uint32_t route_cache_size;
@@ -44,6 +47,41 @@ struct config_system {
 
 enum config_protocol {
 	CONFIG_PROTOCOL_HTTP,
+	CONFIG_PROTOCOL_HTTPS,
+	CONFIG_PROTOCOL_H2, /* TLS with HTTP/2 only */
+	CONFIG_PROTOCOL_H2C,
+	CONFIG_PROTOCOL_TCP,
+	CONFIG_PROTOCOL_TLS_PASSTHROUGH,
+};
+
+struct config_sni {
+	struct schema_meta meta;
+	struct schema_strings hostnames, priority_hostnames;
+	const char *cert_file, *key_file;
+};
+
+/* Names of the fields that tell the origin who the client is; NULL: not told. */
+struct config_client_fields {
+	struct schema_meta meta;
+	const char *verified, *subject, *fingerprint, *names;
+};
+
+struct config_tls {
+	struct schema_meta meta;
+	struct schema_strings cert_files, key_files; /* pairs, by position */
+	struct config_sni *snis;
+	size_t sni_count;
+	bool strict_sni;
+	enum tls_client_auth client_auth;
+	const char *ca_file, *crl_file;
+	uint32_t verify_depth;
+	struct config_client_fields client_fields;
+	enum tls_version version_min, version_max;
+	struct schema_strings cipher_suites;
+	bool prefers_client_suites;
+	bool has_ocsp_stapling, has_resumption, has_early_data;
+	const char *ocsp_url;
+	const char *keylog_file;
 };
 
 struct config_listener {
@@ -56,6 +94,12 @@ struct config_listener {
 	uint64_t keep_alive_requests_max; /* 0: no limit */
 	const char *default_route;	  /* or NULL */
 	struct schema_cidrs trusted_proxies;
+	struct config_tls *tls; /* or NULL */
+	uint64_t handshake_timeout_ms;
+	uint32_t handshakes_max;
+	enum server_proxy_protocol proxy_protocol;
+	uint32_t h2_streams_max;
+	uint64_t h2_ping_interval_ms;
 };
 
 /* ---- routes ---- */
@@ -144,6 +188,28 @@ struct config_timeouts {
 	uint64_t connect_ms, first_byte_ms, read_ms, write_ms;
 };
 
+struct config_upstream_tls {
+	struct schema_meta meta;
+	const char *sni; /* NULL: the target's host */
+	const char *ca_file, *client_cert, *client_key;
+	bool skips_verification;
+	enum tls_version version_min, version_max;
+	bool has_resumption;
+};
+
+struct config_http_version {
+	struct schema_meta meta;
+	uint32_t min, max;	/* 1 or 2; max is used if it was written */
+	uint64_t h2_ping_interval_ms;
+	uint32_t h2_streams_max;
+};
+
+enum config_proxy_protocol { /* the value is the version */
+	CONFIG_PROXY_OFF,
+	CONFIG_PROXY_V1,
+	CONFIG_PROXY_V2,
+};
+
 struct config_upstream {
 	struct schema_meta meta;
 	const char *id;
@@ -153,6 +219,9 @@ struct config_upstream {
 	struct config_balancing balancing;
 	struct config_pool pool;
 	struct config_timeouts timeouts;
+	struct config_upstream_tls *tls; /* or NULL: plain */
+	struct config_http_version http_version;
+	enum config_proxy_protocol proxy_protocol;
 };
 
 /* ---- limits, observability, kernel ---- */
@@ -279,6 +348,7 @@ struct config_registry {
 	struct endpoint_registry endpoints;
 	struct hmap listener_numbers; /* "id address" -> number; keys are owned */
 	uint32_t listener_number_last;
+	struct config_tls_registry tls;
 };
 
 void config_registry_init(struct config_registry *r);
@@ -296,6 +366,11 @@ int config_build(struct snapshot **out, const char *path, struct config_registry
 		 const struct snapshot *previous, struct diag *d);
 int config_build_text(struct snapshot **out, const char *name, struct span text, struct config_registry *r,
 		      const struct snapshot *previous, struct diag *d);
+/*
+ * The same file as it was read for `previous`, with what certificates are on disk now.  The new snapshot keeps the one
+ * that read it.
+ */
+int config_rebuild(struct snapshot **out, struct config_registry *r, const struct snapshot *previous, struct diag *d);
 
 const struct config_upstream *config_upstream_find(const struct config *c, const char *id);
 const struct config_route *config_route_find(const struct config *c, const char *id);

@@ -34,6 +34,7 @@ void config_registry_init(struct config_registry *r)
 {
 	*r = (struct config_registry){ 0 };
 	endpoint_registry_init(&r->endpoints);
+	config_tls_registry_init(&r->tls);
 }
 
 void config_registry_fini(struct config_registry *r)
@@ -45,6 +46,7 @@ void config_registry_fini(struct config_registry *r)
 	while (hmap_next(&r->listener_numbers, &pos, &key, &value))
 		free((void *)(uintptr_t)key.ptr);
 	hmap_fini(&r->listener_numbers);
+	config_tls_registry_fini(&r->tls);
 	endpoint_registry_fini(&r->endpoints);
 }
 
@@ -101,6 +103,36 @@ static const struct prefix *prefixes_build(struct builder *b, const struct schem
 	return p;
 }
 
+/* ---- TLS ---- */
+
+static void server_put(void *server)
+{
+	tls_server_put(server);
+}
+
+static struct tls_server *server_tls(struct builder *b, const struct config_listener *c)
+{
+	struct tls_server *server = c->tls ? config_tls_server(&b->registry->tls, c, b->diag) : NULL;
+
+	if (server)
+		arena_on_reset(b->arena, server_put, server);
+	return server;
+}
+
+static void client_put(void *client)
+{
+	tls_client_put(client);
+}
+
+static struct tls_client *client_tls(struct builder *b, const struct config_upstream *c)
+{
+	struct tls_client *client = c->tls ? config_tls_client(&b->registry->tls, c, b->diag) : NULL;
+
+	if (client)
+		arena_on_reset(b->arena, client_put, client);
+	return client;
+}
+
 /* ---- upstreams ---- */
 
 struct endpoint_refs {
@@ -131,6 +163,22 @@ static void upstream_add(struct builder *b, struct upstream *u, const char *addr
 	u->weights[u->endpoint_count++] = weight;
 }
 
+static void connection_build(struct builder *b, struct upstream_connection_settings *to, const struct config_upstream *c)
+{
+	const struct config_http_version *version = &c->http_version;
+
+	*to = (struct upstream_connection_settings){
+		.tls = client_tls(b, c),
+		.tls_name = c->tls && c->tls->sni ? span_str(c->tls->sni) : SPAN(""),
+		.http = c->tls && version->max == 2 ? UPSTREAM_HTTP_AUTO : UPSTREAM_HTTP1,
+		.h2_streams_max = version->h2_streams_max,
+		.h2_ping_interval_ms = version->h2_ping_interval_ms,
+		.proxy_protocol = c->proxy_protocol,
+	};
+	if (version->min == 2)
+		to->http = UPSTREAM_HTTP2;
+}
+
 static void upstream_build(struct builder *b, struct upstream *u, const struct config_upstream *c)
 {
 	u->id = c->id;
@@ -148,6 +196,7 @@ static void upstream_build(struct builder *b, struct upstream *u, const struct c
 		.read_ms = c->timeouts.read_ms,
 		.write_ms = c->timeouts.write_ms,
 	};
+	connection_build(b, &u->connection, c);
 	u->pool = (struct upstream_pool_settings){
 		.max_connections = c->pool.max_connections,
 		.max_idle = c->pool.max_idle,
@@ -396,7 +445,35 @@ static void server_build(struct builder *b, struct server_settings *s)
 		.body_idle_timeout_ms = 30 * 1000,
 		.keep_alive_timeout_ms = 75 * 1000,
 		.write_idle_timeout_ms = 30 * 1000,
+		.handshake_timeout_ms = 10 * 1000,
+		.h2_streams_max = 100,
+		.handshakes_max = 1000,
 	};
+}
+
+static enum server_protocol protocol_of(enum config_protocol p)
+{
+	static const enum server_protocol protocols[] = {
+		[CONFIG_PROTOCOL_HTTP] = SERVER_HTTP,
+		[CONFIG_PROTOCOL_HTTPS] = SERVER_HTTPS,
+		[CONFIG_PROTOCOL_H2] = SERVER_HTTPS,
+		[CONFIG_PROTOCOL_H2C] = SERVER_H2C,
+		[CONFIG_PROTOCOL_TCP] = SERVER_TCP,
+		[CONFIG_PROTOCOL_TLS_PASSTHROUGH] = SERVER_TLS_PASSTHROUGH,
+	};
+
+	return protocols[p];
+}
+
+static void connections_build(struct builder *b, struct server_settings *s, const struct config_listener *c)
+{
+	s->protocol = protocol_of(c->protocol);
+	s->tls = server_tls(b, c);
+	s->proxy_protocol = c->proxy_protocol;
+	s->handshake_timeout_ms = c->handshake_timeout_ms;
+	s->handshakes_max = c->handshakes_max;
+	s->h2_streams_max = c->h2_streams_max;
+	s->h2_ping_interval_ms = c->h2_ping_interval_ms;
 }
 
 static void listener_build(struct builder *b, struct listener *l, const struct config_listener *c)
@@ -414,8 +491,13 @@ static void listener_build(struct builder *b, struct listener *l, const struct c
 	l->server.keep_alive_timeout_ms = c->keep_alive_timeout_ms;
 	l->server.write_idle_timeout_ms = c->write_timeout_ms;
 	l->server.keep_alive_requests_max = c->keep_alive_requests_max;
+	connections_build(b, &l->server, c);
 	l->trusted_proxies = prefixes_build(b, trusted);
 	l->trusted_proxy_count = (unsigned)trusted->count;
+	l->server.proxy_protocol_from = l->trusted_proxies;
+	l->server.proxy_protocol_from_count = l->trusted_proxy_count;
+	if (c->tls && c->tls->client_auth != TLS_CLIENT_AUTH_NONE)
+		l->client_fields = &c->tls->client_fields;
 	if (c->default_route)
 		l->default_route =
 			&b->routes[config_route_find(b->config, c->default_route) - b->config->routes];
@@ -432,6 +514,20 @@ static void listener_build_pages(struct builder *b, struct listener *l)
 	l->router = router_for_pages(b);
 }
 
+static const struct config_client_fields *client_fields_copy(struct builder *b, const struct config_client_fields *was)
+{
+	struct config_client_fields *copy;
+
+	if (!was)
+		return NULL;
+	copy = arena_zalloc(b->arena, sizeof(*copy));
+	copy->verified = arena_strdup(b->arena, was->verified);
+	copy->subject = arena_strdup(b->arena, was->subject);
+	copy->fingerprint = arena_strdup(b->arena, was->fingerprint);
+	copy->names = arena_strdup(b->arena, was->names);
+	return copy;
+}
+
 /* What was accepted by a listener that left the file is served once more each, by the routes of all
  * listeners. */
 static void listener_build_removed(struct builder *b, struct listener *l, const struct listener *was)
@@ -445,6 +541,10 @@ static void listener_build_removed(struct builder *b, struct listener *l, const 
 	l->pos = (struct schema_pos){ 0 };
 	l->server.keep_alive_requests_max = 1;
 	l->trusted_proxies = trusted;
+	l->server.proxy_protocol_from = trusted;
+	if (was->server.tls)
+		arena_on_reset(b->arena, server_put, tls_server_get(was->server.tls));
+	l->client_fields = client_fields_copy(b, was->client_fields);
 	l->default_route = NULL;
 	l->router = b->snapshot->router;
 	l->is_removed = true;
@@ -500,21 +600,51 @@ static void snapshot_fill(struct builder *b)
 	s->config_json = config_json(c, b->arena);
 }
 
+static int finish(struct snapshot **out, struct builder *b)
+{
+	config_tls_registry_begin(&b->registry->tls);
+	snapshot_fill(b);
+	*out = b->snapshot;
+	if (b->diag->error_count)
+		return -EINVAL;
+	config_tls_registry_end(&b->registry->tls);
+	return 0;
+}
+
 static int build(struct snapshot **out, const char *name, const struct span *text, struct builder *b)
 {
 	struct config *c = NULL;
 	int rc;
 
 	b->snapshot = snapshot_new();
+	b->snapshot->config_owner = b->snapshot;
 	b->arena = &b->snapshot->arena;
 	rc = text ? config_load_text(b->arena, name, *text, b->diag, &c)
 		  : config_load(b->arena, name, b->diag, &c);
 	b->config = c;
 	b->snapshot->config = c;
-	if (rc == 0)
-		snapshot_fill(b);
 	*out = b->snapshot;
-	return b->diag->error_count ? -EINVAL : 0;
+	return rc == 0 ? finish(out, b) : -EINVAL;
+}
+
+static void owner_put(void *owner)
+{
+	snapshot_put(owner);
+}
+
+int config_rebuild(struct snapshot **out, struct config_registry *r, const struct snapshot *previous, struct diag *d)
+{
+	struct builder b = { .registry = r, .previous = previous, .diag = d };
+	struct snapshot *owner = previous->config_owner;
+
+	b.snapshot = snapshot_new();
+	b.arena = &b.snapshot->arena;
+	b.config = previous->config;
+	b.snapshot->config = previous->config;
+	b.snapshot->config_owner = snapshot_get(owner);
+	d->sources = previous->config->sources;
+	arena_on_reset(b.arena, owner_put, owner);
+	return finish(out, &b);
 }
 
 int config_build(struct snapshot **out, const char *path, struct config_registry *r,

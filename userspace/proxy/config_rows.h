@@ -8,6 +8,7 @@
 
 extern const struct schema_block config_system_block;
 extern const struct schema_row config_listeners_rows[];
+extern const struct schema_block config_tls_block, config_upstream_tls_block, config_http_version_block;
 extern const struct schema_row config_routes_rows[];
 extern const struct schema_row config_upstreams_rows[];
 extern const struct schema_block config_limits_block;

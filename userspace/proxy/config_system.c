@@ -72,6 +72,11 @@ static const struct schema_row system_rows[] = {
 		   "Run with this group; default: that of the user.  Cannot be changed by a reload."),
 	ROW_PATH(struct config_system, working_directory, "working-directory", NULL,
 		 "Change to this directory at the start.  Cannot be changed by a reload."),
+	ROW_PATH(struct config_system, state_directory, "state-directory", NULL,
+		 "Folder for what outlives a restart (OCSP answers).  Default: $STATE_DIRECTORY, else "
+		 "/var/lib/sentinel/INSTANCE for root, else $XDG_STATE_HOME/sentinel/INSTANCE.  Cannot be changed by a "
+		 "reload.",
+		 .verify = absolute_verify),
 	ROW_BOOL(struct config_system, auto_reload, "auto-reload", "#false",
 		 "Reload by itself 200 ms after the file, or one that it includes, was changed."),
 	ROW_UINT(struct config_system, route_cache_size, "route-cache-size", 1, 100000000, "1000",
@@ -100,9 +105,21 @@ const struct schema_block config_system_block =
 
 static const struct schema_word protocol_words[] = {
 	{ "http", CONFIG_PROTOCOL_HTTP, .help = "HTTP/1.1 and HTTP/1.0 in plain text" },
-	{ "https", .is_later = true },
-	{ "h2", .aliases = "http2", .is_later = true },
+	{ "https", CONFIG_PROTOCOL_HTTPS, .help = "TLS; HTTP/2 or HTTP/1.1 as the client chooses (ALPN)" },
+	{ "h2", CONFIG_PROTOCOL_H2, .aliases = "http2", .help = "TLS; HTTP/2 only" },
+	{ "h2c", CONFIG_PROTOCOL_H2C, .help = "HTTP/2 in plain text by prior knowledge" },
+	{ "tcp", CONFIG_PROTOCOL_TCP, .help = "any bytes, to the upstream of the default route" },
+	{ "tls-passthrough", CONFIG_PROTOCOL_TLS_PASSTHROUGH, .aliases = "tls",
+	  .help = "TLS that is not terminated here: routes see its server name as host" },
 	{ "h3", .aliases = "http3", .is_later = true },
+	{ NULL },
+};
+
+static const struct schema_word proxy_protocol_words[] = {
+	{ "off", SERVER_PROXY_OFF, .aliases = "false", .help = "connections begin with a request" },
+	{ "accept", SERVER_PROXY_ACCEPT, .aliases = "true",
+	  .help = "connections of `trusted-proxies` may begin with a header of the PROXY protocol, version 1 or 2" },
+	{ "require", SERVER_PROXY_REQUIRE, .help = "they must, and nobody else is served" },
 	{ NULL },
 };
 
@@ -112,7 +129,16 @@ static void listener_check(struct schema *s, void *config)
 {
 	LISTENER *c = config;
 
-	(void)s;
+	bool wants_tls = c->protocol == CONFIG_PROTOCOL_HTTPS || c->protocol == CONFIG_PROTOCOL_H2;
+
+	if (wants_tls && !c->tls)
+		diag_hint(s->diag,
+			  diag_error(s->diag, SCHEMA_POS(c, protocol), "listener \"%s\" has no certificate", c->id),
+			  "add `tls { cert-file \"...\"; key-file \"...\" }`");
+	if (!wants_tls && c->tls && SCHEMA_HAS_VALID(c, protocol))
+		diag_hint(s->diag,
+			  diag_error(s->diag, c->tls->meta.pos, "`tls` has no meaning with this protocol"),
+			  "write `protocol \"https\"`");
 	if (SCHEMA_HAS_VALID(c, request_timeout_ms) && !SCHEMA_HAS(c, head_timeout_ms))
 		c->head_timeout_ms = c->request_timeout_ms;
 	if (SCHEMA_HAS_VALID(c, request_timeout_ms) && !SCHEMA_HAS(c, body_timeout_ms))
@@ -144,10 +170,20 @@ static const struct schema_row listener_rows[] = {
 		   "Route for requests that no route matches; without one they get 404."),
 	ROW_CIDRS(LISTENER, trusted_proxies, "trusted-proxies", NULL,
 		  "As in `system`, for this listener instead of those."),
-	ROW_LATER("tls"),
+	ROW_OPTIONAL(LISTENER, tls, "tls", &config_tls_block, "Certificates, and who may connect."),
+	ROW_DURATION(LISTENER, handshake_timeout_ms, "handshake-timeout-secs", SCHEMA_SECONDS, 100, SCHEMA_HOUR, "10",
+		     "Everything before the first request - PROXY header and TLS handshake - must be over this long "
+		     "after the connection was accepted."),
+	ROW_UINT(LISTENER, handshakes_max, "max-handshakes", 1, 1000000, "1000",
+		 "TLS handshakes in progress, of each worker; more connections wait for their turn."),
+	ROW_ENUM(LISTENER, proxy_protocol, "proxy-protocol", proxy_protocol_words, "off",
+		 "Whether connections begin with a header that names the real client."),
+	ROW_UINT(LISTENER, h2_streams_max, "max-concurrent-streams", 1, 10000, "100",
+		 "Requests that an HTTP/2 client may have open at once on a connection.  Each may make us hold 64 KiB "
+		 "of its body, and the response's window."),
+	ROW_DURATION(LISTENER, h2_ping_interval_ms, "h2-ping-interval-secs", SCHEMA_SECONDS, 1000, SCHEMA_DAY, "none",
+		     "Ask an HTTP/2 client this often whether it is there, and close when it does not answer."),
 	ROW_LATER("namespace"),
-	ROW_LATER("max-concurrent-streams"),
-	ROW_LATER("proxy-protocol"),
 	ROW_END,
 };
 

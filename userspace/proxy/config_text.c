@@ -303,6 +303,8 @@ const char *config_needs_restart(const struct config *from, const struct config 
 		return "pid-file";
 	if (!text_eq(a->working_directory, b->working_directory))
 		return "working-directory";
+	if (!text_eq(a->state_directory, b->state_directory))
+		return "state-directory";
 	if (!text_eq(a->instance, b->instance))
 		return "instance";
 	if (!text_eq(a->admin.socket, b->admin.socket))

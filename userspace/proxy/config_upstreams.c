@@ -108,6 +108,13 @@ static const struct schema_row timeouts_rows[] = {
 static const struct schema_block timeouts_block =
 	SCHEMA_BLOCK(TIMEOUTS, "timeouts", timeouts_rows, NULL, "Deadlines of a request to a target.");
 
+static const struct schema_word proxy_protocol_words[] = {
+	{ "off", CONFIG_PROXY_OFF, .aliases = "false", .help = "no header" },
+	{ "v1", CONFIG_PROXY_V1, .help = "the text form" },
+	{ "v2", CONFIG_PROXY_V2, .aliases = "true", .help = "the binary form, with what is known of the client's TLS" },
+	{ NULL },
+};
+
 #define UPSTREAM struct config_upstream
 
 static const struct schema_row targets_rows[] = {
@@ -126,8 +133,13 @@ static const struct schema_row upstream_rows[] = {
 	ROW_BLOCK(UPSTREAM, timeouts, "timeouts", &timeouts_block, "Deadlines of a request to a target."),
 	ROW_LATER("health-check"),
 	ROW_LATER("circuit-breaker"),
-	ROW_LATER("http-version"),
-	ROW_LATER("tls"),
+	ROW_BLOCK(UPSTREAM, http_version, "http-version", &config_http_version_block,
+		  "Which HTTP is spoken to the targets."),
+	ROW_OPTIONAL(UPSTREAM, tls, "tls", &config_upstream_tls_block,
+		     "Speak TLS to the targets; verified unless `insecure-skip-verify`."),
+	ROW_ENUM(UPSTREAM, proxy_protocol, "proxy-protocol", proxy_protocol_words, "off",
+		 "Begin each connection with a header of the PROXY protocol that names the client.  Such a connection "
+		 "serves one client's request and is then closed."),
 	ROW_LATER("discovery"),
 	ROW_END,
 };

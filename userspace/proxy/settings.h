@@ -15,6 +15,7 @@
 #include "session/server.h"
 #include "upstream/upstream.h"
 
+struct config_client_fields;
 struct handler;
 struct router;
 
@@ -39,6 +40,7 @@ struct listener {
 	struct server_settings server;
 	const struct prefix *trusted_proxies; /* listener's or system's */
 	unsigned trusted_proxy_count;
+	const struct config_client_fields *client_fields; /* what origins are told of client certificates; NULL: none */
 	const struct route *default_route; /* of requests that no route matches; or NULL */
 	const struct router *router; /* the routes that this listener serves */
 	bool is_removed; /* left the file with this reload: serves what was accepted, with Connection: close */

@@ -46,6 +46,7 @@ struct snapshot {
 	unsigned worker_count;
 	uint64_t max_connections;		      /* process-wide */
 	const struct access_log_settings *access_log; /* NULL: off */
+	struct snapshot *config_owner; /* whose arena holds `config`; often itself, else one reference */
 	const struct config *config; /* what was written, with its places; for explain and the next reload */
 	struct span config_json;     /* for the builtin config handler; secrets left out */
 };

@@ -334,11 +334,17 @@ static int enum_read(const struct schema_reading *r)
 	unsigned value;
 
 	CHECK(r->row->size == sizeof(unsigned));
-	if (r->value->type != KDL_STRING) {
+	/* Words named true and false are what a bool turned into when it got a third value. */
+	if (r->value->type == KDL_BOOL)
+		word = schema_word_find(r->row->words, r->value->boolean ? SPAN("true") : SPAN("false"));
+	else if (r->value->type == KDL_STRING)
+		word = schema_word_find(r->row->words, r->value->text);
+	else
+		word = NULL;
+	if (!word && r->value->type != KDL_STRING) {
 		type_error(r, "a word");
 		return -EINVAL;
 	}
-	word = schema_word_find(r->row->words, r->value->text);
 	if (!word)
 		return word_error(r);
 	if (word->is_later)

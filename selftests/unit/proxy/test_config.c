@@ -119,6 +119,11 @@ struct mistake {
 	const char *says; /* in the diagnostics */
 };
 
+#define PAIR "cert-file \"/nowhere/c.pem\"; key-file \"/nowhere/k.pem\"; "
+#define SNI  "sni { cert-file \"/a\"; key-file \"/b\"; "
+#define TLS(protocol, text)                                                                                   \
+	"listeners { listener \"a\" { address \"1.2.3.4:1\"; protocol \"" protocol "\"; tls { " text " } } }; "
+
 static const struct mistake mistakes[] = {
 	{ "", "\"listeners\" is missing" },
 	{ "listeners { }", "is missing" },
@@ -131,10 +136,30 @@ static const struct mistake mistakes[] = {
 	{ "listeners { listener \"a\" { address \"1.2.3.4:1\" }; listener \"b\" { address \"1.2.3.4:1\" } }",
 	  "listener \"b\" has the address of listener \"a\"" },
 	{ "listeners { listener \"a\" { address \"127.0.0.1:9090\" } }", "is where the metrics are served" },
-	{ "listeners { listener \"a\" { address \"1.2.3.4:1\"; protocol \"https\" } }",
-	  "\"https\" is not in this version" },
-	{ "listeners { listener \"a\" { address \"1.2.3.4:1\"; tls { } } }",
-	  "\"tls\" is not in this version" },
+	{ "listeners { listener \"a\" { address \"1.2.3.4:1\"; protocol \"https\" } }", "has no certificate" },
+	{ "listeners { listener \"a\" { address \"1.2.3.4:1\"; protocol \"h3\" } }",
+	  "\"h3\" is not in this version" },
+	{ TLS("http", PAIR), "`tls` has no meaning with this protocol" },
+	{ TLS("https", ""), "`tls` has no default certificate" },
+	{ TLS("https", "cert-file \"/a\""), "each certificate needs its key" },
+	{ TLS("https", PAIR) ROUTE(ALL "builtin-handler \"status\""), "/nowhere/c.pem cannot be read" },
+	{ TLS("https", PAIR SNI "hostnames \"a.*.b\" }"), "is not a host name" },
+	{ TLS("https", PAIR SNI "hostnames \"a\"; priority-hostnames \"b\" }"), "either `hostnames` or `priority-hostnames`" },
+	{ TLS("https", PAIR "client-auth #true"), "`client-auth` needs a `ca-file`" },
+	{ TLS("https", PAIR "client-auth 1"), "client-auth" },
+	{ TLS("https", PAIR "ca-file \"/a\""), "no effect without `client-auth`" },
+	{ TLS("https", PAIR "cipher-suites \"TLS_RSA_WITH_RC4_128_SHA\""), "is not a cipher suite that we have" },
+	{ TLS("https", PAIR "min-version \"1.3\"; max-version \"1.2\""), "older than `min-version`" },
+	{ TLS("https", PAIR "early-data #true; session-resumption #false"), "needs `session-resumption`" },
+	{ TLS("https", PAIR "ocsp-responder \"ldap://a\""), "is not an address like http://host/path" },
+	{ TLS("https", PAIR "client-cert-headers { subject \"Host\" }"), "a meaning of its own" },
+	{ TLS("https", PAIR "acme { }"), "\"acme\" is not in this version" },
+	{ LISTENERS "upstreams { upstream \"u\" { target \"a:1\"; tls { client-key \"/a\" } } }",
+	  "`client-key` needs a `client-cert`" },
+	{ LISTENERS "upstreams { upstream \"u\" { target \"a:1\"; http-version { min-version 2; max-version 1 } } }",
+	  "older than `min-version`" },
+	{ LISTENERS "upstreams { upstream \"u\" { target \"a:1\"; proxy-protocol \"v3\" } }",
+	  "\"v3\" is not a value of" },
 	{ "listeners { listener \"a\" { address \"1.2.3.4:1\"; default-route \"x\" } }",
 	  "there is no route \"x\"" },
 	{ LISTENERS ROUTE(ALL "upstream \"v\"") UPSTREAMS, "there is no upstream \"v\"" },

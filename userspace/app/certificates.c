@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* certificates.c - what time does to TLS: changed files, ticket keys, the end of certificates. */
+#include "app/certificates.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "app/audit.h"
+#include "app/control.h"
+#include "app/staples.h"
+#include "app/state.h"
+#include "base/clock.h"
+#include "base/hash.h"
+#include "base/json.h"
+#include "base/mem.h"
+#include "observe/log.h"
+#include "observe/metrics.h"
+
+#define LOOK_SECS 2
+#define RETRY_SECS 60 /* after a wrong pair, if nothing says that the files changed again */
+
+struct certificates {
+	struct control *control; /* borrowed */
+	struct staples *staples; /* owned; NULL: names cannot be resolved */
+	uint64_t ticks;
+	bool has_changed; /* seen by the look before */
+	uint64_t said;	  /* hash of the errors that were logged last; 0: none */
+	uint64_t retry_at; /* tick */
+};
+
+struct certificates *certificates_new(struct control *c)
+{
+	struct certificates *t = mem_zalloc(sizeof(*t));
+
+	t->control = c;
+	t->staples = staples_new(c->loop, &c->registry.tls, state_folder(&c->current->config->system, &c->current->arena),
+				 c->metrics);
+	return t;
+}
+
+void certificates_free(struct certificates *t)
+{
+	if (!t)
+		return;
+	staples_free(t->staples);
+	free(t);
+}
+
+static void refresh_failed(struct certificates *t, const struct strbuf *errors)
+{
+	uint64_t hash = hash_bytes(errors->ptr, errors->len) | 1;
+	struct span rest = strbuf_span(errors), line;
+
+	t->retry_at = t->ticks + RETRY_SECS;
+	if (hash == t->said)
+		return;
+	t->said = hash;
+	while (span_next(&rest, '\n', &line))
+		if (memmem(line.ptr, line.len, " error: ", 8))
+			log_error("certificates: the old ones stay: " SPAN_FMT, SPAN_ARG(line));
+	audit_event(t->control->audit, "config_change", "certificates_failed", errors->ptr);
+}
+
+static void refresh(struct certificates *t)
+{
+	struct strbuf errors = { 0 };
+
+	strbuf_init(&errors);
+	if (control_refresh(t->control, &errors)) {
+		t->said = 0;
+		t->retry_at = 0;
+		log_info("certificates: loaded again; generation %llu serves",
+			 (unsigned long long)t->control->generation);
+		audit_event(t->control->audit, "config_change", "certificates_loaded", NULL);
+	} else {
+		refresh_failed(t, &errors);
+	}
+	strbuf_fini(&errors);
+}
+
+static void look(struct certificates *t)
+{
+	bool had_changed = t->has_changed;
+
+	t->has_changed = config_tls_files_changed(&t->control->registry.tls);
+	if (!t->has_changed || !had_changed)
+		return; /* the writer may be between two files */
+	if (t->ticks >= t->retry_at)
+		refresh(t);
+}
+
+static void soonest(void *ctx, const struct tls_certificate *c)
+{
+	int64_t *end = ctx;
+
+	if (*end == 0 || c->not_after < *end)
+		*end = c->not_after;
+}
+
+static void server_soonest(void *ctx, struct tls_server *server)
+{
+	tls_server_for_each_certificate(server, soonest, ctx);
+}
+
+void certificates_tick(struct certificates *t)
+{
+	struct control *c = t->control;
+	int64_t end = 0;
+
+	if (tls_shared_tick(c->registry.tls.shared, clock_mono_ns()))
+		log_info("tls: new ticket keys");
+	if (++t->ticks % LOOK_SECS == 0)
+		look(t);
+	if (t->staples)
+		staples_tick(t->staples);
+	config_tls_for_each_server(&c->registry.tls, server_soonest, &end);
+	metric_set(c->metrics, METRIC_TLS_CERTIFICATE_EXPIRY, end > 0 ? (uint64_t)end : 0);
+}
+
+/* ---- status ---- */
+
+static void server_text(void *ctx, struct tls_server *server)
+{
+	struct strbuf lines = { 0 };
+	struct span rest, line;
+
+	tls_server_describe(server, &lines);
+	rest = strbuf_span(&lines);
+	while (span_next(&rest, '\n', &line))
+		if (line.len > 0)
+			strbuf_printf(ctx, "certificate   " SPAN_FMT "\n", SPAN_ARG(line));
+	strbuf_fini(&lines);
+}
+
+void certificates_text(const struct control *c, struct strbuf *out)
+{
+	config_tls_for_each_server(&c->registry.tls, server_text, out);
+}
+
+static void certificate_json(void *ctx, const struct tls_certificate *c)
+{
+	struct json *j = ctx;
+	char text[32];
+
+	json_object(j, NULL);
+	json_str(j, "subject", c->subject);
+	json_str(j, "issuer", c->issuer);
+	json_str(j, "key", tls_key_kind_name(c->kind));
+	json_u64(j, "bits", c->key_bits);
+	json_span(j, "until", span_of(text, clock_rfc3339((uint64_t)MAX(c->not_after, 0) * 1000000000, text)));
+	json_str(j, "fingerprint", c->fingerprint);
+	json_str(j, "file", c->cert_file);
+	json_array(j, "names");
+	for (size_t i = 0; i < c->name_count; i++)
+		json_str(j, NULL, c->names[i]);
+	json_end(j, ']');
+	json_bool(j, "stapled", c->staple && ocsp_staple_until(c->staple, (int64_t)(clock_wall_ns() / 1000000000)) > 0);
+	json_end(j, '}');
+}
+
+static void server_json(void *ctx, struct tls_server *server)
+{
+	tls_server_for_each_certificate(server, certificate_json, ctx);
+}
+
+void certificates_json(const struct control *c, struct json *j)
+{
+	json_array(j, "certificates");
+	config_tls_for_each_server(&c->registry.tls, server_json, j);
+	json_end(j, ']');
+}

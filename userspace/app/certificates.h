@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * certificates.h - what time does to TLS: files that change on disk, ticket keys that grow old, certificates that end.
+ * Control thread.
+ */
+#ifndef SN_APP_CERTIFICATES_H
+#define SN_APP_CERTIFICATES_H
+
+#include "base/json.h"
+#include "base/strbuf.h"
+
+struct certificates;
+struct control;
+
+struct certificates *certificates_new(struct control *c);
+void certificates_free(struct certificates *t); /* NULL ok */
+/*
+ * Once a second.  Files are looked at every second time, and loaded when they have been quiet since the look before.
+ * A pair that is wrong is not used: the old one stays, with one line in the log for each change of the files.
+ */
+void certificates_tick(struct certificates *t);
+/* For `sentinel status`: a line, or an object, for each certificate that is in use. */
+void certificates_text(const struct control *c, struct strbuf *out);
+void certificates_json(const struct control *c, struct json *j);
+
+#endif

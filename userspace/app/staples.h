@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * staples.h - OCSP answers of our certificates: fetched in the background, refreshed before they end, kept on disk.
+ * Control thread; a handshake never waits for any of this.
+ *
+ * On disk: FINGERPRINT.der in the folder `ocsp` of the state directory.  What is read from there is verified again.
+ */
+#ifndef SN_APP_STAPLES_H
+#define SN_APP_STAPLES_H
+
+#include <stdint.h>
+
+#include "loop/loop.h"
+#include "observe/metrics.h"
+#include "proxy/config_tls_build.h"
+
+struct staples;
+
+#define STAPLES_FETCHES_MAX 8	       /* at once; others wait for the next second */
+#define STAPLES_FETCH_TIMEOUT_MS 15000 /* name, connect and answer together */
+#define STAPLES_ANSWER_MAX (64 * 1024)
+
+/* folder: the state directory, or NULL: nothing is kept.  Everything else is borrowed. */
+struct staples *staples_new(struct loop *l, struct config_tls_registry *registry, const char *folder,
+			    struct metrics_shard *metrics);
+/* NULL ok; fetches in progress are abandoned.  Turn the loop afterwards. */
+void staples_free(struct staples *s);
+/* Once a second: starts what is due. */
+void staples_tick(struct staples *s);
+
+#endif

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * config_tls_build.h - TLS contexts of the file: registry objects that outlive snapshots.
+ * The same settings with the same files give the same object again, so that sessions, staples and kept connections
+ * survive a reload; a changed file gives a new one.  Control thread only.
+ */
+#ifndef SN_PROXY_CONFIG_TLS_BUILD_H
+#define SN_PROXY_CONFIG_TLS_BUILD_H
+
+#include "base/hmap.h"
+#include "net/tls_context.h"
+#include "schema/diag.h"
+
+struct config_listener;
+struct config_upstream;
+
+struct config_tls_registry {
+	struct tls_shared *shared; /* owned; ticket keys of the process */
+	struct hmap objects;	   /* settings as text -> struct config_tls_object */
+	uint64_t build;		   /* the current one */
+};
+
+void config_tls_registry_init(struct config_tls_registry *r);
+void config_tls_registry_fini(struct config_tls_registry *r);
+
+/* A reference for the caller; NULL with errors in d at the block. */
+struct tls_server *config_tls_server(struct config_tls_registry *r, const struct config_listener *c, struct diag *d);
+struct tls_client *config_tls_client(struct config_tls_registry *r, const struct config_upstream *c, struct diag *d);
+
+/* Around a build: what none of the calls in between asked for is let go of by end() - not if the build was wrong. */
+void config_tls_registry_begin(struct config_tls_registry *r);
+void config_tls_registry_end(struct config_tls_registry *r);
+
+/* A certificate, key, CA or list on disk differs from what was loaded: see config_rebuild(). */
+bool config_tls_files_changed(const struct config_tls_registry *r);
+void config_tls_for_each_server(const struct config_tls_registry *r,
+				void (*fn)(void *ctx, struct tls_server *server), void *ctx);
+
+#endif
