@@ -31,10 +31,11 @@ struct certificates {
 struct certificates *certificates_new(struct control *c)
 {
 	struct certificates *t = mem_zalloc(sizeof(*t));
+	const char *folder;
 
 	t->control = c;
-	t->staples = staples_new(c->loop, &c->registry.tls, state_folder(&c->current->config->system, &c->current->arena),
-				 c->metrics);
+	folder = state_folder(&c->current->config->system, &c->current->arena);
+	t->staples = staples_new(c->loop, &c->registry.tls, folder, c->metrics);
 	return t;
 }
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * state.h - the folder for what outlives a restart: `state-directory` of the file, else $STATE_DIRECTORY (systemd), else
- * /var/lib/sentinel/INSTANCE for root, $XDG_STATE_HOME/sentinel/INSTANCE or ~/.local/state/sentinel/INSTANCE for others.
+ * state.h - the folder for what outlives a restart: `state-directory` of the file, else $STATE_DIRECTORY (systemd),
+ * else /var/lib/sentinel/INSTANCE for root, $XDG_STATE_HOME/sentinel/INSTANCE or
+ * ~/.local/state/sentinel/INSTANCE for others.
  * Control thread.
  */
 #ifndef SN_APP_STATE_H

@@ -163,7 +163,8 @@ static void upstream_add(struct builder *b, struct upstream *u, const char *addr
 	u->weights[u->endpoint_count++] = weight;
 }
 
-static void connection_build(struct builder *b, struct upstream_connection_settings *to, const struct config_upstream *c)
+static void connection_build(struct builder *b, struct upstream_connection_settings *to,
+			     const struct config_upstream *c)
 {
 	const struct config_http_version *version = &c->http_version;
 
@@ -550,6 +551,32 @@ static void listener_build_removed(struct builder *b, struct listener *l, const 
 	l->is_removed = true;
 }
 
+/* Each name once, of listeners that left the file too. */
+static void client_fields_add(struct builder *b, const char *name)
+{
+	struct snapshot *s = b->snapshot;
+
+	for (unsigned i = 0; i < s->client_field_count; i++)
+		if (span_eq_nocase(s->client_fields[i], span_str(name)))
+			return;
+	s->client_fields[s->client_field_count++] = span_str(name);
+}
+
+static void client_fields_build(struct builder *b, unsigned listener_count)
+{
+	b->snapshot->client_fields = arena_array(b->arena, (size_t)listener_count * 4, sizeof(struct span));
+	for (unsigned i = 0; i < listener_count; i++) {
+		const struct config_client_fields *f = b->listeners[i].client_fields;
+
+		if (!f)
+			continue;
+		client_fields_add(b, f->verified);
+		client_fields_add(b, f->subject);
+		client_fields_add(b, f->fingerprint);
+		client_fields_add(b, f->names);
+	}
+}
+
 static void listeners_build(struct builder *b)
 {
 	const struct config *c = b->config;
@@ -570,6 +597,7 @@ static void listeners_build(struct builder *b)
 		if (!is_there)
 			listener_build_removed(b, &b->listeners[n++], was);
 	}
+	client_fields_build(b, n);
 	snapshot_set_listeners(b->snapshot, b->listeners, n);
 }
 

@@ -91,6 +91,7 @@ struct exchange {
 	struct span authority; /* host and port as the client asked for */
 	struct span host;  /* of the request, without port */
 
+	struct span scheme;	    /* how the client came: "http" or "https" */
 	struct addr peer;	    /* the other end of the socket */
 	struct span client_ip;	    /* text: right-most untrusted address */
 	bool is_client_trusted_hop; /* the peer is a trusted proxy: its forwarding headers stay */

@@ -5,6 +5,7 @@
 
 #include "http/uri.h"
 #include "proxy/client_addr.h"
+#include "proxy/client_tls.h"
 #include "proxy/exchange_internal.h"
 #include "proxy/handler.h"
 #include "proxy/header_ops.h"
@@ -55,6 +56,7 @@ static int find_path(struct exchange *x)
 enum step_verdict exchange_step_head(struct exchange *x)
 {
 	struct message *m = x->request;
+	enum failure f;
 	unsigned port;
 
 	find_client(x);
@@ -62,6 +64,9 @@ enum step_verdict exchange_step_head(struct exchange *x)
 	x->request_id = request_id_of(&m->headers, x->pin->snapshot->trace_id_format, x->arena);
 	if (m->authority.len > 0 && !uri_split_authority(m->authority, &x->host, &port))
 		return fail(x, FAIL_CLIENT_MALFORMED, SPAN("Host is not a host name"));
+	f = client_tls_apply(x);
+	if (f != FAIL_NONE)
+		return fail(x, f, m->authority);
 	if (find_path(x) < 0)
 		return fail(x, FAIL_BAD_PATH, m->path);
 	exchange_set_step(x, STEP_ROUTE);
@@ -75,6 +80,8 @@ static enum failure check_protocol(struct exchange *x)
 	const struct route *r = x->route;
 	struct message *m = x->request;
 
+	if (m->is_raw)
+		return FAIL_NONE;
 	if (m->method == METHOD_CONNECT)
 		return r->allows_connect ? FAIL_NONE : FAIL_CONNECT_REFUSED;
 	if (m->upgrade.len == 0)

@@ -229,7 +229,7 @@ static void build_request(struct forward *f)
 		.peer = &x->peer,
 		.client_ip = x->client_ip,
 		.is_peer_trusted = x->is_client_trusted_hop,
-		.scheme = SPAN("http"),
+		.scheme = x->scheme,
 		.host = x->authority,
 		.request_id = x->request_id,
 	};

@@ -37,6 +37,8 @@ struct snapshot {
 	unsigned upstream_count;
 	const struct router *router;
 
+	struct span *client_fields; /* names of client-cert-headers of all listeners */
+	unsigned client_field_count;
 	uint32_t filter_slot_count;	     /* worker states of filters */
 	const uint32_t *filter_worker_sizes; /* bytes, one a slot */
 
