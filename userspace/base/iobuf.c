@@ -38,11 +38,23 @@ struct slice slice_copy(const void *bytes, uint32_t len)
 	return (struct slice){ b, b->data, len };
 }
 
+/* No pointer to `one` is kept, so that a queue may be copied. */
+static struct slice *item_at(struct slice_queue *q, uint32_t index)
+{
+	return q->items ? &q->items[(q->head + index) & (q->cap - 1)] : &q->one;
+}
+
+static void head_move(struct slice_queue *q, uint32_t by)
+{
+	if (q->items)
+		q->head = (q->head + by) & (q->cap - 1);
+}
+
 void slice_queue_clear(struct slice_queue *q)
 {
 	while (q->count) {
-		slice_put(&q->items[q->head]);
-		q->head = (q->head + 1) & (q->cap - 1);
+		slice_put(item_at(q, 0));
+		head_move(q, 1);
 		q->count--;
 	}
 	q->head = 0;
@@ -66,7 +78,9 @@ static void queue_grow(struct slice_queue *q)
 
 	CHECK(q->cap <= UINT32_MAX / 4);
 	items = mem_alloc(cap * sizeof(*items)); /* not zeroed: calloc would pass by malloc's per-thread cache */
-	if (q->count) {
+	if (!q->items) {
+		items[0] = q->one;
+	} else if (q->count) {
 		memcpy(items, q->items + q->head, until_end * sizeof(*items));
 		memcpy(items + until_end, q->items, (q->count - until_end) * sizeof(*items));
 	}
@@ -96,9 +110,9 @@ void slice_queue_push(struct slice_queue *q, struct slice s)
 		iobuf_put(s.buf);
 		return;
 	}
-	if (q->count == q->cap)
+	if (q->count == MAX(q->cap, 1U))
 		queue_grow(q);
-	q->items[(q->head + q->count) & (q->cap - 1)] = s;
+	*item_at(q, q->count) = s;
 	q->count++;
 	q->bytes += s.len;
 }
@@ -109,10 +123,10 @@ void slice_queue_push_front(struct slice_queue *q, struct slice s)
 		slice_put(&s);
 		return;
 	}
-	if (q->count == q->cap)
+	if (q->count == MAX(q->cap, 1U))
 		queue_grow(q);
-	q->head = (q->head - 1) & (q->cap - 1);
-	q->items[q->head] = s;
+	head_move(q, UINT32_MAX);
+	*item_at(q, 0) = s;
 	q->count++;
 	q->bytes += s.len;
 }
@@ -122,8 +136,8 @@ struct slice slice_queue_pop(struct slice_queue *q)
 	struct slice s;
 
 	CHECK(q->count > 0);
-	s = q->items[q->head];
-	q->head = (q->head + 1) & (q->cap - 1);
+	s = *item_at(q, 0);
+	head_move(q, 1);
 	q->count--;
 	q->bytes -= s.len;
 	return s;
@@ -132,14 +146,14 @@ struct slice slice_queue_pop(struct slice_queue *q)
 struct slice *slice_queue_at(struct slice_queue *q, uint32_t index)
 {
 	CHECK(index < q->count);
-	return &q->items[(q->head + index) & (q->cap - 1)];
+	return item_at(q, index);
 }
 
 void slice_queue_consume(struct slice_queue *q, size_t bytes)
 {
 	CHECK(bytes <= q->bytes);
 	while (bytes) {
-		struct slice *first = &q->items[q->head];
+		struct slice *first = item_at(q, 0);
 
 		if (bytes < first->len) {
 			first->ptr += bytes;
@@ -150,7 +164,7 @@ void slice_queue_consume(struct slice_queue *q, size_t bytes)
 		bytes -= first->len;
 		q->bytes -= first->len;
 		slice_put(first);
-		q->head = (q->head + 1) & (q->cap - 1);
+		head_move(q, 1);
 		q->count--;
 	}
 }

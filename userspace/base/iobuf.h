@@ -92,9 +92,10 @@ struct slice slice_copy(const void *bytes, uint32_t len);
  * Zero is a valid empty queue.
  */
 struct slice_queue {
-	struct slice *items; /* owned; a ring of capacity cap (power of two or 0) */
+	struct slice *items; /* owned; a ring of capacity cap (power of two); NULL, 0: `one` is all */
 	uint32_t head, count, cap;
-	size_t bytes; /* sum of len */
+	size_t bytes;	  /* sum of len */
+	struct slice one; /* most queues never hold two: those cost no allocation */
 };
 
 void slice_queue_fini(struct slice_queue *q); /* puts every slice; NULL ok */

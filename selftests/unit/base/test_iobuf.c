@@ -205,6 +205,36 @@ static void test_taking_more_than_there_is_aborts(void **state)
 	assert_true(aborts(consume_too_much));
 }
 
+static void test_queue_of_one_slice_needs_no_memory(void **state)
+{
+	struct slice_queue q = { 0 }, other = { 0 }, copy;
+
+	(void)state;
+	for (unsigned i = 0; i < 3; i++) {
+		push_text(&q, "one");
+		assert_null(q.items);
+		copy = q;
+		assert_queue(&copy, "one");
+		slice_queue_move(&other, &q);
+		assert_int_equal(q.count, 0);
+		assert_queue(&other, "one");
+		slice_queue_consume(&other, 1);
+		assert_queue(&other, "ne");
+		slice_queue_push_front(&q, slice_queue_pop(&other));
+		assert_queue(&q, "ne");
+		slice_queue_clear(&q);
+		assert_null(q.items);
+	}
+	push_text(&q, "b");
+	slice_queue_push_front(&q, slice_copy("a", 1));
+	assert_non_null(q.items);
+	push_text(&other, "-");
+	slice_queue_move(&other, &q);
+	assert_queue(&other, "-ab");
+	slice_queue_fini(&q);
+	slice_queue_fini(&other);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -217,6 +247,7 @@ int main(void)
 		cmocka_unit_test(test_random_operations_match_a_model),
 		cmocka_unit_test(test_move_appends_and_empties),
 		cmocka_unit_test(test_taking_more_than_there_is_aborts),
+		cmocka_unit_test(test_queue_of_one_slice_needs_no_memory),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
