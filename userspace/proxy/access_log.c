@@ -233,6 +233,8 @@ static void json_format(struct line *l, const struct access_clock *c, const stru
 	PUT_FIELD(l, "path", r->path, ACCESS_PATH_MAX);
 	PUT_FIELD(l, "query", r->query, ACCESS_PATH_MAX);
 	PUT_FIELD(l, "protocol", r->protocol, ACCESS_SHORT_MAX);
+	PUT_FIELD(l, "tls_version", r->tls_version, ACCESS_SHORT_MAX);
+	PUT_FIELD(l, "tls_cipher", r->tls_cipher, ACCESS_SHORT_MAX);
 	PUT_FIELD(l, "host", r->host, ACCESS_HOST_MAX);
 	PUT_NUMBER(l, "status", r->status);
 	PUT_NUMBER(l, "duration_ms", r->duration_us / 1000);

@@ -42,6 +42,8 @@ enum failure client_tls_apply(struct exchange *x)
 	const struct tlsio *tls = stream_tls(http_stream_transport(x->client));
 
 	x->scheme = tls ? SPAN("https") : SPAN("http");
+	x->tls_version = tls ? tlsio_version(tls) : "";
+	x->tls_cipher = tls ? tlsio_cipher(tls) : "";
 	/* A trusted proxy may have verified the client itself, where we do not. */
 	if (!x->is_client_trusted_hop || (x->listener && x->listener->client_fields))
 		fields_remove(x);

@@ -120,6 +120,7 @@ struct exchange {
 
 	/* For the log; all in the arena, because a tunnel outlives the snapshot. */
 	const char *route_id, *upstream_id;
+	const char *tls_version, *tls_cipher; /* of the client's connection, static; "": none */
 	struct span upstream_addr;
 	unsigned attempts; /* targets that were chosen */
 	bool was_reused;

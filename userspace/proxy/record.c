@@ -276,6 +276,8 @@ void record_log(struct exchange *x)
 		.query = x->query,
 		.host = x->authority,
 		.protocol = protocol_of(m),
+		.tls_version = span_str(x->tls_version),
+		.tls_cipher = span_str(x->tls_cipher),
 		.client_ip = x->client_ip,
 		.user_agent = headers_value(&m->headers, TOKEN_USER_AGENT),
 		.referer = headers_value(&m->headers, TOKEN_REFERER),
