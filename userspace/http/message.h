@@ -55,6 +55,7 @@ struct message {
 	enum body_framing framing;
 	uint64_t content_length;
 	bool wants_keep_alive; /* read: what version and Connection say.  Sent: whether we will keep the connection */
+	bool is_raw; /* a request that nobody sent: bytes of plain TCP or passed-through TLS want a tunnel */
 	bool expects_continue; /* Expect: 100-continue on HTTP/1.1 with a body */
 	struct span upgrade;   /* read: value of Upgrade if Connection names it, else empty.  Sent: what to offer */
 };

@@ -86,7 +86,7 @@ void proxy_worker_accept(struct proxy_worker *w, uint32_t listener_id, int fd)
 		refuse(w, fd, l ? "max_connections" : "listener_gone");
 		return;
 	}
-	if (server_accept_h1(&w->host, listener_id, fd) < 0) {
+	if (server_accept(&w->host, listener_id, &l->server, fd) < 0) {
 		const struct span label = SPAN("max_connections");
 
 		atomic_fetch_sub_explicit(&w->shared->connections, 1, memory_order_relaxed);

@@ -49,13 +49,47 @@ struct server_settings {
 
 #define SERVER_CODECS_MAX 64
 
+struct server_session;
+
+struct server_session_ops {
+	/* Finish what is open, take nothing new, close. */
+	void (*drain)(struct server_session *s);
+	/* Owners get on_fail(SHUTDOWN); the session closes when they have left. */
+	void (*abort)(struct server_session *s);
+};
+
+/* What the host knows of a connection, whatever it speaks and however far it is. */
+struct server_session {
+	const struct server_session_ops *ops;
+	struct server_host *host; /* borrowed */
+	struct list node; /* host->sessions */
+	uint32_t listener_id;
+};
+
+/* Why a connection ended before it could carry a request. */
+enum handshake_fault {
+	HANDSHAKE_PROXY_HEADER, /* missing, malformed, or from a peer that may not send one */
+	HANDSHAKE_CLIENT_HELLO, /* tls-passthrough: none, or a malformed one */
+	HANDSHAKE_TLS,		/* the TLS of the stream says why */
+	HANDSHAKE_TIMEOUT,
+	HANDSHAKE_CLOSED,	/* the peer left in the middle of it */
+	HANDSHAKE_FAULT_COUNT,
+};
+
+const char *handshake_fault_name(enum handshake_fault f); /* lower-case word for logs and metrics */
+
 struct server_host {
 	struct loop *loop;
 	struct arena_cache arenas;
-	struct pool h1_sessions; /* max: connections of this worker */
+	size_t sessions_max; /* connections of this worker */
+	size_t session_count;
+	struct pool h1_sessions, h2_sessions, h2_streams, raw_sessions, incoming;
 	struct http1 *codecs[SERVER_CODECS_MAX]; /* at rest: an idle session has none */
 	unsigned codec_count;
 	struct list sessions;	 /* all of this worker, for draining */
+	struct list handshakes_waiting; /* incoming ones, in order */
+	unsigned handshake_count; /* under way; not more than settings->handshakes_max */
+	struct task handshake_task; /* let waiting ones begin */
 	bool is_draining;	 /* answers carry Connection: close; idle sessions were closed */
 
 	/* Settings of a listener now, or NULL: it is gone (finish, then close). */
@@ -73,18 +107,57 @@ struct server_host {
 	void (*on_bad_request)(struct server_host *h, uint32_t listener_id, struct stream *s,
 			       const struct session_failure *f, unsigned status, struct strbuf *body,
 			       const char **content_type);
-	void (*on_session_end)(struct server_host *h, uint32_t listener_id);
+	/*
+	 * HTTP/2, when no answer can be given: a malformed message whose stream was reset, or an end of the
+	 * connection that is the client's doing (floods, broken frames, a head or a PING's answer that did not come).
+	 * To be counted and logged.  May be NULL.
+	 */
+	void (*on_session_fault)(struct server_host *h, uint32_t listener_id, struct stream *s,
+				 const struct session_failure *f);
+	/* A connection that never became a session; it is closed after this.  May be NULL. */
+	void (*on_handshake_failure)(struct server_host *h, uint32_t listener_id, struct stream *s,
+				     enum handshake_fault fault);
+	void (*on_session_end)(struct server_host *h, uint32_t listener_id); /* of any kind; may be NULL */
 };
 
 /* Zero h, set loop and callbacks, then call this. */
 void server_host_init(struct server_host *h, size_t sessions_max);
 void server_host_fini(struct server_host *h);
-/* An accepted descriptor; owned from here.  -ENOBUFS: the pool is full (the descriptor is closed with a
- * reset). */
-int server_accept_h1(struct server_host *h, uint32_t listener_id, int fd);
-/* Close idle sessions, let the others finish with Connection: close.  listener_id 0: all. */
+/*
+ * An accepted descriptor; owned from here.  `set` are its listener's settings now (also of a listener that has just
+ * left: the connection is served all the same).  -ENOBUFS: there are sessions_max connections (the descriptor is closed
+ * with a reset).
+ */
+int server_accept(struct server_host *h, uint32_t listener_id, const struct server_settings *set, int fd);
+/* Close idle sessions, let the others finish.  listener_id 0: all. */
 void server_drain(struct server_host *h, uint32_t listener_id);
 void server_abort_all(struct server_host *h);
-size_t server_session_count(const struct server_host *h);
+static inline size_t server_session_count(const struct server_host *h)
+{
+	return h->session_count;
+}
+
+/* --- for the kinds of sessions --- */
+
+void server_session_begin(struct server_session *s, const struct server_session_ops *ops, struct server_host *h,
+			  uint32_t listener_id);
+/* The connection goes on as a session of another kind, which begins next. */
+void server_session_leave(struct server_session *s);
+void server_session_end(struct server_session *s);
+/* Settings of the session's listener now; NULL: it is gone. */
+static inline const struct server_settings *server_session_settings(const struct server_session *s)
+{
+	return s->host->settings(s->host, s->listener_id);
+}
+
+/*
+ * Make a session of a stream that is open and not being read; the stream is owned from here.  `first`: bytes that come
+ * before those of the stream; its reference is taken.
+ */
+void server_h1_open(struct server_host *h, uint32_t listener_id, struct stream *st, struct slice first);
+void server_h2_open(struct server_host *h, uint32_t listener_id, struct stream *st, struct slice first);
+/* name: of the ClientHello, or empty. */
+void server_raw_open(struct server_host *h, uint32_t listener_id, struct stream *st, struct slice first,
+		     struct span name);
 
 #endif

@@ -2,37 +2,11 @@
 /* server_h1.c - HTTP/1 server sessions: one request at a time on an accepted connection. */
 #include "session/server_h1.h"
 
-#include <errno.h>
-#include <stdlib.h>
-#include <unistd.h>
-
-#include "base/mem.h"
 #include "session/keep.h"
-
-static void on_data(struct stream *st, struct slice data);
-static void on_eof(struct stream *st);
-static void on_hangup(struct stream *st);
-static void on_sent(struct stream *st, size_t bytes);
-static void on_fail(struct stream *st, int err);
-static void on_closed(struct stream *st);
-
-const struct stream_events server_h1_stream_events = {
-	.on_data = on_data,
-	.on_eof = on_eof,
-	.on_sent = on_sent,
-	.on_fail = on_fail,
-	.on_hangup = on_hangup,
-	.on_closed = on_closed,
-};
 
 static struct server_h1 *of_stream(struct stream *st)
 {
 	return st->owner;
-}
-
-const struct server_settings *server_h1_settings(struct server_h1 *s)
-{
-	return s->host->settings(s->host, s->listener_id);
 }
 
 /* Move what the codec has to say to the socket's queue. */
@@ -43,8 +17,7 @@ void server_h1_flush(struct server_h1 *s)
 
 	c->ops->output(c, &out);
 	if (out.count > 0) {
-		if (!wait_is_on(&s->waits, WAIT_WRITE))
-			wait_begin(s->host->loop, &s->waits, WAIT_WRITE, s->write_idle_ms);
+		write_begins(&s->waits, s->stream, s->write_idle_ms);
 		stream_write_queue(s->stream, &out);
 	}
 	slice_queue_fini(&out);
@@ -56,13 +29,13 @@ static const struct http1_limits default_limits = { 8192, 16384, 100, 8192, 256 
 
 static struct codec *codec_take(struct server_h1 *s)
 {
-	struct server_host *h = s->host;
+	struct server_host *h = s->base.host;
 	const struct server_settings *set;
 	const struct http1_limits *limits;
 
 	if (s->codec)
 		return http1_codec(s->codec);
-	set = server_h1_settings(s);
+	set = server_session_settings(&s->base);
 	limits = set ? &set->limits : &default_limits;
 	if (h->codec_count > 0) {
 		s->codec = h->codecs[--h->codec_count];
@@ -76,7 +49,7 @@ static struct codec *codec_take(struct server_h1 *s)
 /* Nothing of a request is here: a kept connection costs the less. */
 static void codec_rest(struct server_h1 *s)
 {
-	struct server_host *h = s->host;
+	struct server_host *h = s->base.host;
 
 	if (s->state != S_HEAD || s->is_peer_done || s->is_pumping || !s->codec || server_h1_buffered(s) > 0)
 		return;
@@ -91,16 +64,16 @@ static void codec_rest(struct server_h1 *s)
 
 void server_h1_head_wait(struct server_h1 *s, bool is_first)
 {
-	const struct server_settings *set = server_h1_settings(s);
+	const struct server_settings *set = server_session_settings(&s->base);
 	uint64_t idle = set ? set->keep_alive_timeout_ms : DRAIN_IDLE_MS;
 
 	s->state = S_HEAD;
 	if (is_first || server_h1_buffered(s) > 0) {
-		wait_begin(s->host->loop, &s->waits, WAIT_HEAD, set ? set->head_timeout_ms : DRAIN_IDLE_MS);
+		wait_begin(s->base.host->loop, &s->waits, WAIT_HEAD, set ? set->head_timeout_ms : DRAIN_IDLE_MS);
 	} else {
-		if (s->host->is_draining)
+		if (s->base.host->is_draining)
 			idle = MIN(idle, (uint64_t)DRAIN_IDLE_MS);
-		wait_begin(s->host->loop, &s->waits, WAIT_IDLE, idle);
+		wait_begin(s->base.host->loop, &s->waits, WAIT_IDLE, idle);
 	}
 	if (!s->is_peer_done)
 		stream_read(s->stream, LOOP_BUFFERS_SMALL);
@@ -108,7 +81,7 @@ void server_h1_head_wait(struct server_h1 *s, bool is_first)
 
 static void next_request(struct server_h1 *s)
 {
-	const struct server_settings *set = server_h1_settings(s);
+	const struct server_settings *set = server_session_settings(&s->base);
 
 	if (set) {
 		s->body_idle_ms = set->body_idle_timeout_ms;
@@ -122,7 +95,7 @@ static void next_request(struct server_h1 *s)
 	stream_watch(s->stream, false);
 	server_h1_head_wait(s, false);
 	if (server_h1_buffered(s) > 0 || s->is_peer_done)
-		loop_defer(s->host->loop, &s->pump_task);
+		loop_defer(s->base.host->loop, &s->pump_task);
 	codec_rest(s);
 }
 
@@ -133,8 +106,8 @@ void server_h1_close(struct server_h1 *s, bool with_reset)
 	if (s->state == S_CLOSING)
 		return;
 	s->state = S_CLOSING;
-	waits_stop(s->host->loop, &s->waits);
-	loop_undefer(s->host->loop, &s->pump_task);
+	waits_stop(s->base.host->loop, &s->waits);
+	loop_undefer(s->base.host->loop, &s->pump_task);
 	if (with_reset)
 		stream_abort(s->stream);
 	else
@@ -152,10 +125,7 @@ static void session_finish(struct server_h1 *s)
 	}
 	s->state = S_LINGER;
 	s->unwanted = 0;
-	waits_stop(s->host->loop, &s->waits);
-	wait_begin(s->host->loop, &s->waits, WAIT_HEAD, LINGER_MS);
-	stream_shutdown(s->stream);
-	stream_read(s->stream, LOOP_BUFFERS_LARGE);
+	linger_begin(&s->waits, s->stream);
 }
 
 /* In S_REST: go on when the output is short enough and the request was read to its end. */
@@ -176,12 +146,10 @@ void server_h1_rest_check(struct server_h1 *s)
 static void on_closed(struct stream *st)
 {
 	struct server_h1 *s = of_stream(st);
-	struct server_host *h = s->host;
+	struct server_host *h = s->base.host;
 
 	CHECK(s->state == S_CLOSING && !s->hs.owner);
-	list_remove(&s->node);
-	if (h->on_session_end)
-		h->on_session_end(h, s->listener_id);
+	server_session_end(&s->base);
 	arena_cache_give(&h->arenas, s->arena);
 	http1_free(s->codec);
 	s->tag = 0;
@@ -210,8 +178,8 @@ static void answer_bad_head(struct server_h1 *s, const struct session_failure *f
 
 	strbuf_init(&body);
 	if (!s->arena)
-		s->arena = arena_cache_take(&s->host->arenas);
-	s->host->on_bad_request(s->host, s->listener_id, s->stream, f, status, &body, &content_type);
+		s->arena = arena_cache_take(&s->base.host->arenas);
+	s->base.host->on_bad_request(s->base.host, s->base.listener_id, s->stream, f, status, &body, &content_type);
 	message_init(&m, s->arena);
 	m.version = HTTP_VERSION_1_1;
 	m.status = status;
@@ -239,7 +207,7 @@ static void answer_bad_head(struct server_h1 *s, const struct session_failure *f
 static void take_head(struct server_h1 *s, struct message *m)
 {
 	struct arena *a = s->arena;
-	const struct server_settings *set = server_h1_settings(s);
+	const struct server_settings *set = server_session_settings(&s->base);
 
 	s->arena = NULL;
 	s->message_arena = a;
@@ -248,7 +216,7 @@ static void take_head(struct server_h1 *s, struct message *m)
 	wait_end(&s->waits, WAIT_IDLE);
 	if (!m->wants_keep_alive || (s->is_peer_done && server_h1_buffered(s) == 0))
 		s->closes = s->peer_closes = true;
-	if (!set || s->host->is_draining ||
+	if (!set || s->base.host->is_draining ||
 	    (set->keep_alive_requests_max && s->requests >= set->keep_alive_requests_max))
 		s->closes = true;
 	s->owes_continue = m->expects_continue;
@@ -260,7 +228,7 @@ static void take_head(struct server_h1 *s, struct message *m)
 	s->hs.id = 1;
 	s->hs.events = NULL;
 	s->hs.owner = NULL;
-	s->host->on_request(s->host, &s->hs, s->listener_id, m, a);
+	s->base.host->on_request(s->base.host, &s->hs, s->base.listener_id, m, a);
 }
 
 static void take_body(struct server_h1 *s, struct slice data)
@@ -269,7 +237,7 @@ static void take_body(struct server_h1 *s, struct slice data)
 	if (s->state == S_EXCHANGE && !s->is_broken) {
 		s->allowance -= data.len;
 		if (!s->is_tunnel)
-			wait_progress(s->host->loop, &s->waits, WAIT_READ);
+			wait_progress(s->base.host->loop, &s->waits, WAIT_READ);
 		s->hs.events->on_body(&s->hs, data);
 		return;
 	}
@@ -330,7 +298,7 @@ static bool may_pump(const struct server_h1 *s)
 static void watch_later(struct server_h1 *s)
 {
 	if (!wait_is_on(&s->waits, WAIT_WATCH))
-		wait_begin(s->host->loop, &s->waits, WAIT_WATCH, WATCH_AFTER_MS);
+		wait_begin(s->base.host->loop, &s->waits, WAIT_WATCH, WATCH_AFTER_MS);
 }
 
 static void watch_now(struct server_h1 *s)
@@ -348,7 +316,7 @@ static void read_body(struct server_h1 *s)
 		return;
 	}
 	if (!wait_is_on(&s->waits, WAIT_READ) && !s->is_tunnel)
-		wait_begin(s->host->loop, &s->waits, WAIT_READ, s->body_idle_ms);
+		wait_begin(s->base.host->loop, &s->waits, WAIT_READ, s->body_idle_ms);
 	stream_read(s->stream, LOOP_BUFFERS_LARGE);
 }
 
@@ -377,7 +345,7 @@ static struct arena *pump_arena(struct server_h1 *s)
 	if (s->state == S_EXCHANGE)
 		return s->message_arena;
 	if (!s->arena)
-		s->arena = arena_cache_take(&s->host->arenas);
+		s->arena = arena_cache_take(&s->base.host->arenas);
 	return s->arena;
 }
 
@@ -409,30 +377,20 @@ static void pump(struct server_h1 *s)
 	}
 	s->is_pumping = false;
 	if (s->arena) { /* an idle session holds none */
-		arena_cache_give(&s->host->arenas, s->arena);
+		arena_cache_give(&s->base.host->arenas, s->arena);
 		s->arena = NULL;
 	}
-	keep_input(s->host->loop, s->codec);
+	keep_input(s->base.host->loop, s->codec);
 	codec_rest(s);
 	read_more(s);
 }
 
-void server_h1_run_pump(struct task *t)
+static void run_pump(struct task *t)
 {
 	pump(container_of(t, struct server_h1, pump_task));
 }
 
 /* ---- events of the stream ---- */
-
-static void linger_data(struct server_h1 *s, struct slice data)
-{
-	s->unwanted += data.len;
-	slice_put(&data);
-	if (s->unwanted > LINGER_MAX)
-		server_h1_close(s, false);
-	else
-		stream_read(s->stream, LOOP_BUFFERS_LARGE);
-}
 
 static void on_data(struct stream *st, struct slice data)
 {
@@ -440,7 +398,8 @@ static void on_data(struct stream *st, struct slice data)
 	struct codec *c;
 
 	if (s->state == S_LINGER) {
-		linger_data(s, data);
+		if (!linger_data(st, data, &s->unwanted))
+			server_h1_close(s, false);
 		return;
 	}
 	if (s->is_broken || s->state == S_CLOSING) {
@@ -448,10 +407,10 @@ static void on_data(struct stream *st, struct slice data)
 		return;
 	}
 	if (s->state == S_HEAD && wait_is_on(&s->waits, WAIT_IDLE)) {
-		const struct server_settings *set = server_h1_settings(s);
+		const struct server_settings *set = server_session_settings(&s->base);
 
 		wait_end(&s->waits, WAIT_IDLE);
-		wait_begin(s->host->loop, &s->waits, WAIT_HEAD, set ? set->head_timeout_ms : DRAIN_IDLE_MS);
+		wait_begin(s->base.host->loop, &s->waits, WAIT_HEAD, set ? set->head_timeout_ms : DRAIN_IDLE_MS);
 	}
 	c = codec_take(s);
 	c->ops->feed(c, data);
@@ -493,10 +452,7 @@ static void on_sent(struct stream *st, size_t bytes)
 	struct server_h1 *s = of_stream(st);
 
 	(void)bytes;
-	if (st->queued == 0)
-		wait_end(&s->waits, WAIT_WRITE);
-	else
-		wait_progress(s->host->loop, &s->waits, WAIT_WRITE);
+	write_progress(&s->waits, st);
 	if (s->state == S_EXCHANGE && !s->is_broken)
 		s->hs.events->on_sent(&s->hs);
 	else if (s->state == S_REST)
@@ -508,7 +464,7 @@ static void on_fail(struct stream *st, int err)
 	struct server_h1 *s = of_stream(st);
 	struct session_failure f = {SESSION_FAULT_RESET, CODEC_FAULT_NONE, err, {0}};
 
-	waits_stop(s->host->loop, &s->waits);
+	waits_stop(s->base.host->loop, &s->waits);
 	s->is_peer_done = true;
 	if (s->state == S_EXCHANGE)
 		server_h1_fail(s, &f);
@@ -526,12 +482,12 @@ static void head_expired(struct server_h1 *s)
 		answer_bad_head(s, &f, 408);
 }
 
-void server_h1_on_expire(struct timer *t)
+static void on_expire(struct timer *t)
 {
 	struct server_h1 *s = container_of(container_of(t, struct waits, timer), struct server_h1, waits);
 	struct session_failure f = {0};
 
-	switch (waits_expired(s->host->loop, &s->waits)) {
+	switch (waits_expired(s->base.host->loop, &s->waits)) {
 	case WAIT_HEAD:
 		head_expired(s);
 		break;
@@ -557,9 +513,75 @@ void server_h1_on_expire(struct timer *t)
 		else if (s->state != S_EXCHANGE)
 			server_h1_close(s, true);
 		else /* the owner knows of another failure and is about to leave */
-			wait_begin(s->host->loop, &s->waits, WAIT_WRITE, s->write_idle_ms);
+			wait_begin(s->base.host->loop, &s->waits, WAIT_WRITE, s->write_idle_ms);
 		break;
 	default:
 		break;
 	}
+}
+
+/* ---- the beginning ---- */
+
+static const struct stream_events stream_events = {
+	.on_data = on_data,
+	.on_eof = on_eof,
+	.on_sent = on_sent,
+	.on_fail = on_fail,
+	.on_hangup = on_hangup,
+	.on_closed = on_closed,
+};
+
+static struct server_h1 *of_session(struct server_session *base)
+{
+	return container_of(base, struct server_h1, base);
+}
+
+static void session_drain(struct server_session *base)
+{
+	struct server_h1 *s = of_session(base);
+
+	if (s->state == S_HEAD && wait_is_on(&s->waits, WAIT_IDLE))
+		wait_begin(base->host->loop, &s->waits, WAIT_IDLE, DRAIN_IDLE_MS);
+}
+
+static void session_abort(struct server_session *base)
+{
+	struct server_h1 *s = of_session(base);
+	struct session_failure f = {.fault = SESSION_FAULT_SHUTDOWN};
+
+	if (s->state == S_EXCHANGE)
+		server_h1_fail(s, &f);
+	else
+		server_h1_close(s, true);
+}
+
+static const struct server_session_ops session_ops = {
+	.drain = session_drain,
+	.abort = session_abort,
+};
+
+void server_h1_open(struct server_host *h, uint32_t listener_id, struct stream *st, struct slice first)
+{
+	struct server_h1 *s = pool_take(&h->h1_sessions);
+	const struct server_settings *set;
+
+	CHECK(s);
+	s->tag = SERVER_H1_TAG;
+	server_session_begin(&s->base, &session_ops, h, listener_id);
+	s->hs.ops = &server_h1_ops;
+	s->pump_task.run = run_pump;
+	waits_init(&s->waits, on_expire);
+	set = server_session_settings(&s->base);
+	s->body_idle_ms = set ? set->body_idle_timeout_ms : LINGER_MS;
+	s->write_idle_ms = set ? set->write_idle_timeout_ms : LINGER_MS;
+	s->stream = st;
+	st->events = &stream_events;
+	st->owner = s;
+	if (first.len > 0) {
+		struct codec *c = codec_take(s);
+
+		c->ops->feed(c, first);
+		loop_defer(h->loop, &s->pump_task);
+	}
+	server_h1_head_wait(s, true);
 }

@@ -4,24 +4,16 @@
 #ifndef SN_SESSION_SERVER_H1_H
 #define SN_SESSION_SERVER_H1_H
 
+#include "session/closing.h"
 #include "session/server.h"
 #include "session/wait.h"
 
-#define SERVER_H1_TAG	TAG('s', 'v', 'h', '1')
-#define HTTP_STREAM_TAG TAG('h', 's', 't', 'r')
+#define SERVER_H1_TAG TAG('s', 'v', 'h', '1')
 
-/* After the last response the rest of the input is thrown away, so that a reset does not overtake the
- * response. */
-#define LINGER_MS  2000
-#define LINGER_MAX (1024 * 1024)
 /* A request that follows at once may be answered behind output that still waits, up to this. */
 #define PIPELINE_QUEUE_MAX (64 * 1024)
 /* What is read of a body that nobody wants before the connection is given up. */
 #define UNWANTED_BODY_MAX (64 * 1024)
-/* An idle session of a draining worker is kept that long for one more request. */
-#define DRAIN_IDLE_MS 1000
-/* An exchange that lasts that long is worth watching its client for a reset. */
-#define WATCH_AFTER_MS 50
 
 enum server_h1_state {
 	S_HEAD,	    /* waiting for a request head, or in the middle of one */
@@ -34,10 +26,8 @@ enum server_h1_state {
 struct server_h1 {
 	uint32_t tag;
 	enum server_h1_state state;
-	struct server_host *host; /* borrowed */
-	uint32_t listener_id;
+	struct server_session base;
 	uint32_t requests;
-	struct list node; /* host->sessions */
 
 	struct stream *stream; /* owned until on_closed() */
 	struct http1 *codec; /* owned; NULL while no byte of a request is here */
@@ -58,7 +48,7 @@ struct server_h1 {
 	bool owes_continue;
 };
 
-extern const struct stream_events server_h1_stream_events;
+extern const struct http_stream_ops server_h1_ops;
 
 static inline struct server_h1 *server_h1_of(const struct http_stream *hs)
 {
@@ -68,8 +58,6 @@ static inline struct server_h1 *server_h1_of(const struct http_stream *hs)
 	return s;
 }
 
-/* Settings of the session's listener now; NULL: it is gone. */
-const struct server_settings *server_h1_settings(struct server_h1 *s);
 /* Bytes of the client that wait for their turn. */
 static inline size_t server_h1_buffered(const struct server_h1 *s)
 {
@@ -85,8 +73,5 @@ void server_h1_rest_check(struct server_h1 *s);
 void server_h1_close(struct server_h1 *s, bool with_reset);
 /* Tell the owner, once. */
 void server_h1_fail(struct server_h1 *s, const struct session_failure *f);
-/* Task and timer. */
-void server_h1_run_pump(struct task *t);
-void server_h1_on_expire(struct timer *t);
 
 #endif

@@ -16,7 +16,7 @@ enum wait_kind {
 	WAIT_READ,  /* the next body byte */
 	WAIT_WRITE, /* the socket takes a byte */
 	WAIT_IDLE,  /* the next request, or the next use */
-	WAIT_WATCH, /* nothing: after this time it is worth an operation to watch for the peer's end */
+	WAIT_WATCH, /* nothing: after this time it is worth to look at what does not move */
 	WAIT_COUNT,
 };
 

@@ -201,7 +201,7 @@ static int set_up(void **state)
 	server_host_init(&f->o.host, 2);
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
 	f->fd = pair[0];
-	assert_int_equal(server_accept_h1(&f->o.host, 1, pair[1]), 0);
+	assert_int_equal(server_accept(&f->o.host, 1, &f->o.settings, pair[1]), 0);
 	*state = f;
 	return 0;
 }
@@ -479,8 +479,8 @@ static void test_full_pool_refuses(void **state)
 
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, a), 0);
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, b), 0);
-	assert_int_equal(server_accept_h1(&f->o.host, 1, a[1]), 0);
-	assert_int_equal(server_accept_h1(&f->o.host, 1, b[1]), -ENOBUFS);
+	assert_int_equal(server_accept(&f->o.host, 1, &f->o.settings, a[1]), 0);
+	assert_int_equal(server_accept(&f->o.host, 1, &f->o.settings, b[1]), -ENOBUFS);
 	close(a[0]);
 	close(b[0]);
 }

@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* server.c - the server sessions of a worker, whatever they speak: their beginning, number and end. */
+#include "session/server.h"
+
+#include <errno.h>
+#include <unistd.h>
+
+#include "session/incoming.h"
+#include "session/server_h1.h"
+#include "session/server_h2.h"
+#include "session/server_raw.h"
+
+void server_host_init(struct server_host *h, size_t sessions_max)
+{
+	CHECK(h->loop && h->settings && h->on_request && h->on_bad_request);
+	list_init(&h->sessions);
+	h->sessions_max = sessions_max;
+	pool_init(&h->h1_sessions, "max-connections", sizeof(struct server_h1), sessions_max);
+	pool_init(&h->h2_sessions, "max-connections", sizeof(struct server_h2), sessions_max);
+	pool_init(&h->h2_streams, "max-concurrent-streams", sizeof(struct server_h2_stream),
+		  sessions_max * SERVER_H2_STREAMS_SHARE);
+	pool_init(&h->raw_sessions, "max-connections", sizeof(struct server_raw), sessions_max);
+	incoming_host_init(h);
+}
+
+void server_host_fini(struct server_host *h)
+{
+	CHECK(list_is_empty(&h->sessions) && h->session_count == 0);
+	while (h->codec_count > 0)
+		http1_free(h->codecs[--h->codec_count]);
+	pool_fini(&h->h1_sessions);
+	pool_fini(&h->h2_sessions);
+	pool_fini(&h->h2_streams);
+	pool_fini(&h->raw_sessions);
+	incoming_host_fini(h);
+	arena_cache_fini(&h->arenas);
+}
+
+/* ---- the beginning ---- */
+
+/* Until the kind of session has put its own there; none comes before the next turn. */
+static const struct stream_events no_events;
+
+int server_accept(struct server_host *h, uint32_t listener_id, const struct server_settings *set, int fd)
+{
+	if (h->session_count >= h->sessions_max) {
+		const struct linger reset = {1, 0};
+
+		(void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
+		(void)close(fd);
+		return -ENOBUFS;
+	}
+	if (set->protocol == SERVER_HTTP && set->proxy_protocol == SERVER_PROXY_OFF)
+		server_h1_open(h, listener_id, stream_open(h->loop, fd, NULL, &no_events, NULL), (struct slice){0});
+	else
+		incoming_open(h, listener_id, set, fd);
+	return 0;
+}
+
+/* ---- the number ---- */
+
+void server_session_begin(struct server_session *s, const struct server_session_ops *ops, struct server_host *h,
+			  uint32_t listener_id)
+{
+	s->ops = ops;
+	s->host = h;
+	s->listener_id = listener_id;
+	list_append(&h->sessions, &s->node);
+	h->session_count++;
+}
+
+void server_session_leave(struct server_session *s)
+{
+	CHECK(s->host->session_count > 0);
+	list_remove(&s->node);
+	s->host->session_count--;
+}
+
+void server_session_end(struct server_session *s)
+{
+	server_session_leave(s);
+	if (s->host->on_session_end)
+		s->host->on_session_end(s->host, s->listener_id);
+}
+
+/* ---- the end ---- */
+
+void server_drain(struct server_host *h, uint32_t listener_id)
+{
+	struct list *pos;
+
+	list_for_each(pos, &h->sessions)
+	{
+		struct server_session *s = list_entry(pos, struct server_session, node);
+
+		if (listener_id == 0 || s->listener_id == listener_id)
+			s->ops->drain(s);
+	}
+}
+
+/* An owner resets its stream later, from its own task; sessions leave the list when they are closed. */
+void server_abort_all(struct server_host *h)
+{
+	struct list *pos;
+
+	list_for_each(pos, &h->sessions)
+	{
+		struct server_session *s = list_entry(pos, struct server_session, node);
+
+		s->ops->abort(s);
+	}
+}
+
+const char *handshake_fault_name(enum handshake_fault f)
+{
+	static const char *const names[HANDSHAKE_FAULT_COUNT] = {
+		[HANDSHAKE_PROXY_HEADER] = "proxy_header",
+		[HANDSHAKE_CLIENT_HELLO] = "client_hello",
+		[HANDSHAKE_TLS] = "tls",
+		[HANDSHAKE_TIMEOUT] = "timeout",
+		[HANDSHAKE_CLOSED] = "closed",
+	};
+
+	CHECK(f < HANDSHAKE_FAULT_COUNT);
+	return names[f];
+}
