@@ -76,9 +76,11 @@ static int on_session(SSL *ssl, SSL_SESSION *session)
 	return 1;
 }
 
-static bool session_is_old(const SSL_SESSION *session)
+/* OpenSSL forbids a TLS 1.3 session to be used again as soon as its connection has got a new ticket. */
+static bool session_is_spent(const SSL_SESSION *session)
 {
-	return (long)time(NULL) - SSL_SESSION_get_time(session) >= SSL_SESSION_get_timeout(session);
+	return !SSL_SESSION_is_resumable(session) ||
+	       (long)time(NULL) - SSL_SESSION_get_time(session) >= SSL_SESSION_get_timeout(session);
 }
 
 static void session_offer(SSL *ssl, struct tls_client *c, struct span host, struct tls_session_cache *cache)
@@ -91,8 +93,10 @@ static void session_offer(SSL *ssl, struct tls_client *c, struct span host, stru
 	cache->client_id = c->id;
 	cache->host_hash = host_hash;
 	tls_base_set_cache(ssl, cache);
-	while (cache->count > 0 && session_is_old(cache->items[0]))
-		session_remove(cache, 0);
+	for (unsigned i = cache->count; i-- > 0;) {
+		if (session_is_spent(cache->items[i]))
+			session_remove(cache, i);
+	}
 	if (cache->count == 0)
 		return;
 	session = cache->items[cache->count - 1];
@@ -251,4 +255,9 @@ struct ssl_st *tls_client_ssl(struct tls_client *c, struct span host, struct tls
 	if (cache && c->has_resumption)
 		session_offer(ssl, c, host, cache);
 	return ssl;
+}
+
+void tls_ssl_set_alpn(struct ssl_st *ssl, struct span names)
+{
+	CHECK(SSL_set_alpn_protos(ssl, (const unsigned char *)names.ptr, (unsigned)names.len) == 0);
 }

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 
 #include "base/mem.h"
-#include "net/tlsio.h"
+#include "net/stream_tls.h"
 #include "session/client_session.h"
 
 /* ---- sessions ---- */
@@ -15,6 +15,8 @@ void client_session_init(struct client_session *s, const struct client_session_o
 			 const struct client_settings *settings)
 {
 	*s = (struct client_session){
+		.tls = settings->tls ? tls_client_get(settings->tls) : NULL,
+		.tls_host = settings->tls ? mem_strndup(settings->tls_host.ptr, settings->tls_host.len) : NULL,
 		.ops = ops,
 		.pool = p,
 		.protocol = settings->protocol,
@@ -30,6 +32,8 @@ void client_session_fini(struct client_session *s)
 	struct client_pool *p = s->pool;
 
 	list_remove(&s->node);
+	tls_client_put(s->tls);
+	free(s->tls_host);
 	CHECK(p->open_count > 0);
 	p->open_count--;
 	client_pool_released(p, 1);
@@ -42,23 +46,65 @@ bool client_session_is_over(const struct client_session *s, const struct client_
 	return s->is_private || (settings->max_lifetime_ms && age_ms >= settings->max_lifetime_ms);
 }
 
+static void on_unused_closed(struct stream *st)
+{
+	(void)st;
+}
+
+/* Of a stream that nobody got. */
+static const struct stream_events no_events = {.on_closed = on_unused_closed};
+
+static struct span alpn_of(enum client_protocol p)
+{
+	switch (p) {
+	case CLIENT_HTTP2:
+		return SPAN("\2h2");
+	case CLIENT_AUTO:
+		return SPAN("\2h2\10http/1.1");
+	case CLIENT_RAW:
+		return SPAN("");
+	default:
+		return SPAN("\10http/1.1");
+	}
+}
+
+static struct stream *connect_tls(struct client_pool *p, struct stream *below, const struct client_settings *settings,
+				  const struct stream_events *ev, void *owner)
+{
+	struct ssl_st *ssl = tls_client_ssl(settings->tls, settings->tls_host, &p->tls_sessions);
+
+	if (!ssl)
+		return NULL;
+	tls_ssl_set_alpn(ssl, alpn_of(settings->protocol));
+	return stream_tls_client(below, ssl, ev, owner);
+}
+
 struct stream *client_connect(struct client_pool *p, const struct addr *addr, const struct client_settings *settings,
 			      const struct stream_events *ev, void *owner, int *out_err)
 {
-	struct stream *st = stream_connect(p->loop, addr, ev, owner, out_err);
+	struct stream *st = stream_connect(p->loop, addr, settings->tls ? &no_events : ev, owner, out_err), *tls;
 
 	if (!st)
 		return NULL;
-	p->connected++;
 	if (settings->preface.len > 0)
 		stream_write(st, slice_copy(settings->preface.ptr, (uint32_t)settings->preface.len));
+	if (settings->tls) {
+		tls = connect_tls(p, st, settings, ev, owner);
+		if (!tls) { /* no name that a certificate could have */
+			stream_close(st);
+			*out_err = -EINVAL;
+			return NULL;
+		}
+		st = tls;
+	}
+	p->connected++;
 	return st;
 }
 
-/* A handshake has begun when a byte of it came or went: until then it is the socket that is not connected. */
+/* A handshake has begun when a byte of it went: until then it is the socket that is not connected. */
 struct session_failure client_connect_failure(struct stream *st, int err, struct arena *a)
 {
-	const struct tlsio *tls = stream_tls(st);
+	struct tlsio *tls = stream_tls(st);
 	bool is_timeout = err == -ETIMEDOUT;
 	struct session_failure f = {
 		.fault = is_timeout ? SESSION_FAULT_CONNECT_TIMEOUT : SESSION_FAULT_CONNECT,
@@ -67,11 +113,12 @@ struct session_failure client_connect_failure(struct stream *st, int err, struct
 
 	if (!tls || tlsio_handshake_bytes(tls) == 0)
 		return f;
+	tlsio_set_failure(tls, is_timeout ? TLS_FAILURE_TIMEOUT : TLS_FAILURE_CLOSED);
 	f.fault = is_timeout ? SESSION_FAULT_TLS_TIMEOUT : SESSION_FAULT_TLS;
-	f.tls = tls_failure_name(is_timeout ? TLS_FAILURE_TIMEOUT : tlsio_failure(tls));
+	f.tls = tls_failure_name(tlsio_failure(tls));
 	f.detail = arena_span(a, span_str(tlsio_failure_detail(tls)));
 	if (f.detail.len == 0)
-		f.detail = span_str(tls_failure_text(is_timeout ? TLS_FAILURE_TIMEOUT : tlsio_failure(tls)));
+		f.detail = span_str(tls_failure_text(tlsio_failure(tls)));
 	return f;
 }
 
@@ -80,6 +127,11 @@ bool client_speaks_h2(struct stream *st)
 	const struct tlsio *tls = stream_tls(st);
 
 	return tls && span_eq(tlsio_alpn(tls), SPAN("h2"));
+}
+
+void client_refuse_alpn(struct stream *st)
+{
+	tlsio_set_failure(stream_tls(st), TLS_FAILURE_NO_SHARED_ALPN);
 }
 
 /* ---- the pool ---- */
@@ -122,6 +174,7 @@ void client_pool_fini(struct client_pool *p)
 {
 	CHECK(p->open_count == 0);
 	loop_undefer(p->loop, &p->release_task);
+	tls_session_cache_fini(&p->tls_sessions);
 }
 
 /* ---- finding and making ---- */

@@ -106,6 +106,15 @@ static bool may_take_more(const struct client_h2 *c)
 	return !client_session_is_over(&c->base, &c->settings) || c->requests == 0;
 }
 
+static uint64_t idle_ms(const struct client_h2 *c)
+{
+	uint64_t end_ms = c->base.created_ms + c->settings.max_lifetime_ms, now_ms = loop_now_ms(loop_of(c));
+
+	if (!c->settings.max_lifetime_ms)
+		return c->settings.idle_timeout_ms;
+	return MIN(c->settings.idle_timeout_ms, end_ms > now_ms ? end_ms - now_ms : 1);
+}
+
 static void set_idle(struct client_h2 *c, bool is_idle)
 {
 	if (is_idle == c->is_counted_idle)
@@ -113,7 +122,7 @@ static void set_idle(struct client_h2 *c, bool is_idle)
 	c->is_counted_idle = is_idle;
 	if (is_idle) {
 		c->base.pool->idle_count++;
-		wait_begin(loop_of(c), &c->waits, WAIT_IDLE, c->settings.idle_timeout_ms);
+		wait_begin(loop_of(c), &c->waits, WAIT_IDLE, idle_ms(c));
 	} else {
 		c->base.pool->idle_count--;
 		wait_end(&c->waits, WAIT_IDLE);
@@ -204,8 +213,6 @@ static void take_error(struct client_h2 *c, const struct codec_event *ev)
 {
 	struct session_failure f = {SESSION_FAULT_MALFORMED, ev->fault, 0, ev->detail};
 
-	if (c->is_peer_done)
-		f = (struct session_failure){.fault = SESSION_FAULT_EOF};
 	fail_all(c, &f, 0);
 }
 
@@ -225,9 +232,6 @@ static void take_event(struct client_h2 *c, enum codec_event_type type, struct c
 		break;
 	case CODEC_ERROR:
 		take_error(c, ev);
-		break;
-	case CODEC_CLOSED:
-		fails_with(c, SESSION_FAULT_EOF, 0); /* no stream is open */
 		break;
 	default: /* GOAWAY: settle() sees it.  PONG: any byte is as good. */
 		break;
@@ -250,7 +254,7 @@ static void pump(struct client_h2 *c)
 		struct codec_event ev = {0};
 		enum codec_event_type type = codec->ops->next(codec, NULL, &ev);
 
-		if (type == CODEC_MORE)
+		if (type == CODEC_MORE || type == CODEC_CLOSED) /* settle() sees that it is used up */
 			break;
 		take_event(c, type, &ev);
 	}
@@ -322,6 +326,11 @@ static void on_connected(struct stream *s)
 {
 	struct client_h2 *c = s->owner;
 
+	if (c->base.tls && !client_speaks_h2(s)) {
+		client_refuse_alpn(s);
+		fail_all(c, NULL, -EPROTO);
+		return;
+	}
 	c->state = H2_OPEN;
 	wait_end(&c->waits, WAIT_IDLE);
 	if (s->queued > 0)
@@ -346,18 +355,24 @@ static void on_data(struct stream *s, struct slice data)
 	pump(c);
 }
 
-static void on_eof(struct stream *s)
+/* No more comes: answers that are complete are still delivered as their owners can take them, the others fail. */
+static void peer_ends(struct client_h2 *c, int err)
 {
-	struct client_h2 *c = s->owner;
 	struct codec *codec = http2_codec(c->h);
 
 	c->is_peer_done = true;
+	c->end_err = err;
 	if (c->state == H2_LEAVING) {
 		session_close(c);
 	} else if (!c->is_broken && c->state == H2_OPEN) {
 		codec->ops->feed_eof(codec);
 		pump(c);
 	}
+}
+
+static void on_eof(struct stream *s)
+{
+	peer_ends(s->owner, 0);
 }
 
 static void on_sent(struct stream *s, size_t bytes)
@@ -388,13 +403,10 @@ static void on_fail(struct stream *s, int err)
 {
 	struct client_h2 *c = s->owner;
 
-	c->is_peer_done = true;
-	if (c->state == H2_LEAVING)
-		session_close(c);
-	else if (c->state == H2_CONNECTING)
+	if (c->state == H2_CONNECTING)
 		fail_all(c, NULL, err);
 	else
-		fails_with(c, SESSION_FAULT_RESET, err);
+		peer_ends(c, err);
 }
 
 static void on_closed(struct stream *s)

@@ -43,6 +43,7 @@ struct client_h2 {
 	bool is_broken;	      /* dead: all owners were told */
 	bool has_settings;    /* the peer's came */
 	bool is_peer_done;
+	int end_err;	      /* with is_peer_done: how; 0: in peace */
 };
 
 struct client_h2_stream {

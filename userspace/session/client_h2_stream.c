@@ -94,7 +94,7 @@ void client_h2_stream_fail(struct client_h2_stream *st, const struct session_fai
 		st->c->body_count--;
 	waits_stop(loop_of(st), &st->waits);
 	/* The connection was closed between two uses: the origin did not see the request. */
-	if (is_end && st->c->is_broken && st->is_reused && st->c->stream->bytes_in == st->heard_before)
+	if (is_end && st->c->is_peer_done && st->is_reused && st->c->stream->bytes_in == st->heard_before)
 		f.fault = SESSION_FAULT_STALE;
 	if (st->hs.events)
 		st->hs.events->on_fail(&st->hs, &f);
@@ -133,7 +133,11 @@ static void take_reset(struct client_h2_stream *st, const struct codec_event *ev
 		.detail = ev->detail,
 	};
 
-	if (ev->fault != CODEC_FAULT_NONE) {
+	if (ev->fault == CODEC_FAULT_BODY_TRUNCATED) { /* the connection ended */
+		f.fault = st->c->end_err ? SESSION_FAULT_RESET : SESSION_FAULT_EOF;
+		f.err = st->c->end_err;
+		f.detail = (struct span){0};
+	} else if (ev->fault != CODEC_FAULT_NONE) {
 		f.fault = SESSION_FAULT_MALFORMED;
 		f.codec = ev->fault;
 	} else if (ev->is_retryable) {

@@ -49,6 +49,8 @@ struct session_failure client_connect_failure(struct stream *st, int err, struct
 
 /* What ALPN said. */
 bool client_speaks_h2(struct stream *st);
+/* An open stream turned out to be of no use: to be told by client_connect_failure(st, -EPROTO). */
+void client_refuse_alpn(struct stream *st);
 
 /* Room for so many requests. */
 void client_pool_released(struct client_pool *p, unsigned count);
