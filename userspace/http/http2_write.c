@@ -156,7 +156,7 @@ static unsigned response_status(struct http2 *h, struct http2_stream *s, const s
 {
 	bool is_connect = s->method == METHOD_CONNECT;
 
-	if (m->status < 100 || m->status > 999)
+	if (m->status < 100 || m->status > 999 || (m->framing == BODY_LENGTH && m->content_length > INT64_MAX))
 		return 0;
 	if (s->tunnel != TUNNEL_ASKED || (m->status / 100 == 1 && m->status != 101))
 		return m->framing == BODY_TUNNEL || m->status == 101 ? 0 : m->status;
@@ -248,7 +248,8 @@ static bool pseudo_is_valid(struct span s)
 
 static bool request_is_valid(const struct message *m, const nghttp2_nv *fields, size_t pseudo_count)
 {
-	if (m->framing == BODY_UNTIL_CLOSE || m->framing == BODY_TUNNEL || !header_name_is_valid(m->method_name))
+	if (m->framing == BODY_UNTIL_CLOSE || m->framing == BODY_TUNNEL || !header_name_is_valid(m->method_name) ||
+	    (m->framing == BODY_LENGTH && m->content_length > INT64_MAX))
 		return false;
 	for (size_t i = 0; i < pseudo_count; i++)
 		if (!pseudo_is_valid(span_of((const char *)fields[i].value, fields[i].valuelen)))
