@@ -75,6 +75,21 @@ void audit_blocked(struct audit *a, const struct audit_block *b)
 	line_end(a, &j);
 }
 
+void audit_refused(struct audit *a, const struct addr *peer, const char *type, const char *reason, const char *detail)
+{
+	char text[ADDR_TEXT_MAX];
+	struct json j;
+
+	if (!a)
+		return;
+	line_begin(a, &j, type);
+	json_span(&j, "client_ip", span_of(text, addr_format(peer, text)));
+	json_str(&j, "reason", reason);
+	if (detail)
+		json_str(&j, "details", detail);
+	line_end(a, &j);
+}
+
 void audit_event(struct audit *a, const char *type, const char *reason, const char *detail)
 {
 	struct json j;

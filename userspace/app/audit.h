@@ -27,6 +27,8 @@ struct audit_block {
 };
 
 void audit_blocked(struct audit *a, const struct audit_block *b);
+/* Somebody was refused by a worker.  detail may be NULL. */
+void audit_refused(struct audit *a, const struct addr *peer, const char *type, const char *reason, const char *detail);
 /* "config_change" with "reload_success" …; "admin_action" with "ban_add" ….  detail may be NULL. */
 void audit_event(struct audit *a, const char *type, const char *reason, const char *detail);
 /* Once a second, with UINT64_MAX: everything is written. */

@@ -228,6 +228,13 @@ static void render(void *ctx, const char *what, struct strbuf *out)
 	control_render(ctx, what, out);
 }
 
+static void refused(void *ctx, const struct addr *peer, const char *type, const char *reason, const char *detail)
+{
+	struct control *c = ctx;
+
+	audit_refused(c->audit, peer, type, reason, detail);
+}
+
 static int workers_start(struct control *c)
 {
 	size_t descriptors = privilege_raise_descriptors();
@@ -241,6 +248,7 @@ static int workers_start(struct control *c)
 		.on_unlistened = sockets_on_unlistened,
 		.on_stopped = control_on_stopped,
 		.render = render,
+		.audit = refused,
 		.ctx = c,
 	};
 	struct worker **workers = mem_array(c->worker_count, sizeof(*workers));

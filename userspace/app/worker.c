@@ -17,6 +17,7 @@
 
 #define TAG_WORKER TAG('W', 'O', 'R', 'K')
 #define POLL_MS	   10 /* between two looks at whether everything has ended */
+#define AUDITS_MAX 256 /* lines for the audit log that are on their way */
 
 struct accepting {
 	struct list node; /* in worker->accepting */
@@ -54,6 +55,7 @@ struct worker {
 	enum worker_state state;
 	struct timer poll_timer, beat_timer;
 	unsigned renders; /* questions that control has not answered */
+	_Atomic unsigned audits; /* lines that control has not written */
 	struct metrics_shard *metrics;
 };
 
@@ -170,6 +172,47 @@ static void render(struct proxy_worker *proxy, const char *what, void (*done)(vo
 	q->mail.on_deliver = question_deliver;
 	w->renders++;
 	mailbox_give(w->config.control, w->loop, &q->mail);
+}
+
+/* ---- lines for the audit log ---- */
+
+struct audit_line {
+	struct mail mail;
+	struct worker *worker;
+	struct addr peer;
+	const char *type;
+	char reason[64], detail[256];
+};
+
+static void audit_deliver(struct mail *m)
+{
+	struct audit_line *a = container_of(m, struct audit_line, mail);
+	struct worker *w = a->worker;
+
+	atomic_fetch_sub_explicit(&w->audits, 1, memory_order_relaxed);
+	w->config.audit(w->config.ctx, &a->peer, a->type, a->reason, a->detail);
+	free(a);
+}
+
+static void audit(struct proxy_worker *proxy, const struct addr *peer, const char *type, const char *reason,
+		  const char *detail)
+{
+	struct worker *w = container_of(proxy, struct worker, proxy);
+	struct audit_line *a;
+
+	/* A flood of them must not become a queue: the metric counts what is left out. */
+	if (atomic_fetch_add_explicit(&w->audits, 1, memory_order_relaxed) >= AUDITS_MAX) {
+		atomic_fetch_sub_explicit(&w->audits, 1, memory_order_relaxed);
+		return;
+	}
+	a = mem_zalloc(sizeof(*a));
+	a->worker = w;
+	a->peer = *peer;
+	a->type = type;
+	(void)snprintf(a->reason, sizeof(a->reason), "%s", reason);
+	(void)snprintf(a->detail, sizeof(a->detail), "%s", detail);
+	a->mail.on_deliver = audit_deliver;
+	mailbox_give(w->config.control, w->loop, &a->mail);
 }
 
 /* ---- accepting ---- */
@@ -376,6 +419,7 @@ static void *worker_main(void *arg)
 	}
 	proxy_worker_init(&w->proxy, w->loop, w->config.shared, w->config.index, w->config.sessions_max);
 	w->proxy.render = render;
+	w->proxy.audit = audit;
 	w->metrics = w->proxy.metrics;
 	loop_on_turn(w->loop, on_turn, metric_cell(w->metrics, METRIC_LOOP_TURN_SECONDS, NULL));
 	list_init(&w->accepting);

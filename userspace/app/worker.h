@@ -31,6 +31,8 @@ struct worker_config {
 	void (*on_unlistened)(void *ctx, uint32_t listener); /* after worker_unlisten(): its socket is closed */
 	void (*on_stopped)(void *ctx, struct worker *w); /* the thread ends; worker_join() */
 	worker_render_fn *render;			 /* runs on control */
+	/* Somebody was refused; runs on control. */
+	void (*audit)(void *ctx, const struct addr *peer, const char *type, const char *reason, const char *detail);
 	void *ctx;
 };
 

@@ -166,6 +166,49 @@ void record_bad_request(struct proxy_worker *w, struct stream *s, const struct s
 		      });
 }
 
+/* Each reason once in ten seconds at most: the metric counts them all. */
+static bool may_be_said(struct proxy_worker *w, struct log_limit *limit)
+{
+	return log_every(limit, loop_now_ns(w->loop));
+}
+
+static const char *listener_name(const struct proxy_worker *w, uint32_t listener_id)
+{
+	const struct listener *l = snapshot_listener(w->current->snapshot, listener_id);
+
+	return l ? l->id : "(gone)";
+}
+
+void record_handshake_failure(struct proxy_worker *w, uint32_t listener_id, struct stream *s, struct span reason,
+			      const char *detail)
+{
+	const char *listener = listener_name(w, listener_id);
+	const struct span labels[] = { span_str(listener), reason };
+	char ip[ADDR_TEXT_MAX];
+
+	metric_cell_add(metric_cell(w->metrics, METRIC_HANDSHAKE_FAILURES_TOTAL, labels), 1);
+	if (!may_be_said(w, &w->handshake_log))
+		return;
+	addr_format(stream_peer(s), ip);
+	log_info("listener %s: no handshake with %s: " SPAN_FMT "%s%s", listener, ip, SPAN_ARG(reason),
+		 detail[0] ? ": " : "", detail);
+}
+
+void record_session_fault(struct proxy_worker *w, uint32_t listener_id, struct stream *s,
+			  const struct session_failure *f)
+{
+	const char *name = f->codec ? codec_fault_name(f->codec) : session_fault_name(f->fault);
+	const char *listener = listener_name(w, listener_id);
+	const struct span labels[] = { span_str(listener), span_str(name) };
+	char ip[ADDR_TEXT_MAX];
+
+	metric_cell_add(metric_cell(w->metrics, METRIC_SESSION_FAULTS_TOTAL, labels), 1);
+	if (!may_be_said(w, &w->session_log))
+		return;
+	addr_format(stream_peer(s), ip);
+	log_info("listener %s: HTTP/2 of %s: %s", listener, ip, f->codec ? codec_fault_text(f->codec) : name);
+}
+
 /* ---- attempts ---- */
 
 void record_attempt(struct exchange *x)

@@ -19,6 +19,13 @@ void record_accept(struct proxy_worker *w, const struct listener *l);
 void record_bad_request(struct proxy_worker *w, struct stream *s, const struct session_failure *f, unsigned status,
 			struct span request_id);
 
+/* A connection that never became a session, and why: a word for the metric, and words for the log (may be empty). */
+void record_handshake_failure(struct proxy_worker *w, uint32_t listener_id, struct stream *s, struct span reason,
+			      const char *detail);
+/* HTTP/2: what the client did cost it a stream or the connection, without an answer. */
+void record_session_fault(struct proxy_worker *w, uint32_t listener_id, struct stream *s,
+			  const struct session_failure *f);
+
 /* Attempts at an upstream. */
 void record_attempt(struct exchange *x);
 void record_failure(struct exchange *x, enum failure f);

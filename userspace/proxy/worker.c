@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "net/tlsio.h"
 #include "proxy/error_page.h"
 #include "proxy/record.h"
 #include "proxy/request_id.h"
@@ -55,6 +56,34 @@ static void host_on_bad_request(struct server_host *h, uint32_t listener_id, str
 	slice_put(&page);
 	record_bad_request(w, s, f, status, id);
 	arena_cache_give(&h->arenas, a);
+}
+
+/* Certificates that were refused are somebody's attempt to come in: these go to the audit log too. */
+static bool is_about_certificate(enum tls_failure f)
+{
+	return f >= TLS_FAILURE_EXPIRED && f <= TLS_FAILURE_NO_CERTIFICATE;
+}
+
+static void host_on_handshake_failure(struct server_host *h, uint32_t listener_id, struct stream *s,
+				      enum handshake_fault fault)
+{
+	struct proxy_worker *w = of_host(h);
+	const struct tlsio *tls = stream_tls(s);
+	const char *reason = handshake_fault_name(fault), *detail = "";
+
+	if (tls && fault == HANDSHAKE_TLS) {
+		reason = tls_failure_name(tlsio_failure(tls));
+		detail = tlsio_failure_detail(tls);
+		if (w->audit && is_about_certificate(tlsio_failure(tls)))
+			w->audit(w, stream_peer(s), "client_certificate_refused", reason, detail);
+	}
+	record_handshake_failure(w, listener_id, s, span_str(reason), detail);
+}
+
+static void host_on_session_fault(struct server_host *h, uint32_t listener_id, struct stream *s,
+				  const struct session_failure *f)
+{
+	record_session_fault(of_host(h), listener_id, s, f);
 }
 
 static void host_on_session_end(struct server_host *h, uint32_t listener_id)
@@ -233,6 +262,8 @@ void proxy_worker_init(struct proxy_worker *w, struct loop *l, struct proxy_shar
 	w->host.on_request = host_on_request;
 	w->host.on_bad_request = host_on_bad_request;
 	w->host.on_session_end = host_on_session_end;
+	w->host.on_handshake_failure = host_on_handshake_failure;
+	w->host.on_session_fault = host_on_session_fault;
 	server_host_init(&w->host, sessions_max);
 	list_init(&w->exchanges);
 	list_init(&w->tunnels);

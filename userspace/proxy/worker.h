@@ -6,6 +6,7 @@
 #ifndef SN_PROXY_WORKER_H
 #define SN_PROXY_WORKER_H
 
+#include "observe/log.h"
 #include "observe/logfile.h"
 #include "observe/metrics.h"
 #include "proxy/access_log.h"
@@ -61,12 +62,16 @@ struct proxy_worker {
 	struct access_clock access_clock;
 	struct strbuf access_line; /* scratch */
 	struct metric_cell *tunnel_bytes[2]; /* c2s, s2c */
+	struct log_limit handshake_log, session_log;
 
 	/*
 	 * Text that only control can make ("metrics": collectors run there).  done() is called once, later, on this
 	 * worker, and owns the slice.  Set by app.
 	 */
 	void (*render)(struct proxy_worker *w, const char *what, void (*done)(void *ctx, struct slice text), void *ctx);
+	/* A line for the audit log, which control writes; texts are copied.  Set by app; may be NULL. */
+	void (*audit)(struct proxy_worker *w, const struct addr *peer, const char *type, const char *reason,
+		      const char *detail);
 };
 
 void proxy_worker_init(struct proxy_worker *w, struct loop *l, struct proxy_shared *shared, unsigned index,
