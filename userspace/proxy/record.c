@@ -166,12 +166,6 @@ void record_bad_request(struct proxy_worker *w, struct stream *s, const struct s
 		      });
 }
 
-/* Each reason once in ten seconds at most: the metric counts them all. */
-static bool may_be_said(struct proxy_worker *w, struct log_limit *limit)
-{
-	return log_every(limit, loop_now_ns(w->loop));
-}
-
 static const char *listener_name(const struct proxy_worker *w, uint32_t listener_id)
 {
 	const struct listener *l = snapshot_listener(w->current->snapshot, listener_id);
@@ -187,8 +181,8 @@ void record_handshake_failure(struct proxy_worker *w, uint32_t listener_id, stru
 	char ip[ADDR_TEXT_MAX];
 
 	metric_cell_add(metric_cell(w->metrics, METRIC_HANDSHAKE_FAILURES_TOTAL, labels), 1);
-	if (!may_be_said(w, &w->handshake_log))
-		return;
+	if (!log_every(&w->handshake_log, loop_now_ns(w->loop)))
+		return; /* the metric counts them all */
 	addr_format(stream_peer(s), ip);
 	log_info("listener %s: no handshake with %s: " SPAN_FMT "%s%s", listener, ip, SPAN_ARG(reason),
 		 detail[0] ? ": " : "", detail);
@@ -203,7 +197,7 @@ void record_session_fault(struct proxy_worker *w, uint32_t listener_id, struct s
 	char ip[ADDR_TEXT_MAX];
 
 	metric_cell_add(metric_cell(w->metrics, METRIC_SESSION_FAULTS_TOTAL, labels), 1);
-	if (!may_be_said(w, &w->session_log))
+	if (!log_every(&w->session_log, loop_now_ns(w->loop)))
 		return;
 	addr_format(stream_peer(s), ip);
 	log_info("listener %s: HTTP/2 of %s: %s", listener, ip, f->codec ? codec_fault_text(f->codec) : name);

@@ -15,6 +15,7 @@
 #include "proxy/request_id.h"
 
 #define TICK_MS 500
+#define LOG_INTERVAL_NS 1000000000ull /* between two lines of what clients can cause at will */
 
 static struct proxy_worker *of_host(struct server_host *h)
 {
@@ -255,6 +256,7 @@ void proxy_worker_init(struct proxy_worker *w, struct loop *l, struct proxy_shar
 		       size_t sessions_max)
 {
 	*w = (struct proxy_worker){.index = index, .loop = l, .shared = shared};
+	w->handshake_log.interval_ns = w->session_log.interval_ns = LOG_INTERVAL_NS;
 	w->metrics = metrics_shard_new();
 	w->scratch = router_scratch_new();
 	w->host.loop = l;
