@@ -100,6 +100,7 @@ static bool client_has_expired(SSL_SESSION *session)
 	return x && X509_cmp_time(X509_get0_notAfter(x), NULL) < 0;
 }
 
+/* Clients of TLS 1.3 use a ticket once (RFC 8446 C.4), so they get another one with every handshake. */
 static SSL_TICKET_RETURN on_ticket(SSL *ssl, SSL_SESSION *session, const unsigned char *key_name, size_t name_len,
 				   SSL_TICKET_STATUS status, void *arg)
 {
@@ -113,7 +114,9 @@ static SSL_TICKET_RETURN on_ticket(SSL *ssl, SSL_SESSION *session, const unsigne
 		return SSL_TICKET_RETURN_IGNORE_RENEW;
 	}
 	count(&s->shared->tickets_read);
-	return status == SSL_TICKET_SUCCESS ? SSL_TICKET_RETURN_USE : SSL_TICKET_RETURN_USE_RENEW;
+	if (status == SSL_TICKET_SUCCESS_RENEW || SSL_SESSION_get_protocol_version(session) >= TLS1_3_VERSION)
+		return SSL_TICKET_RETURN_USE_RENEW;
+	return SSL_TICKET_RETURN_USE;
 }
 
 /* Called when the binder was verified: it covers the client's random, which so stands for this one hello. */
