@@ -19,8 +19,9 @@
 
 /*
  * The BIO of all SSLs of this thread, and what it moves bytes between while a call lasts.  One for all because an
- * SSL calls it only from inside our calls, and a BIO of its own would cost each idle connection 200 bytes.  Thread-local
- * because OpenSSL writes into it (retry flags).  It goes when the last SSL does, so that no thread leaves it behind.
+ * SSL calls it only from inside our calls, and a BIO of its own would cost each idle connection 200 bytes.
+ * Thread-local because OpenSSL writes into it (retry flags).  It goes when the last SSL does, so that no thread leaves
+ * it behind.
  */
 static __thread struct bridge {
 	BIO *bio;
@@ -130,6 +131,9 @@ static void bridge_put(void)
 static void enter(struct tlsio_io *io)
 {
 	CHECK(!bridge.io);
+	/* What others left in the thread's queue would look like a failure of this call. */
+	if (unlikely(ERR_peek_error() != 0))
+		ERR_clear_error();
 	bridge.io = io;
 	bridge.expected = 0;
 	bridge.taken = 0;
@@ -167,13 +171,13 @@ void tlsio_set_failure(struct tlsio *t, enum tls_failure f)
 
 /* --- the handshake --- */
 
-/* A call of OpenSSL did not succeed: because it wants bytes? */
+/* A call of OpenSSL did not succeed: because it wants bytes?  (SSL_want_read() alone is true after failures too.) */
 static bool wants_input(const struct tlsio *t)
 {
-	return SSL_want_read(t->ssl) && !(SSL_get_shutdown(t->ssl) & SSL_RECEIVED_SHUTDOWN);
+	return SSL_get_error(t->ssl, -1) == SSL_ERROR_WANT_READ;
 }
 
-/* SSL_read_early_data() until it is known whether there is any.  1: yes, it is in io->early; 0: no; < 0 as SSL_read(). */
+/* SSL_read_early_data() until it is known if there is any.  1: yes, it is in io->early; 0: no; < 0: as SSL_read(). */
 static int hello(struct tlsio *t, struct tlsio_io *io)
 {
 	struct iobuf *buf = iobuf_new(TLSIO_RECORD_MAX);
@@ -229,7 +233,6 @@ enum tlsio_result tlsio_handshake(struct tlsio *t, struct tlsio_io *io)
 	if (t->state >= TLSIO_STATE_ENDED)
 		return TLSIO_FAILED;
 	CHECK(t->state <= TLSIO_STATE_HANDSHAKE);
-	ERR_clear_error();
 	enter(io);
 	result = shake(t, io);
 	t->handshake_bytes += (uint32_t)bridge.taken;
@@ -274,8 +277,7 @@ static void note_partial(struct tlsio *t)
 /* Nothing was read.  True: there was a record all the same, try again. */
 static bool read_nothing(struct tlsio *t, int ret)
 {
-	if (SSL_get_shutdown(t->ssl) & SSL_RECEIVED_SHUTDOWN && t->state == TLSIO_STATE_OPEN &&
-	    SSL_get_error(t->ssl, ret) == SSL_ERROR_ZERO_RETURN) {
+	if (t->state == TLSIO_STATE_OPEN && SSL_get_error(t->ssl, ret) == SSL_ERROR_ZERO_RETURN) {
 		t->state = TLSIO_STATE_ENDED;
 		return false;
 	}
@@ -422,7 +424,7 @@ static int write_some(struct tlsio *t, struct slice_queue *plain, size_t max)
 	}
 	if (first->len < limit && plain->count > 1)
 		return write_gathered(t, plain, limit);
-	return write_bytes(t, plain, first->ptr, MIN((size_t)first->len, MIN(most, MAX(max, limit))));
+	return write_bytes(t, plain, first->ptr, MIN((size_t)first->len, MIN(most, max)));
 }
 
 static size_t cipher_bytes(const struct tlsio *t, size_t plain)
@@ -438,6 +440,7 @@ static enum tlsio_result openssl_write(struct tlsio *t, struct tlsio_io *io, str
 	if (t->state == TLSIO_STATE_FAILED)
 		return TLSIO_FAILED;
 	CHECK(t->state >= TLSIO_STATE_EARLY);
+	max = (max + TLSIO_RECORD_MAX - 1) / TLSIO_RECORD_MAX * TLSIO_RECORD_MAX; /* no short record in the middle */
 	enter(io);
 	bridge.expected = cipher_bytes(t, MIN(start, max));
 	while (plain->count && start - plain->bytes < max) {

@@ -10,10 +10,10 @@
  * layer for the whole life.  Another engine may take a connection over between the handshake and the first read or
  * write: by then OpenSSL has taken whole records only, and what follows is still in `in`.
  *
- * 0-RTT (server): if the SSL's server has it enabled, TLSIO_DONE comes as soon as early bytes are there.  tlsio_is_early()
- * is then true until the handshake is complete, which happens while reading: so what one tlsio_read() gives is either
- * early or not, never both, and it is early exactly if tlsio_is_early() is true after the call.  Answers that are
- * written meanwhile are protected, but nobody knows yet that the client is alive.
+ * 0-RTT (server): if the SSL's server has it enabled, TLSIO_DONE comes as soon as early bytes are there.  Then
+ * tlsio_is_early() is true until the handshake is complete, which happens while reading: what one tlsio_read() gives is
+ * either early or not, never both, and it is early exactly if tlsio_is_early() is true after the call.  Answers that
+ * are written meanwhile are protected, but nobody knows yet that the client is alive.
  *
  * What the peer can make us do without sending plain bytes (KeyUpdate, tickets, warnings) comes out of a budget, which
  * useful bytes and idle time fill up again; without budget the connection fails.
@@ -34,7 +34,7 @@ struct tlsio;
 struct tls_server;
 
 #define TLSIO_RECORD_MAX 16384 /* plain bytes of a record */
-/* The first records after silence are small, so that the peer can use them before the last packet of 16 KiB is there. */
+/* The first records after silence are small: the peer can use them before the last packet of 16 KiB is there. */
 #define TLSIO_SMALL_RECORD  1400
 #define TLSIO_SMALL_RECORDS 8
 
@@ -96,7 +96,7 @@ void tlsio_io_fini(struct tlsio_io *io); /* NULL ok */
 enum tlsio_result tlsio_handshake(struct tlsio *t, struct tlsio_io *io);
 
 /*
- * TLSIO_DONE: *out_plain has what could be decrypted, len > 0, its reference is the caller's; at most max and one record
+ * TLSIO_DONE: *out_plain has what could be decrypted, len > 0, its reference is the caller's; at most max and a record
  * more.  It may lie in the buffer of `in` itself (then without an allocation), in front of what is left there.
  */
 static inline enum tlsio_result tlsio_read(struct tlsio *t, struct tlsio_io *io, size_t max, struct slice *out_plain)
@@ -114,7 +114,8 @@ static inline bool tlsio_has_input(const struct tlsio *t, const struct tlsio_io 
  * Encrypt from the front of `plain` until it is empty or max bytes are taken (or a record more).  TLSIO_DONE: all of
  * that was done.  TLSIO_WANTS_INPUT: a message of the peer is incomplete; try again with input.
  */
-static inline enum tlsio_result tlsio_write(struct tlsio *t, struct tlsio_io *io, struct slice_queue *plain, size_t max)
+static inline enum tlsio_result tlsio_write(struct tlsio *t, struct tlsio_io *io, struct slice_queue *plain,
+					    size_t max)
 {
 	return t->engine->write(t, io, plain, max);
 }
