@@ -34,6 +34,7 @@ struct request {
 	struct arena *arena;
 	char path[64], authority[64], method[16], peer[ADDR_TEXT_MAX];
 	bool is_raw, is_tunnel, is_ended, is_head_sent, is_sending;
+	bool is_over; /* what comes is counted, and nothing is sent or asked for */
 	size_t received, left; /* bytes of the body; bytes of /size/N that are not sent */
 	size_t queued_max;
 	char trailer[32]; /* value of the request's first trailer */
@@ -45,6 +46,7 @@ struct owners {
 	struct server_host host;
 	struct server_settings settings;
 	bool has_no_listener;
+	bool waits_raw; /* raw requests get no answer */
 	size_t first_credit;
 	bool keeps_broken; /* on_fail() does not leave: the test calls request_leave() */
 
@@ -119,10 +121,13 @@ static inline void owners_on_body(struct http_stream *st, struct slice data)
 	struct request *r = st->owner;
 
 	r->received += data.len;
+	if (r->is_over)
+		goto out;
 	if (r->is_tunnel || strcmp(r->path, "/echo") == 0)
 		http_stream_send_body(st, slice_ref(data));
 	if (strcmp(r->path, "/hold") != 0)
 		http_stream_credit(st, data.len);
+out:
 	slice_put(&data);
 }
 
@@ -139,7 +144,9 @@ static inline void owners_on_end(struct http_stream *st, struct headers *trailer
 		return;
 	}
 	r->is_ended = true;
-	if (r->is_tunnel || strcmp(r->path, "/echo") == 0) {
+	if (r->is_over) {
+		request_leave(r, true);
+	} else if (r->is_tunnel || strcmp(r->path, "/echo") == 0) {
 		http_stream_send_end(st, trailers);
 		request_leave(r, true);
 	}
@@ -204,6 +211,8 @@ static inline void owners_on_request(struct server_host *h, struct http_stream *
 	snprintf(r->authority, sizeof(r->authority), SPAN_FMT, SPAN_ARG(m->authority));
 	snprintf(r->method, sizeof(r->method), SPAN_FMT, SPAN_ARG(m->method_name));
 	r->peer[addr_format(stream_peer(http_stream_transport(st)), r->peer)] = 0;
+	if (m->is_raw && o->waits_raw)
+		return;
 	if (m->method == METHOD_CONNECT || m->upgrade.len > 0) {
 		request_tunnel(r, m);
 	} else if (strcmp(r->path, "/echo") == 0) {
