@@ -187,7 +187,8 @@ static void server_fill(struct tls_server_config *to, const struct config_listen
 	to->certificates = snis;
 	to->certificate_count = c->sni_count;
 	to->strict_sni = c->strict_sni;
-	to->version_min = c->version_min;
+	/* Not asked for: suites of TLS 1.3 alone then mean TLS 1.3 alone. */
+	to->version_min = SCHEMA_HAS(c, version_min) ? c->version_min : TLS_VERSION_DEFAULT;
 	to->version_max = c->version_max;
 	to->cipher_suites = texts(&c->cipher_suites);
 	to->cipher_suite_count = c->cipher_suites.count;
