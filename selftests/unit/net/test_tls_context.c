@@ -225,6 +225,10 @@ static enum tls_failure negotiated(struct tls_server *s, SSL_CTX *ctx, int *vers
 	return failure;
 }
 
+#define AES128 "ECDHE-ECDSA-AES128-GCM-SHA256"
+#define AES256 "ECDHE-ECDSA-AES256-GCM-SHA384"
+#define CHACHA "ECDHE-ECDSA-CHACHA20-POLY1305"
+
 static void test_versions_and_suites(void **state)
 {
 	static const char *const only12[] = { "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256" };
@@ -240,26 +244,26 @@ static void test_versions_and_suites(void **state)
 	assert_string_equal(suite, "TLS_AES_128_GCM_SHA256");
 	negotiated(s, client_for(NULL, 0, TLS1_2_VERSION, NULL), &version, &suite);
 	assert_int_equal(version, TLS1_2_VERSION);
-	assert_string_equal(suite, "ECDHE-ECDSA-AES128-GCM-SHA256");
+	assert_string_equal(suite, AES128);
 	/* Not authenticated by AEAD, or no forward secrecy: nothing in common. */
 	assert_int_equal(negotiated(s, client_for(NULL, 0, TLS1_2_VERSION, "ECDHE-ECDSA-AES128-SHA256"), &version,
 				    &suite), TLS_FAILURE_NO_SHARED_CIPHER);
 	assert_int_equal(negotiated(s, client_for(NULL, TLS1_1_VERSION, TLS1_1_VERSION, "ALL:@SECLEVEL=0"), &version,
 				    &suite), TLS_FAILURE_NO_SHARED_VERSION);
 	/* Who has no AES in hardware says so by its order. */
-	negotiated(s, client_for(NULL, 0, TLS1_2_VERSION, "ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-ECDSA-AES128-GCM-SHA256"),
+	negotiated(s, client_for(NULL, 0, TLS1_2_VERSION, CHACHA ":" AES128),
 		   &version, &suite);
-	assert_string_equal(suite, "ECDHE-ECDSA-CHACHA20-POLY1305");
-	negotiated(s, client_for(NULL, 0, TLS1_2_VERSION, "ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-ECDSA-AES128-GCM-SHA256"),
+	assert_string_equal(suite, CHACHA);
+	negotiated(s, client_for(NULL, 0, TLS1_2_VERSION, AES256 ":" AES128),
 		   &version, &suite);
-	assert_string_equal(suite, "ECDHE-ECDSA-AES128-GCM-SHA256");
+	assert_string_equal(suite, AES128);
 	tls_server_put(s);
 
 	c.prefer_client = true;
 	s = server_make(&c, shared);
-	negotiated(s, client_for(NULL, 0, TLS1_2_VERSION, "ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-ECDSA-AES128-GCM-SHA256"),
+	negotiated(s, client_for(NULL, 0, TLS1_2_VERSION, AES256 ":" AES128),
 		   &version, &suite);
-	assert_string_equal(suite, "ECDHE-ECDSA-AES256-GCM-SHA384");
+	assert_string_equal(suite, AES256);
 	tls_server_put(s);
 	c.prefer_client = false;
 
@@ -282,7 +286,7 @@ static void test_versions_and_suites(void **state)
 	s = server_make(&c, shared);
 	negotiated(s, client_for(NULL, 0, 0, NULL), &version, &suite);
 	assert_int_equal(version, TLS1_2_VERSION);
-	assert_string_equal(suite, "ECDHE-ECDSA-CHACHA20-POLY1305");
+	assert_string_equal(suite, CHACHA);
 	tls_server_put(s);
 
 	c.cipher_suites = only13;

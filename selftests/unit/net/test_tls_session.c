@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* test_tls_session.c - tickets over reloads and rotations and what they are bound to, early data once, client sessions. */
+/* test_tls_session.c - tickets over reloads and rotations, what they are bound to, early data once, client sessions. */
 #include "tls_pki.h"
 
 #include "base/check.h"
@@ -83,7 +83,8 @@ static bool resumes(struct tls_server *s, const char *sni, SSL_SESSION *session,
 	}
 	link_run(&l);
 	if (!l.is_up)
-		fail_msg("client %s, server %s", tls_failure_name(l.client_failure), tls_failure_name(l.server_failure));
+		fail_msg("client %s, server %s", tls_failure_name(l.client_failure),
+			 tls_failure_name(l.server_failure));
 	if (version == TLS1_2_VERSION) { /* no callback for a renewed ticket */
 		SSL_SESSION_free(kept);
 		kept = SSL_get1_session(l.client);

@@ -34,7 +34,7 @@ struct pki_spec {
 	const char *name; /* CN */
 	const struct pki *issuer; /* NULL: itself */
 	const char *san; /* "DNS:a.example,DNS:*.b.example" */
-	bool is_ca, is_rsa, is_must_staple, is_ocsp_signer;
+	bool is_ca, is_rsa, is_must_staple;
 	unsigned rsa_bits;	/* 0: 2048 */
 	long from, until; /* seconds from now; both 0: -1 day .. +90 days */
 	const char *aia; /* "OCSP;URI:http://…" */
@@ -103,7 +103,7 @@ static inline void pki_free(struct pki *p)
 	*p = (struct pki){ 0 };
 }
 
-/* Paths live until the program ends: eight rings of names are plenty for a test. */
+/* A path is valid for the next 63 calls. */
 static inline const char *pki_path(const char *name)
 {
 	static char paths[64][128];
@@ -173,7 +173,8 @@ static inline struct tls_pair_config pki_write(const char *name, const struct pk
 }
 
 /* revoked may be NULL. */
-static inline const char *pki_write_crl(const char *name, const struct pki *issuer, const struct pki *revoked, long until)
+static inline const char *pki_write_crl(const char *name, const struct pki *issuer, const struct pki *revoked,
+					long until)
 {
 	const char *path = pki_path(name);
 	FILE *f = pki_open(path, 0644);
