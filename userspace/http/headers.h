@@ -37,6 +37,12 @@ struct headers {
 void headers_init(struct headers *h, struct arena *a);
 /* Room for `cap` fields without moving them. */
 void headers_reserve(struct headers *h, uint32_t cap);
+/* Behind the last field: an empty list may have no address to count from. */
+static inline struct header *headers_end(const struct headers *h)
+{
+	return h->count ? h->items + h->count : h->items;
+}
+
 enum header_token header_token_of(struct span name); /* case-insensitive; TOKEN_OTHER if unknown */
 struct span header_token_name(enum header_token t);  /* lower case, static */
 

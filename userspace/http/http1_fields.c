@@ -20,7 +20,7 @@ static void connection_collect(struct span value, struct http1_fields *out)
 void http1_fields_collect(const struct headers *h, struct http1_fields *out)
 {
 	*out = (struct http1_fields){ 0 };
-	for (const struct header *f = h->items; f < h->items + h->count; f++) {
+	for (const struct header *f = h->items; f < headers_end(h); f++) {
 		switch (f->token) {
 		case TOKEN_HOST:
 			out->host = f;

@@ -205,7 +205,7 @@ static bool fields_measure(struct plan *p, size_t *out_bytes)
 {
 	const struct headers *h = &p->m->headers;
 
-	for (const struct header *f = h->items; f < h->items + h->count; f++) {
+	for (const struct header *f = h->items; f < headers_end(h); f++) {
 		if (field_is_ours(p, f))
 			continue;
 		/* A token stands for a name that was compared with a valid one. */
@@ -252,7 +252,7 @@ static char *fields_write(char *at, const struct plan *p)
 {
 	const struct headers *h = &p->m->headers;
 
-	for (const struct header *f = h->items; f < h->items + h->count; f++)
+	for (const struct header *f = h->items; f < headers_end(h); f++)
 		if (!field_is_ours(p, f))
 			at = put_field(at, f->name, f->value);
 	if (p->is_delimited && (p->framing == BODY_LENGTH || (p->framing == BODY_NONE && p->writes_zero))) {
@@ -403,7 +403,7 @@ static bool trailers_write(struct http1 *h, const struct headers *trailers)
 		return false;
 	start = scratch_reserve(h, bytes, 0);
 	at = PUT_LITERAL(start, "0\r\n");
-	for (const struct header *f = trailers->items; f < trailers->items + trailers->count; f++)
+	for (const struct header *f = trailers->items; f < headers_end(trailers); f++)
 		if (!field_is_ours(&p, f))
 			at = put_field(at, f->name, f->value);
 	at = PUT_LITERAL(at, "\r\n");

@@ -48,10 +48,11 @@ static bool frame_head_judge(struct http2 *h, const uint8_t *head)
 
 static bool preface_take(struct http2 *h)
 {
+	static const char preface[] = HTTP2_PREFACE;
 	struct slice *s = slice_queue_at(&h->in, 0);
 	uint32_t len = MIN(s->len, h->preface_left);
 
-	if (memcmp(s->ptr, HTTP2_PREFACE + HTTP2_PREFACE_LEN - h->preface_left, len) != 0) {
+	if (memcmp(s->ptr, &preface[HTTP2_PREFACE_LEN - h->preface_left], len) != 0) {
 		http2_fail(h, CODEC_FAULT_H2_PREFACE);
 		return false;
 	}

@@ -76,7 +76,7 @@ static bool fields_add(struct plan *p, const struct http2_stream *s, bool is_req
 {
 	const struct headers *fields = &p->m->headers;
 
-	for (const struct header *f = fields->items; f < fields->items + fields->count; f++) {
+	for (const struct header *f = fields->items; f < headers_end(fields); f++) {
 		if (token_is_dropped(s, f->token, is_request))
 			continue;
 		if (!field_is_valid(f))
@@ -340,7 +340,7 @@ static bool trailers_keep(struct http2_stream *s, const struct headers *trailers
 	nghttp2_nv *at;
 	uint8_t *text;
 
-	for (const struct header *f = trailers->items; f < trailers->items + trailers->count; f++) {
+	for (const struct header *f = trailers->items; f < headers_end(trailers); f++) {
 		if (!field_is_valid(f))
 			return false;
 		bytes += f->name.len + f->value.len;
@@ -348,7 +348,7 @@ static bool trailers_keep(struct http2_stream *s, const struct headers *trailers
 	s->trailer_block = mem_alloc(trailers->count * sizeof(*at) + bytes);
 	at = s->trailer_block;
 	text = (uint8_t *)(at + trailers->count);
-	for (const struct header *f = trailers->items; f < trailers->items + trailers->count; f++) {
+	for (const struct header *f = trailers->items; f < headers_end(trailers); f++) {
 		struct span value = span_trim(f->value);
 
 		if (token_is_dropped(s, f->token, true))
