@@ -144,6 +144,8 @@ class Connection:
 class Origin:
     """Listens at once; .on(path, function(connection, request)) adds behaviours to the built-in ones below."""
 
+    connection_class = Connection
+
     def __init__(self, rcvbuf=None, sndbuf=None, backlog=1024, recv_size=65536, is_accepting=True, port=0, family=socket.AF_INET):
         self.recv_size = recv_size
         self.connections = []
@@ -172,7 +174,7 @@ class Origin:
                 return
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             sock.settimeout(60 * scale())
-            connection = Connection(self, sock, peer)
+            connection = self.connection_class(self, sock, peer)
             with self.lock:
                 self.connections.append(connection)
             threading.Thread(target=connection.serve, daemon=True).start()

@@ -56,6 +56,7 @@ class Sentinel:
         self.access_path = case.path("access%d.log" % self.number)
         self.stderr_path = case.path("stderr%d.log" % self.number)
         self.config_path = case.path("sentinel%d.kdl" % self.number)
+        self.state_path = case.path("state%d" % self.number)
         self.prefix = keys.pop("prefix", [])
         self.env = keys.pop("env", {})
         self.process = None
@@ -108,7 +109,8 @@ class Sentinel:
         with open(self.stderr_path, "ab") as stderr:
             self.process = subprocess.Popen(self.prefix + [self.case.binary, "run", "-c", self.config_path],
                                             stdin=subprocess.DEVNULL, stdout=stderr, stderr=stderr,
-                                            cwd=self.case.dir, env=dict(os.environ, **self.env))
+                                            cwd=self.case.dir, env=dict(os.environ, STATE_DIRECTORY=self.state_path,
+                                                                        **self.env))
         self.is_ended = False
 
     def start(self):
