@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* callers.h - a pool of connections to an origin that the test plays, and owners of requests that write down what comes. */
+/* callers.h - a pool of connections to an origin that the test plays, and owners of requests that note what comes. */
 #ifndef SN_SELFTESTS_CALLERS_H
 #define SN_SELFTESTS_CALLERS_H
 

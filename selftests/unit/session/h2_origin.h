@@ -221,7 +221,10 @@ static inline void h2_origin_answer(struct h2_origin *o, struct h2_request *r, c
 
 	r->to_send = bytes;
 	r->ends = ends;
-	CHECK(nghttp2_submit_response(o->session, r->id, &nv, 1, bytes || !ends || r->has_trailers ? &body : NULL) == 0);
+	if (bytes || !ends || r->has_trailers)
+		CHECK(nghttp2_submit_response(o->session, r->id, &nv, 1, &body) == 0);
+	else
+		CHECK(nghttp2_submit_response(o->session, r->id, &nv, 1, NULL) == 0);
 	h2_origin_turn(o);
 }
 

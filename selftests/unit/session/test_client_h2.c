@@ -55,12 +55,16 @@ static void turn(struct fixture *f)
 	loop_turn(f->k.loop, 2);
 }
 
-#define TURN_UNTIL(f, condition)                                                                                       \
-	do {                                                                                                           \
-		for (int turns_ = 0; turns_ < 1500 && !(condition); turns_++)                                          \
-			turn(f);                                                                                       \
-		if (!(condition))                                                                                      \
-			fail_msg("never came: %s", #condition);                                                        \
+#define TURN_UNTIL(f, condition)										\
+	do {													\
+		bool is_so_ = (condition);									\
+														\
+		for (int turns_ = 0; turns_ < 1500 && !is_so_; turns_++) {					\
+			turn(f);										\
+			is_so_ = (condition);									\
+		}												\
+		if (!is_so_)											\
+			fail_msg("never came: %s", #condition);							\
 	} while (0)
 
 static void turns(struct fixture *f, int n)
