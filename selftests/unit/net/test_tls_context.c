@@ -210,6 +210,26 @@ static void test_kind_of_key_is_what_the_client_offers(void **state)
 	}
 }
 
+/* The client guesses a group that we do not have, and says everything again: the name is judged twice. */
+static void test_second_hello(void **state)
+{
+	const struct tls_sni_config sni[] = { { .pair = wild_pair } };
+	struct tls_server_config c = config_of(&ec_pair);
+	SSL_CTX *ctx = client_for(NULL, TLS1_3_VERSION, TLS1_3_VERSION, NULL);
+	struct tls_server *s;
+
+	(void)state;
+	assert_int_equal(SSL_CTX_set1_groups_list(ctx, "P-521:X25519"), 1);
+	c.certificates = sni;
+	c.certificate_count = 1;
+	c.strict_sni = true;
+	s = server_make(&c, shared);
+	assert_ptr_equal(served(s, ctx, "a.w.example", NULL), &wild);
+	assert_null(served(s, ctx, "unknown.example", NULL));
+	SSL_CTX_free(ctx);
+	tls_server_put(s);
+}
+
 /* The version and suite that a client gets, or the failure on its side. */
 static enum tls_failure negotiated(struct tls_server *s, SSL_CTX *ctx, int *version, const char **suite)
 {
@@ -501,6 +521,7 @@ int main(void)
 		cmocka_unit_test(test_strict_refuses_unknown_names),
 		cmocka_unit_test(test_host_of_another_certificate),
 		cmocka_unit_test(test_kind_of_key_is_what_the_client_offers),
+		cmocka_unit_test(test_second_hello),
 		cmocka_unit_test(test_versions_and_suites),
 		cmocka_unit_test(test_alpn),
 		cmocka_unit_test(test_connection_outlives_its_server),

@@ -332,6 +332,29 @@ static void test_answer_is_stapled(void **state)
 	strbuf_fini(&kept);
 }
 
+static void test_demand_that_cannot_be_met_is_a_warning(void **state)
+{
+	struct tls_pair_config alone = pki_write("alone", &leaf, NULL);
+	struct tls_server_config c;
+
+	(void)state;
+	tls_server_config_init(&c);
+	c.default_count = 1;
+	for (unsigned i = 0; i < 3; i++) {
+		struct tls_report r = { 0 };
+		struct tls_server *s;
+
+		c.defaults = i == 0 ? &alone : &pair;
+		c.ocsp_stapling = i < 2;
+		assert_int_equal(tls_server_new(&s, &c, shared, &r), 0);
+		assert_int_equal(r.warning_count, i != 1);
+		if (i != 1)
+			assert_non_null(strstr(r.warnings.ptr, i ? "but that is off" : "issuer or responder"));
+		tls_server_put(s);
+		tls_report_fini(&r);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -341,6 +364,7 @@ int main(void)
 		cmocka_unit_test(test_when_to_ask_again),
 		cmocka_unit_test(test_expired_and_revoked_answers_go),
 		cmocka_unit_test(test_answer_is_stapled),
+		cmocka_unit_test(test_demand_that_cannot_be_met_is_a_warning),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);
