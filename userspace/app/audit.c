@@ -83,7 +83,7 @@ void audit_refused(struct audit *a, const struct addr *peer, const char *type, c
 	if (!a)
 		return;
 	line_begin(a, &j, type);
-	json_span(&j, "client_ip", span_of(text, addr_format(peer, text)));
+	json_span(&j, "client_ip", span_of(text, addr_format_ip(peer, text)));
 	json_str(&j, "reason", reason);
 	if (detail)
 		json_str(&j, "details", detail);
