@@ -100,7 +100,7 @@ static void ask(struct ends *e)
 	CHECK(head_next(http2_codec(e->h2_server), &e->arena));
 }
 
-/* --- reading the input ------------------------------------------------------------------------------------------------ */
+/* --- reading the input ------------------------------------------------------------------------------------------- */
 
 static const struct message *read_h1(struct ends *e, struct span text)
 {
@@ -129,7 +129,7 @@ static const struct message *read_h2(struct ends *e, struct span text)
 	return m;
 }
 
-/* --- comparing ----------------------------------------------------------------------------------------------------------- */
+/* --- comparing --------------------------------------------------------------------------------------------------- */
 
 static bool is_told(const struct header *f)
 {
@@ -189,7 +189,7 @@ static void compare(const struct ends *e, const struct message *a, const struct 
 	CHECK(a->upgrade.len == b->upgrade.len);
 }
 
-/* --- there and back --------------------------------------------------------------------------------------------------------- */
+/* --- there and back ---------------------------------------------------------------------------------------------- */
 
 /* What the proxy changes on the way. */
 static void forward(struct ends *e, struct message *m)

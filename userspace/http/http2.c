@@ -311,7 +311,6 @@ static void options_set(nghttp2_option *o)
 	/* Its clock is not ours: http2_flood.c. */
 	nghttp2_option_set_stream_reset_rate_limit(o, NEVER, NEVER);
 	nghttp2_option_set_max_continuations(o, NEVER);
-	nghttp2_option_set_builtin_recv_extension_type(o, NGHTTP2_PRIORITY_UPDATE);
 }
 
 static void session_new(struct http2 *h)

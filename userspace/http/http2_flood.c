@@ -63,6 +63,12 @@ void http2_flood_bytes(struct http2 *h, size_t bytes)
 	h->flood_bytes %= PROGRESS_BYTES;
 }
 
+/* A whole message is progress however small it is; what tiny windows cut it into is not. */
+void http2_flood_sent(struct http2 *h, size_t bytes, bool is_all)
+{
+	http2_flood_bytes(h, is_all ? MAX(bytes, (size_t)PROGRESS_BYTES) : bytes);
+}
+
 void http2_tick(struct http2 *h, uint64_t now_ms)
 {
 	uint64_t seconds = h->tick_ms && now_ms > h->tick_ms ? (now_ms - h->tick_ms) / 1000 : 0;
@@ -106,8 +112,11 @@ bool http2_flood_frame(struct http2 *h, uint32_t len, uint8_t type, uint8_t flag
 	case NGHTTP2_WINDOW_UPDATE:
 		return http2_flood_add(h, FLOOD_WINDOW);
 	case NGHTTP2_RST_STREAM:
-	case NGHTTP2_PUSH_PROMISE:
 		return true;
+	case NGHTTP2_PUSH_PROMISE:
+		/* Nothing can be pushed before a request, and ENABLE_PUSH 0 went before the first. */
+		http2_fail(h, CODEC_FAULT_H2_PROTOCOL);
+		return false;
 	default:
 		return http2_flood_add(h, FLOOD_FRAME);
 	}

@@ -125,14 +125,11 @@ static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame
 	struct http2 *h = arg;
 	struct http2_stream *s;
 
-	if (frame->hd.type != NGHTTP2_HEADERS)
-		return 0;
+	CHECK(frame->hd.type == NGHTTP2_HEADERS);
 	if (frame->headers.cat != NGHTTP2_HCAT_REQUEST) {
 		s = http2_stream_of_wire(h, frame->hd.stream_id);
-		if (s)
-			http2_block_begin(h, s, s->in_half != HALF_HEAD);
-		else
-			h->block.stream = NULL;
+		CHECK(s); /* nghttp2 asks for its own streams only, and all of them are ours */
+		http2_block_begin(h, s, s->in_half != HALF_HEAD);
 		return 0;
 	}
 	s = http2_stream_add(h, frame->hd.stream_id);
@@ -294,6 +291,8 @@ static enum codec_fault error_fault(uint32_t error)
 		return CODEC_FAULT_H2_COMPRESSION;
 	case NGHTTP2_FLOW_CONTROL_ERROR:
 		return CODEC_FAULT_H2_FLOW_CONTROL;
+	case NGHTTP2_ENHANCE_YOUR_CALM: /* entries of a SETTINGS frame: the one bound that is left to it */
+		return CODEC_FAULT_H2_SETTINGS_FLOOD;
 	default:
 		return CODEC_FAULT_H2_PROTOCOL;
 	}

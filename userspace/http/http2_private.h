@@ -239,6 +239,8 @@ void http2_fail(struct http2 *h, enum codec_fault fault);
 bool http2_flood_add(struct http2 *h, enum flood f); /* false: too much, and http2_fail() was called */
 void http2_flood_refill(struct http2 *h, uint32_t steps); /* useful progress */
 void http2_flood_bytes(struct http2 *h, size_t bytes);	  /* of bodies */
+/* A DATA frame left; is_all: with all that its owner had sent. */
+void http2_flood_sent(struct http2 *h, size_t bytes, bool is_all);
 /* A frame head was read: count and judge it.  False: the connection is dead. */
 bool http2_flood_frame(struct http2 *h, uint32_t len, uint8_t type, uint8_t flags);
 

@@ -419,8 +419,8 @@ int http2_data_send(nghttp2_session *session, nghttp2_frame *frame, const uint8_
 	http2_gather(h, head, FRAME_HEAD);
 	http2_gather_queue(h, &s->out, len);
 	h->queued -= len;
-	http2_flood_bytes(h, len);
 	if (len) {
+		http2_flood_sent(h, len, s->out.bytes == 0);
 		s->sent_bytes += len;
 		if (s->is_owned)
 			http2_stream_ready(h, s);

@@ -52,6 +52,8 @@ static void test_preface(void **state)
 	}
 }
 
+static const char entries[33 * 6]; /* of a setting that nobody knows */
+
 static void test_broken_frames(void **state)
 {
 	static const struct {
@@ -83,6 +85,7 @@ static void test_broken_frames(void **state)
 		{ NGHTTP2_RST_STREAM, 0, 1, "\0\0\0", 3, "h2_frame_size", 6 },
 		{ NGHTTP2_PUSH_PROMISE, END_HEADERS, 1, "\0\0\0\2\x82", 5, "h2_protocol", 1 },
 		{ NGHTTP2_GOAWAY, 0, 0, "\0\0\0\0", 4, "h2_frame_size", 6 },
+		{ NGHTTP2_SETTINGS, 0, 0, entries, 33 * 6, "h2_settings_flood", 11 },
 	};
 
 	(void)state;
@@ -143,6 +146,19 @@ static void test_more_streams_than_allowed(void **state)
 	assert_non_null(strstr(d.frames.ptr, "RST 5 7"));
 	drive2_frame(&d, NGHTTP2_SETTINGS, NGHTTP2_FLAG_ACK, 0, NULL, 0);
 	drive2_headers(&d, 7, END_STREAM, GET);
+	drive2_run(&d);
+	fault_check(&d, "h2_protocol", 1);
+	drive2_fini(&d);
+}
+
+static void test_push_is_refused(void **state)
+{
+	struct drive2 d;
+
+	(void)state;
+	drive2_begin(&d, false, NULL);
+	(void)drive2_open(&d);
+	drive2_frame(&d, NGHTTP2_PUSH_PROMISE, END_HEADERS, 1, "\0\0\0\2\x82", 5);
 	drive2_run(&d);
 	fault_check(&d, "h2_protocol", 1);
 	drive2_fini(&d);
@@ -238,6 +254,59 @@ static void test_time_and_use_refill(void **state)
 		}
 		(void)drive2_output(&d, SIZE_MAX);
 	}
+	drive2_fini(&d);
+}
+
+/* A client that gives back each byte at once, to a stream of small messages. */
+static void test_small_messages_without_end(void **state)
+{
+	struct drive2 d;
+
+	(void)state;
+	drive2_begin(&d, true, NULL);
+	d.hides_sent = true;
+	drive2_headers(&d, 1, END_STREAM, GET);
+	drive2_run(&d);
+	drive2_answer(&d, 1, 200, BODY_CHUNKED, 0);
+	for (unsigned i = 0; i < 10000; i++) {
+		drive2_send_body(&d, 1, "tick");
+		(void)drive2_output(&d, SIZE_MAX);
+		drive2_frame_u32(&d, NGHTTP2_WINDOW_UPDATE, 0, 4);
+		drive2_frame_u32(&d, NGHTTP2_WINDOW_UPDATE, 1, 4);
+		drive2_frame(&d, NGHTTP2_PING, 0, 0, "12345678", 8);
+		drive2_run(&d);
+		assert_false(has_fault(&d));
+	}
+	drive2_fini(&d);
+}
+
+/* A large answer, byte by byte: each WINDOW_UPDATE makes us write a frame. */
+static void test_tiny_windows_without_end(void **state)
+{
+	struct strbuf body = { 0 };
+	struct drive2 d;
+	unsigned i;
+
+	(void)state;
+	strbuf_init(&body);
+	for (i = 0; i < 10000; i++)
+		strbuf_add_char(&body, 'x');
+	drive2_begin(&d, true, NULL);
+	d.hides_sent = true;
+	drive2_frame(&d, NGHTTP2_SETTINGS, 0, 0, "\0\4\0\0\0\0", 6);
+	drive2_headers(&d, 1, END_STREAM, GET);
+	drive2_run(&d);
+	drive2_answer(&d, 1, 200, BODY_CHUNKED, 0);
+	drive2_send_body(&d, 1, body.ptr);
+	for (i = 0; i < 10000 && !has_fault(&d); i++) {
+		drive2_frame_u32(&d, NGHTTP2_WINDOW_UPDATE, 1, 1);
+		drive2_run(&d);
+		if (!has_fault(&d))
+			(void)drive2_output(&d, SIZE_MAX);
+	}
+	assert_in_range(i, 1000, 1010);
+	fault_check(&d, "h2_window_flood", 11);
+	strbuf_fini(&body);
 	drive2_fini(&d);
 }
 
@@ -443,8 +512,11 @@ int main(void)
 		cmocka_unit_test(test_a_frame_that_is_too_large),
 		cmocka_unit_test(test_interleaved_header_blocks),
 		cmocka_unit_test(test_more_streams_than_allowed),
+		cmocka_unit_test(test_push_is_refused),
 		cmocka_unit_test(test_floods),
 		cmocka_unit_test(test_time_and_use_refill),
+		cmocka_unit_test(test_small_messages_without_end),
+		cmocka_unit_test(test_tiny_windows_without_end),
 		cmocka_unit_test(test_answers_that_nobody_reads),
 		cmocka_unit_test(test_rapid_reset),
 		cmocka_unit_test(test_rapid_reset_in_one_read),

@@ -15,7 +15,7 @@
 #define STREAMS	   50
 #define BODY_BYTES 150000
 
-/* --- a client of nghttp2 ------------------------------------------------------------------------------------------ */
+/* --- a client of nghttp2 ----------------------------------------------------------------------------------------- */
 
 struct peer {
 	nghttp2_session *session;
@@ -84,7 +84,8 @@ static void peer_init(struct peer *p)
 	assert_int_equal(nghttp2_submit_settings(p->session, 0, NULL, 0), 0);
 }
 
-#define NV(name, value) { (uint8_t *)(uintptr_t)(name), (uint8_t *)(uintptr_t)(value), sizeof(name) - 1, sizeof(value) - 1, 0 }
+#define NV(name, value) \
+	{ (uint8_t *)(uintptr_t)(name), (uint8_t *)(uintptr_t)(value), sizeof(name) - 1, sizeof(value) - 1, 0 }
 
 static void peer_request(struct peer *p, unsigned index)
 {
@@ -98,7 +99,7 @@ static void peer_request(struct peer *p, unsigned index)
 	assert_true(nghttp2_submit_request(p->session, NULL, fields, ARRAY_LEN(fields), &data, NULL) > 0);
 }
 
-/* --- echo: a body goes back as it comes ------------------------------------------------------------------------------ */
+/* --- echo: a body goes back as it comes -------------------------------------------------------------------------- */
 
 static void echo_head(struct http2 *h, uint32_t stream, struct arena *a)
 {
@@ -210,7 +211,7 @@ static void test_a_server_for_nghttp2(void **state)
 	arena_fini(&a);
 }
 
-/* --- our client with our server ---------------------------------------------------------------------------------------- */
+/* --- our client with our server ---------------------------------------------------------------------------------- */
 
 struct count {
 	size_t bytes[STREAMS];

@@ -232,6 +232,29 @@ static void test_held_slices_may_be_replaced(void **state)
 	drive2_fini(&d);
 }
 
+static void test_data_is_not_copied(void **state)
+{
+	struct codec *c;
+	struct codec_event ev;
+	struct slice fed;
+	struct drive2 d;
+
+	(void)state;
+	drive2_begin(&d, true, NULL);
+	c = http2_codec(d.h);
+	drive2_headers(&d, 1, 0, POST);
+	drive2_run(&d);
+	drive2_frame(&d, NGHTTP2_DATA, 0, 1, block, 3000);
+	fed = slice_copy(d.in.ptr, (uint32_t)d.in.len);
+	c->ops->feed(c, slice_ref(fed));
+	assert_int_equal(c->ops->next(c, d.next, &ev), CODEC_BODY);
+	assert_ptr_equal(ev.data.ptr, fed.ptr + 9);
+	assert_int_equal(ev.data.len, 3000);
+	slice_put(&ev.data);
+	slice_put(&fed);
+	drive2_fini(&d);
+}
+
 static void test_padding_is_given_back(void **state)
 {
 	uint8_t padded[256] = { 255 };
@@ -546,6 +569,7 @@ int main(void)
 		cmocka_unit_test(test_the_window_of_a_reader_grows),
 		cmocka_unit_test(test_tiny_frames_are_gathered),
 		cmocka_unit_test(test_held_slices_may_be_replaced),
+		cmocka_unit_test(test_data_is_not_copied),
 		cmocka_unit_test(test_padding_is_given_back),
 		cmocka_unit_test(test_length_is_kept),
 		cmocka_unit_test(test_trailers),

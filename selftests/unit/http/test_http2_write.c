@@ -307,6 +307,62 @@ static void test_a_small_answer_is_one_slice(void **state)
 	drive2_fini(&d);
 }
 
+/* A head of several frames stays in one piece, whatever else is ready. */
+static void test_large_heads(void **state)
+{
+	static const struct {
+		size_t bytes;
+		const char *types;
+	} rows[] = {
+		{ 40 * KIB, "1 9 9 0 0" },
+		{ 300 * KIB, "3 0 0" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct slice_queue q = { 0 };
+		struct strbuf bytes = { 0 }, types = { 0 };
+		struct span rest;
+		struct arena a;
+		struct message m;
+		struct drive2 d;
+		char *value;
+
+		strbuf_init(&bytes);
+		strbuf_init(&types);
+		arena_init(&a, 4096);
+		drive2_begin(&d, true, NULL);
+		requests(&d, 2, GET);
+		drive2_answer(&d, 1, 200, BODY_CHUNKED, 0);
+		body_send(&d, 1, 20 * KIB);
+		http2_output(d.h, &q, 1);
+		slice_queue_clear(&q);
+		body_send(&d, 1, 10 * KIB);
+		value = arena_alloc(&a, rows[i].bytes);
+		memset(value, 0x5c, rows[i].bytes); /* its Huffman code is long */
+		message_init(&m, &a);
+		m.status = 200;
+		headers_add_name(&m.headers, SPAN("x"), span_of(value, rows[i].bytes));
+		drive2_send_head(&d, 3, &m);
+		http2_output(d.h, &q, 1 << 20);
+		while (q.count) {
+			struct slice s = slice_queue_pop(&q);
+
+			strbuf_add(&bytes, s.ptr, s.len);
+			slice_put(&s);
+		}
+		for (rest = strbuf_span(&bytes); rest.len;
+		     rest = span_skip(rest, 9 + (drive2_read_u32(rest.ptr) >> 8)))
+			strbuf_printf(&types, "%s%u", types.len ? " " : "", rest.ptr[3]);
+		assert_string_equal(types.ptr, rows[i].types);
+		slice_queue_fini(&q);
+		strbuf_fini(&bytes);
+		strbuf_fini(&types);
+		arena_fini(&a);
+		drive2_fini(&d);
+	}
+}
+
 static void test_windows_block(void **state)
 {
 	struct strbuf log = { 0 };
@@ -444,6 +500,7 @@ int main(void)
 		cmocka_unit_test(test_output_is_bounded_and_streams_take_turns),
 		cmocka_unit_test(test_a_large_body_is_not_copied),
 		cmocka_unit_test(test_a_small_answer_is_one_slice),
+		cmocka_unit_test(test_large_heads),
 		cmocka_unit_test(test_windows_block),
 		cmocka_unit_test(test_an_answer_outlives_its_owner),
 		cmocka_unit_test(test_shutdown_in_two_steps),
