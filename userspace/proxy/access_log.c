@@ -237,6 +237,7 @@ static void json_format(struct line *l, const struct access_clock *c, const stru
 	PUT_FIELD(l, "tls_cipher", r->tls_cipher, ACCESS_SHORT_MAX);
 	PUT_FIELD(l, "host", r->host, ACCESS_HOST_MAX);
 	PUT_NUMBER(l, "status", r->status);
+	PUT_FIELD(l, "grpc_status", r->grpc_status, ACCESS_SHORT_MAX);
 	PUT_NUMBER(l, "duration_ms", r->duration_us / 1000);
 	put_char(l, '.');
 	put_padded3(l, (unsigned)(r->duration_us % 1000));

@@ -47,6 +47,7 @@ struct access_record {
 	struct span user_agent, referer;
 
 	unsigned status;
+	struct span grpc_status; /* JSON only */
 	uint64_t body_bytes_received, body_bytes_sent;
 	struct span route_id, upstream_id;
 	struct span upstream_addr; /* where the last attempt went */
@@ -74,7 +75,7 @@ void access_log_format(struct access_clock *clock, enum access_log_format format
 
 #define ACCESS_LINE_MAX                                                                                                \
 	(6 * (2 * ACCESS_PATH_MAX + 2 * ACCESS_FIELD_MAX + ACCESS_HOST_MAX + ACCESS_DETAIL_MAX +                       \
-	      12 * ACCESS_SHORT_MAX) +                                                                                 \
+	      13 * ACCESS_SHORT_MAX) +                                                                                 \
 	 1024)
 
 #endif

@@ -109,6 +109,7 @@ struct exchange {
 	bool is_responding;    /* handler->respond() was called, on_done() not yet */
 	bool is_filtered;      /* the response filters ran, or must not */
 	void *handler_state;   /* the handler's own, in arena */
+	struct span proxy_preface; /* of connections to the upstream; empty: not made yet, or none */
 
 	enum failure failure;
 	bool is_failure_handled;
@@ -121,9 +122,10 @@ struct exchange {
 	/* For the log; all in the arena, because a tunnel outlives the snapshot. */
 	const char *route_id, *upstream_id;
 	const char *tls_version, *tls_cipher; /* of the client's connection, static; "": none */
+	struct span grpc_status; /* of the response, with is_grpc */
 	struct span upstream_addr;
 	unsigned attempts; /* targets that were chosen */
-	bool was_reused;
+	bool was_reused, is_grpc;
 	uint64_t sent_bytes; /* response body */
 };
 

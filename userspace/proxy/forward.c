@@ -4,6 +4,7 @@
 #include "proxy/exchange_internal.h"
 #include "proxy/forwarding.h"
 #include "proxy/handler.h"
+#include "proxy/origin.h"
 #include "proxy/record.h"
 #include "proxy/retry.h"
 #include "proxy/worker.h"
@@ -43,7 +44,8 @@ struct forward {
 	bool is_stopped; /* the origin answered early: no more of the request */
 	bool is_response_done;
 	bool was_woken; /* a connection became free for this one */
-	bool must_be_new; /* no idle connection for this attempt */
+	bool has_reopened; /* the attempt has got its second connection */
+	bool must_be_new; /* none that is open already for this attempt */
 };
 
 static void on_head(struct http_stream *st, struct message *m);
@@ -111,7 +113,7 @@ static void retry_later(struct forward *f)
 	const struct retry_settings *r = &f->x->route->retry;
 
 	record_retry(f->x);
-	f->must_be_new = false;
+	f->must_be_new = f->has_reopened = false;
 	f->state = FORWARD_BACKOFF;
 	timer_arm(loop_of(f), &f->timer, retry_backoff_ms(r->backoff_base_ms, r->backoff_max_ms, f->x->attempts));
 }
@@ -123,10 +125,14 @@ static void reopen(struct forward *f)
 	exchange_resume(f->x);
 }
 
-/* A stale idle connection costs no attempt: one more on a fresh connection to the same target. */
+/* A connection that ended before it saw the request costs no attempt: one more to the same target. */
 static bool may_reopen(const struct forward *f, enum failure failure, bool has_written)
 {
-	if (failure != FAIL_UPSTREAM_STALE || f->must_be_new || !f->is_replayable)
+	if (f->has_reopened || !f->is_replayable)
+		return false;
+	if (failure == FAIL_UPSTREAM_GOAWAY)
+		return true;
+	if (failure != FAIL_UPSTREAM_STALE)
 		return false;
 	return !has_written || method_is_idempotent(f->x->request->method) ||
 	       f->x->route->retry.retries_non_idempotent;
@@ -151,7 +157,8 @@ static bool may_go_on(struct forward *f, enum failure failure, bool has_written)
 		return true;
 	}
 	if (may_reopen(f, failure, has_written)) {
-		f->must_be_new = true;
+		f->has_reopened = true;
+		f->must_be_new = failure == FAIL_UPSTREAM_STALE; /* others may be stale too */
 		return true;
 	}
 	return false;
@@ -300,31 +307,6 @@ static void send_request(struct forward *f)
 
 /* ---- opening ---- */
 
-/* A bound of the whole process: every worker has its part, rounded up. */
-static unsigned share_of(const struct forward *f, unsigned total)
-{
-	unsigned workers = f->x->pin->snapshot->worker_count;
-
-	return (total + workers - 1) / workers;
-}
-
-static void client_settings_of(const struct forward *f, struct client_settings *out)
-{
-	const struct upstream *u = upstream_of(f);
-	const struct exchange *x = f->x;
-
-	*out = (struct client_settings){
-		.connect_timeout_ms = x->connect_timeout_ms ? x->connect_timeout_ms : u->timeouts.connect_ms,
-		.read_timeout_ms = x->upstream_timeout_ms ? x->upstream_timeout_ms : u->timeouts.read_ms,
-		.write_timeout_ms = u->timeouts.write_ms,
-		.idle_timeout_ms = u->pool.idle_timeout_ms,
-		.max_lifetime_ms = u->pool.max_lifetime_ms,
-		.max_requests = u->pool.max_requests,
-		.max_idle = share_of(f, u->pool.max_idle),
-		.max_connections = MAX(1U, share_of(f, u->pool.max_connections)),
-	};
-}
-
 static enum handler_verdict wait_for_connection(struct forward *f, uint64_t timeout_ms)
 {
 	if (f->ew->waiter_count >= WAITERS_MAX) {
@@ -349,9 +331,9 @@ static enum handler_verdict open_origin(struct forward *f)
 	struct addr addr = {0};
 	int err;
 
-	client_settings_of(f, &settings);
 	f->ew = endpoint_side(f);
 	e = f->ew->endpoint;
+	origin_settings(x, &f->request, e, &settings);
 	room = client_pool_room(&f->ew->pool, &settings, f->must_be_new);
 	if (room == CLIENT_ROOM_NONE)
 		return wait_for_connection(f, settings.connect_timeout_ms);
@@ -417,6 +399,8 @@ static struct forward *forward_new(struct exchange *x)
 	f->tried = arena_array(x->arena, bitmap_words(u->endpoint_count), sizeof(uint64_t));
 	f->is_replayable = true;
 	x->upstream_id = u->id;
+	x->is_grpc = x->request->method == METHOD_POST &&
+		     span_starts(headers_value(&x->request->headers, TOKEN_CONTENT_TYPE), SPAN("application/grpc"));
 	retry_budget_request(&x->worker->shared->retry_budget, loop_now_ms(x->worker->loop));
 	build_request(f);
 	return f;
@@ -461,6 +445,24 @@ static bool is_retryable_status(const struct forward *f, unsigned status)
 	return status < 640 && (r->statuses[status / 64] >> (status % 64) & 1);
 }
 
+/* Answered early: it does not want the rest. */
+static void stop_request(struct forward *f)
+{
+	if (f->is_end_sent)
+		return;
+	f->is_stopped = true;
+	slice_queue_clear(&f->pending);
+}
+
+/* In the trailers, or in the head of an answer that has nothing else. */
+static void take_grpc_status(struct forward *f, const struct headers *fields)
+{
+	const struct header *h = fields ? headers_find_name(fields, SPAN("grpc-status")) : NULL;
+
+	if (h)
+		f->x->grpc_status = h->value;
+}
+
 static void on_head(struct http_stream *st, struct message *m)
 {
 	struct forward *f = st->owner;
@@ -493,10 +495,10 @@ static void on_head(struct http_stream *st, struct message *m)
 	f->state = FORWARD_ANSWERED;
 	slice_queue_clear(&f->replay);
 	f->is_replayable = false;
-	if (!f->is_end_sent) { /* answered early: it does not want the rest */
-		f->is_stopped = true;
-		slice_queue_clear(&f->pending);
-	}
+	if (x->is_grpc)
+		take_grpc_status(f, &m->headers);
+	if (!st->is_duplex)
+		stop_request(f);
 	exchange_resume(x);
 }
 
@@ -517,6 +519,9 @@ static void on_end(struct http_stream *st, struct headers *trailers)
 	struct forward *f = st->owner;
 
 	f->is_response_done = true;
+	if (f->x->is_grpc)
+		take_grpc_status(f, trailers);
+	stop_request(f);
 	exchange_response_body(f->x, (struct slice){0}, true, trailers);
 	/* At once: what the origin does next, such as a reset because it did not read, is no failure. */
 	leave_attempt(f, f->is_end_sent);
@@ -538,6 +543,16 @@ static enum failure failure_of_origin(const struct session_failure *s)
 		return FAIL_UPSTREAM_CONNECT;
 	case SESSION_FAULT_CONNECT_TIMEOUT:
 		return FAIL_UPSTREAM_CONNECT_TIMEOUT;
+	case SESSION_FAULT_TLS:
+		return FAIL_UPSTREAM_TLS;
+	case SESSION_FAULT_TLS_TIMEOUT:
+		return FAIL_UPSTREAM_TLS_TIMEOUT;
+	case SESSION_FAULT_REFUSED:
+		return FAIL_UPSTREAM_REFUSED;
+	case SESSION_FAULT_GOAWAY:
+		return FAIL_UPSTREAM_GOAWAY;
+	case SESSION_FAULT_UPGRADE:
+		return FAIL_UPSTREAM_UPGRADE;
 	case SESSION_FAULT_STALE:
 		return FAIL_UPSTREAM_STALE;
 	case SESSION_FAULT_EOF:
@@ -558,7 +573,9 @@ static void on_fail(struct http_stream *st, const struct session_failure *s)
 	struct forward *f = st->owner;
 	struct span detail = s->detail;
 
-	if (s->fault == SESSION_FAULT_CONNECT || s->fault == SESSION_FAULT_RESET)
+	if (s->tls)
+		detail = record_tls_failure(f->x, s);
+	else if (s->fault == SESSION_FAULT_CONNECT || s->fault == SESSION_FAULT_RESET)
 		detail = span_str(err_text(s->err));
 	else if (s->codec)
 		detail = span_str(codec_fault_text(s->codec));

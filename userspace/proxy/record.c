@@ -8,6 +8,8 @@
 #include "proxy/counters.h"
 #include "proxy/worker.h"
 
+#define GRPC_STATUS_MAX 16 /* UNAUTHENTICATED */
+
 /* ---- the file ---- */
 
 static void report(const struct proxy_worker *w, int err)
@@ -230,6 +232,19 @@ void record_failure(struct exchange *x, enum failure f)
 	metric_cell_add(metric_cell(x->worker->metrics, METRIC_UPSTREAM_FAILURES_TOTAL, labels), 1);
 }
 
+struct span record_tls_failure(struct exchange *x, const struct session_failure *f)
+{
+	struct proxy_worker *w = x->worker;
+	const struct span labels[] = { span_str(x->route->upstream->id), span_str(f->tls) };
+	struct span text = span_str(arena_printf(x->arena, "%s: " SPAN_FMT, f->tls, SPAN_ARG(f->detail)));
+
+	metric_cell_add(metric_cell(w->metrics, METRIC_UPSTREAM_TLS_FAILURES_TOTAL, labels), 1);
+	if (log_every(&w->origin_log, loop_now_ns(w->loop)))
+		log_warn("upstream %s: no handshake with " SPAN_FMT ": " SPAN_FMT, x->route->upstream->id,
+			 SPAN_ARG(x->upstream_addr), SPAN_ARG(text));
+	return text;
+}
+
 static void count_of_upstream(struct exchange *x, enum metric_id id)
 {
 	const struct span label = span_str(x->route->upstream->id);
@@ -276,6 +291,20 @@ static void count_failure(struct exchange *x)
 	metric_cell_add(metric_cell(x->worker->metrics, id, &label), 1);
 }
 
+/* What an origin makes up does not become a label. */
+static void count_grpc(struct exchange *x)
+{
+	struct span labels[] = { span_str(x->route->id), x->grpc_status };
+	uint64_t code;
+
+	if (x->grpc_status.len == 0)
+		labels[1] = SPAN("none");
+	else if (!span_to_u64(x->grpc_status, &code) || code > GRPC_STATUS_MAX ||
+		 x->grpc_status.len != (code > 9 ? 2 : 1))
+		labels[1] = SPAN("unknown");
+	metric_cell_add(metric_cell(x->worker->metrics, METRIC_GRPC_REQUESTS_TOTAL, labels), 1);
+}
+
 void record_count(struct exchange *x)
 {
 	struct counters_sample sample = {
@@ -287,6 +316,8 @@ void record_count(struct exchange *x)
 	};
 
 	counters_record(x->worker->metrics, x->pin, x->route, &sample);
+	if (x->is_grpc)
+		count_grpc(x);
 	count_failure(x);
 }
 
@@ -319,6 +350,7 @@ void record_log(struct exchange *x)
 		.user_agent = headers_value(&m->headers, TOKEN_USER_AGENT),
 		.referer = headers_value(&m->headers, TOKEN_REFERER),
 		.status = status_of(x),
+		.grpc_status = x->grpc_status,
 		.body_bytes_received = x->up.received,
 		.body_bytes_sent = x->sent_bytes,
 		.route_id = span_str(x->route_id),

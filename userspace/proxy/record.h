@@ -29,6 +29,8 @@ void record_session_fault(struct proxy_worker *w, uint32_t listener_id, struct s
 /* Attempts at an upstream. */
 void record_attempt(struct exchange *x);
 void record_failure(struct exchange *x, enum failure f);
+/* Reason and detail as one text, in the exchange's arena. */
+struct span record_tls_failure(struct exchange *x, const struct session_failure *f);
 void record_retry(struct exchange *x);
 void record_budget_exhausted(struct exchange *x);
 

@@ -256,7 +256,7 @@ void proxy_worker_init(struct proxy_worker *w, struct loop *l, struct proxy_shar
 		       size_t sessions_max)
 {
 	*w = (struct proxy_worker){.index = index, .loop = l, .shared = shared};
-	w->handshake_log.interval_ns = w->session_log.interval_ns = LOG_INTERVAL_NS;
+	w->handshake_log.interval_ns = w->session_log.interval_ns = w->origin_log.interval_ns = LOG_INTERVAL_NS;
 	w->metrics = metrics_shard_new();
 	w->scratch = router_scratch_new();
 	w->host.loop = l;

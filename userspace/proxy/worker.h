@@ -62,7 +62,7 @@ struct proxy_worker {
 	struct access_clock access_clock;
 	struct strbuf access_line; /* scratch */
 	struct metric_cell *tunnel_bytes[2]; /* c2s, s2c */
-	struct log_limit handshake_log, session_log;
+	struct log_limit handshake_log, session_log, origin_log;
 
 	/*
 	 * Text that only control can make ("metrics": collectors run there).  done() is called once, later, on this
