@@ -124,7 +124,6 @@ void http2_output(struct http2 *h, struct slice_queue *out, size_t max)
 	OBJ_CHECK(h, TAG_HTTP2);
 	h->out_max = max;
 	session_drain(h);
-	h->is_out_limited = h->out.bytes >= max;
 	slice_queue_move(out, &h->out);
 	h->reply_bytes = 0;
 	if (h->count == 0) { /* an idle connection keeps no memory for it */

@@ -98,6 +98,7 @@ bool http2_flood_frame(struct http2 *h, uint32_t len, uint8_t type, uint8_t flag
 {
 	switch (type) {
 	case NGHTTP2_DATA:
+		h->has_data = len == 0; /* that is judged here */
 		return len > 0 || flags & NGHTTP2_FLAG_END_STREAM || http2_flood_add(h, FLOOD_EMPTY);
 	case NGHTTP2_HEADERS:
 		h->block_frames = 0;

@@ -175,6 +175,7 @@ static int on_data_chunk(nghttp2_session *session, uint8_t flags, int32_t wire, 
 	struct http2_stream *s = http2_stream_of_wire(h, wire);
 
 	(void)flags;
+	h->has_data = true;
 	/* The connection's window only bounds what is on the way: a stream that is not read must not close it. */
 	if (nghttp2_session_consume_connection(session, len))
 		http2_fail(h, CODEC_FAULT_H2_PROTOCOL);
@@ -244,6 +245,8 @@ static int on_frame_recv(nghttp2_session *session, const nghttp2_frame *frame, v
 		s = http2_stream_of_wire(h, frame->hd.stream_id);
 		if (s && frame->hd.flags & NGHTTP2_FLAG_END_STREAM)
 			in_end(h, s);
+		else if (!h->has_data) /* padding only: as if it were empty */
+			(void)http2_flood_add(h, FLOOD_EMPTY);
 		break;
 	case NGHTTP2_RST_STREAM:
 		s = http2_stream_of_wire(h, frame->hd.stream_id);

@@ -66,7 +66,6 @@ struct http2_stream {
 	bool is_dead;	      /* reset: nothing more goes either way */
 	bool is_reset_due;    /* CODEC_RESET is to be given */
 	bool is_retryable;
-	bool is_answered; /* server: a final head was sent */
 	uint8_t fault;	      /* enum codec_fault of RESET and BAD_HEAD */
 	uint32_t error;	      /* of RESET */
 	struct span detail;
@@ -143,6 +142,7 @@ struct http2 {
 	uint8_t head[FRAME_HEAD]; /* of the frame that is being fed */
 	uint32_t head_len;	  /* bytes of it */
 	uint32_t frame_left;	  /* payload bytes not yet fed */
+	bool has_data;		  /* the DATA frame had more than padding */
 	uint32_t block_frames;	  /* CONTINUATION frames of the block */
 	uint32_t block_bytes;	  /* compressed */
 	struct arena *head_arena; /* what next() was given */
@@ -168,7 +168,6 @@ struct http2 {
 	size_t queued;	   /* body bytes of all streams */
 	uint32_t pending_ends; /* streams with is_end_pending */
 	size_t reply_bytes; /* answers to frames that wait in `out` */
-	bool is_out_limited; /* the last http2_output() stopped at its maximum */
 	nghttp2_nv *fields; /* owned; of the head that is written */
 	size_t fields_cap;
 

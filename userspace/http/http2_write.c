@@ -209,7 +209,6 @@ static void response_send(struct http2 *h, struct http2_stream *s, const struct 
 		rv = nghttp2_submit_headers(h->session, NGHTTP2_FLAG_NONE, s->wire, NULL, h->fields, p.count, NULL);
 	} else {
 		s->out_half = HALF_BODY;
-		s->is_answered = true;
 		if (s->tunnel != TUNNEL_OPEN)
 			is_last = framing_add(&p, s, s->method == METHOD_HEAD || status == 204 || status == 304);
 		rv = nghttp2_submit_response(h->session, s->wire, h->fields, p.count, is_last ? NULL : &data);

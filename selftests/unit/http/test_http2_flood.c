@@ -196,6 +196,7 @@ static void test_floods(void **state)
 		{ NGHTTP2_PING, 0, 0, { "12345678", 8 }, 100, "h2_ping_flood" },
 		{ NGHTTP2_PING, NGHTTP2_FLAG_ACK, 0, { "12345678", 8 }, 100, "h2_ping_flood" },
 		{ NGHTTP2_DATA, 0, 1, { "", 0 }, 100, "h2_empty_flood" },
+		{ NGHTTP2_DATA, NGHTTP2_FLAG_PADDED, 1, { "\3\0\0\0", 4 }, 100, "h2_empty_flood" },
 		{ NGHTTP2_WINDOW_UPDATE, 0, 0, { "\0\0\0\1", 4 }, 1000, "h2_window_flood" },
 		{ NGHTTP2_WINDOW_UPDATE, 0, 1, { "\0\0\0\1", 4 }, 1000, "h2_window_flood" },
 		{ NGHTTP2_PRIORITY, 0, 1, { "\0\0\0\0\1", 5 }, 500, "h2_frame_flood" },

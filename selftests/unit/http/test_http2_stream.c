@@ -257,20 +257,19 @@ static void test_data_is_not_copied(void **state)
 
 static void test_padding_is_given_back(void **state)
 {
-	uint8_t padded[256] = { 255 };
+	uint8_t padded[256] = { 254 }; /* and one byte of data */
 	size_t granted = 0;
 	struct drive2 d;
 
 	(void)state;
 	drive2_begin(&d, true, NULL);
 	drive2_headers(&d, 1, 0, POST);
-	/* Nothing but padding, ten windows of it. */
+	/* Ten windows of little else. */
 	for (unsigned i = 0; i < 10 * WINDOW / 256; i++) {
 		drive2_frame(&d, NGHTTP2_DATA, NGHTTP2_FLAG_PADDED, 1, padded, sizeof(padded));
 		if (i % 100 == 0) {
 			drive2_run(&d);
 			drive2_flush(&d);
-			http2_tick(d.h, i * 100000 + 1);
 		}
 	}
 	for (char *at = d.frames.ptr; (at = strstr(at, "WINDOW 1 ")); at++)
