@@ -73,7 +73,7 @@ static uint64_t ping_wait_ms(const struct server_h2 *s)
 /* 0: nothing to look at. */
 static uint64_t tick_ms(const struct server_h2 *s)
 {
-	uint64_t ms = SERVER_H2_TICK_MS;
+	uint64_t ms = SERVER_H2_TICK_MS, quiet;
 
 	if (s->state != H2_OPEN)
 		return 0;
@@ -86,7 +86,12 @@ static uint64_t tick_ms(const struct server_h2 *s)
 			ms = MIN(ms, (uint64_t)DRAIN_ROUND_MS / 4);
 		return MAX(ms, (uint64_t)TICK_MIN_MS);
 	}
-	return s->ping_ms ? ping_wait_ms(s) : s->ping_interval_ms;
+	if (!s->ping_interval_ms)
+		return 0;
+	if (s->ping_ms)
+		return MAX(ping_wait_ms(s), (uint64_t)TICK_MIN_MS);
+	quiet = MIN(now_of(s) - s->input_ms, s->ping_interval_ms);
+	return MAX(s->ping_interval_ms - quiet, (uint64_t)TICK_MIN_MS);
 }
 
 static void tick_begin(struct server_h2 *s)

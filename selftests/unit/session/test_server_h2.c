@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include "unit/session/h2_client.h"
+#include "session/server_h2.h"
 #include "unit/session/owners.h"
 
 struct fixture {
@@ -190,17 +191,43 @@ static void test_bytes_left_behind_are_given_up_too(void **state)
 	assert_int_equal(f->c.goaways, 0);
 }
 
+/* Every byte is out, and no room for the frame that says so. */
+static void test_end_behind_a_full_window_is_given_up_too(void **state)
+{
+	struct fixture *f = *state;
+	struct request *r;
+	static char zeros[65535];
+	int32_t stuck = h2_get(&f->c, "/hold");
+
+	f->o.settings.write_idle_timeout_ms = 200;
+	h2_answer(&f->c, stuck)->is_stuck = true;
+	TURN_UNTIL(f, f->o.count == 1);
+	r = f->o.requests[0];
+	request_head(r, 200, BODY_CHUNKED, 0);
+	http_stream_send_body(r->st, slice_static(zeros, sizeof(zeros)));
+	TURN_UNTIL(f, h2_answer(&f->c, stuck)->bytes == sizeof(zeros));
+	http_stream_send_end(r->st, NULL);
+	request_leave(r, true);
+	TURN_UNTIL(f, h2_answer(&f->c, stuck)->is_closed);
+	assert_int_equal(f->o.host.h2_streams.used, 0);
+}
+
 static void test_client_that_reads_nothing_is_cut_off(void **state)
 {
 	struct fixture *f = *state;
+	size_t most = 0;
 
 	f->o.settings.write_idle_timeout_ms = 200;
 	for (int i = 0; i < 40; i++)
 		h2_get(&f->c, "/size/1000000");
 	h2_client_turn(&f->c);
-	for (int i = 0; i < 1000 && !is_closed(f); i++)
+	for (int i = 0; i < 1000 && !is_closed(f); i++) {
 		loop_turn(f->loop, 5);
+		if (f->o.open > 0)
+			most = MAX(most, http_stream_transport(owners_last(&f->o)->st)->queued);
+	}
 	assert_true(is_closed(f));
+	assert_in_range(most, SERVER_H2_QUEUE_MAX / 2, SERVER_H2_QUEUE_MAX + 20000);
 	assert_true(f->o.fails > 0);
 	assert_int_equal(f->o.last_fault, SESSION_FAULT_WRITE_TIMEOUT);
 }
@@ -516,6 +543,33 @@ static void test_half_a_head_times_out(void **state)
 	assert_int_equal(f->c.goaways, 1);
 }
 
+/* There is always half a head here, but never the same for long. */
+static void test_each_head_has_its_own_time(void **state)
+{
+	struct fixture *f = *state;
+	uint32_t id = 1;
+
+	f->o.settings.head_timeout_ms = 100;
+	turns(f, 5);
+	h2_raw(&f->c, NGHTTP2_HEADERS, NGHTTP2_FLAG_END_STREAM, id, "\x82\x86\x84", 3);
+	for (int i = 0; i < 12; i++) {
+		uint64_t since = loop_now_ms(f->loop);
+
+		while (loop_now_ms(f->loop) - since < 30)
+			loop_turn(f->loop, 5);
+		h2_raw(&f->c, NGHTTP2_CONTINUATION, NGHTTP2_FLAG_END_HEADERS, id, "\x41\x01x", 3);
+		id += 2;
+		h2_raw(&f->c, NGHTTP2_HEADERS, NGHTTP2_FLAG_END_STREAM, id, "\x82\x86\x84", 3);
+	}
+	for (int i = 0; i < 5; i++)
+		loop_turn(f->loop, 2);
+	assert_int_equal(f->o.count, 12);
+	assert_int_equal(f->o.session_faults, 0);
+	for (int i = 0; i < 200 && f->o.session_faults == 0; i++)
+		loop_turn(f->loop, 2);
+	assert_int_equal(f->o.last_session_fault, SESSION_FAULT_HEAD_TIMEOUT);
+}
+
 static void test_idle_connection_says_goodbye(void **state)
 {
 	struct fixture *f = *state;
@@ -713,6 +767,7 @@ int main(void)
 		T(test_large_answer_is_sent_with_back_pressure),
 		T(test_stuck_reader_holds_up_nobody_and_is_reset_alone),
 		T(test_bytes_left_behind_are_given_up_too),
+		T(test_end_behind_a_full_window_is_given_up_too),
 		T(test_client_that_reads_nothing_is_cut_off),
 		T(test_body_comes_only_with_credit),
 		T(test_stream_without_credit_holds_up_no_other),
@@ -731,6 +786,7 @@ int main(void)
 		T(test_not_a_preface),
 		T(test_client_without_preface_is_closed_without_a_report),
 		T(test_half_a_head_times_out),
+		T(test_each_head_has_its_own_time),
 		T(test_idle_connection_says_goodbye),
 		T(test_ping_keeps_and_loses_a_client),
 		T(test_drain_lets_what_is_on_the_way_be_served),
