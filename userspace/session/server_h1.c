@@ -2,6 +2,7 @@
 /* server_h1.c - HTTP/1 server sessions: one request at a time on an accepted connection. */
 #include "session/server_h1.h"
 
+#include "net/tlsio.h"
 #include "session/keep.h"
 
 static struct server_h1 *of_stream(struct stream *st)
@@ -114,10 +115,18 @@ void server_h1_close(struct server_h1 *s, bool with_reset)
 		stream_close(s->stream);
 }
 
+/* The answer to early data may be out before the client's part of the handshake is in. */
+static bool is_handshake_unread(const struct server_h1 *s)
+{
+	const struct tlsio *tls = stream_tls(s->stream);
+
+	return tls && tlsio_is_early(tls);
+}
+
 /* The response is out.  Say goodbye so that it is not lost. */
 static void session_finish(struct server_h1 *s)
 {
-	bool has_unread = !s->is_request_done || server_h1_buffered(s) > 0;
+	bool has_unread = !s->is_request_done || server_h1_buffered(s) > 0 || is_handshake_unread(s);
 
 	if (s->is_peer_done || (s->peer_closes && !has_unread)) {
 		server_h1_close(s, false);

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # tls.py - certificates of all kinds made by openssl(1), TLS clients, `openssl s_client`, and an OCSP responder.
 import base64
+import contextlib
 import hashlib
 import os
 import re
@@ -447,7 +448,8 @@ class Relay:
                     return
                 sink.sendall(data)
         except OSError:
-            pass
+            with contextlib.suppress(OSError):
+                sink.shutdown(socket.SHUT_RDWR)
 
 
 # ---- origins that speak TLS
