@@ -130,7 +130,8 @@ static struct tls_certificate *pair_load(struct tls_server *s, const struct tls_
 	if (c->ocsp_stapling)
 		tls_certificate_add_staple(cert, c->ocsp_url != NULL);
 	if (cert->is_must_staple && !cert->staple)
-		tls_report_warning(r, "%s: the certificate in %s demands OCSP stapling, but %s", c->label, pair->cert_file,
+		tls_report_warning(r, "%s: the certificate in %s demands OCSP stapling, but %s", c->label,
+				   pair->cert_file,
 				   c->ocsp_stapling ? "its issuer or responder is not in the file" : "that is off");
 	s->has_staples |= cert->staple != NULL;
 	s->certificates[s->certificate_count++] = cert;

@@ -12,6 +12,7 @@
 #include "base/hash.h"
 #include "base/mem.h"
 #include "net/tls_base.h"
+#include "net/tls_kdf.h"
 #include "net/tls_names.h"
 
 #define TAG_TLS_CLIENT TAG('t', 'c', 'l', 'i')
@@ -148,7 +149,7 @@ static void certificate_set(struct tls_client *c, const struct tls_client_config
 
 static void context_make(struct tls_client *c, const struct tls_client_config *config, struct tls_report *r)
 {
-	c->ctx = SSL_CTX_new(TLS_client_method());
+	c->ctx = SSL_CTX_new_ex(NULL, tls_kdf_query(), TLS_client_method());
 	CHECK(c->ctx);
 	if (!tls_base_apply(&c->base, c->ctx, r))
 		return;

@@ -10,6 +10,7 @@
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/mem.h"
+#include "net/tls_kdf.h"
 #include "net/tls_server.h"
 
 static struct tls_server *server_of(const SSL *ssl)
@@ -200,7 +201,7 @@ static void client_auth_set(SSL_CTX *ctx, struct tls_server *s)
 
 bool tls_set_build(struct tls_set *set, struct tls_server *s, struct tls_report *r)
 {
-	SSL_CTX *ctx = SSL_CTX_new(TLS_server_method());
+	SSL_CTX *ctx = SSL_CTX_new_ex(NULL, tls_kdf_query(), TLS_server_method());
 
 	CHECK(ctx);
 	set->ctx = ctx;

@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 
 #include "base/clock.h"
+#include "net/tls_kdf.h"
 
 #define THREADS 3
 
@@ -19,7 +20,11 @@ static _Atomic unsigned handshakes, resumed, stapled, failed;
 
 static int setup(void **state)
 {
+	const char *reason = "";
+
 	(void)state;
+	if (!tls_kdf_start(&reason))
+		fail_msg("%s", reason);
 	pki_begin();
 	ca = pki_make((struct pki_spec){ .name = "Test CA", .is_ca = true });
 	leaf = pki_make((struct pki_spec){ .name = "one", .issuer = &ca, .san = "DNS:one.example",
