@@ -159,7 +159,7 @@ void record_bad_request(struct proxy_worker *w, struct stream *s, const struct s
 	write_line(w, &(struct access_record){
 			      .wall_ns = loop_wall_ns(w->loop),
 			      .request_id = request_id,
-			      .protocol = SPAN("HTTP/1.1"),
+			      .protocol = f->version == HTTP_VERSION_2 ? SPAN("HTTP/2") : SPAN("HTTP/1.1"),
 			      .client_ip = span_of(ip, ip_len),
 			      .status = status,
 			      .instance = span_str(w->shared->instance_uuid),

@@ -144,7 +144,12 @@ static void answer_bad_head(struct server_h2 *s, const struct codec_event *ev)
 {
 	struct server_host *h = s->base.host;
 	struct codec *c = http2_codec(s->codec);
-	struct session_failure f = {SESSION_FAULT_MALFORMED, ev->fault, 0, ev->detail};
+	struct session_failure f = {
+		.fault = SESSION_FAULT_MALFORMED,
+		.codec = ev->fault,
+		.detail = ev->detail,
+		.version = HTTP_VERSION_2,
+	};
 	unsigned status = codec_fault_status(ev->fault);
 	const char *content_type = "text/plain; charset=utf-8";
 	struct strbuf body = {0};

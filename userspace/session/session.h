@@ -58,6 +58,7 @@ struct session_failure {
 	struct span detail;	/* bytes of the peer, not escaped; valid during the event */
 	uint32_t h2_error;	/* RESET by RST_STREAM or GOAWAY: its code (RFC 9113 7) */
 	const char *tls;	/* TLS: the reason as a word, for metrics; static */
+	enum http_version version; /* server, a head that is no request: 0 (not known): HTTP/1 */
 };
 
 const char *session_fault_name(enum session_fault f); /* lower-case word for logs and metrics */
