@@ -427,7 +427,8 @@ bool tls_kdf_start(const char **out_reason)
 	is_started = true;
 	is_active = !reason;
 	if (reason) {
-		OSSL_PROVIDER_unload(providers.ours);
+		if (providers.ours)
+			OSSL_PROVIDER_unload(providers.ours);
 		providers.ours = NULL;
 		*out_reason = reason;
 	}

@@ -204,6 +204,39 @@ static void test_ticket_is_bound_to_client_auth(void **state)
 	tls_server_put(lists);
 }
 
+/* Nobody is asked for a certificate when a session is resumed: one without must not open the door. */
+static void test_ticket_of_optional_is_refused_by_required(void **state)
+{
+	struct tls_server_config c = config_of(&pair);
+	struct tls_server *optional, *required;
+	SSL_CTX *nobody = SSL_CTX_new(TLS_client_method());
+	struct tls_link l;
+
+	(void)state;
+	c.client_auth = TLS_CLIENT_AUTH_OPTIONAL;
+	c.ca_file = ca_file;
+	optional = server_make(&c, shared);
+	c.client_auth = TLS_CLIENT_AUTH_REQUIRED;
+	required = server_make(&c, shared);
+	SSL_CTX_set_session_cache_mode(nobody, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
+	SSL_CTX_sess_set_new_cb(nobody, on_session);
+	for (unsigned v = 0; v < ARRAY_LEN(versions); v++) {
+		for (unsigned i = 0; i < 2; i++) {
+			l = link_new(any_client(nobody, NULL), tls_server_ssl(i ? required : optional));
+			SSL_set_max_proto_version(l.client, versions[v]);
+			if (i)
+				assert_int_equal(SSL_set_session(l.client, kept), 1);
+			link_run(&l);
+			assert_int_equal(l.is_up, i == 0);
+			assert_int_equal(l.server_failure, i ? TLS_FAILURE_NO_CERTIFICATE : TLS_FAILURE_NONE);
+			link_free(&l);
+		}
+	}
+	SSL_CTX_free(nobody);
+	tls_server_put(optional);
+	tls_server_put(required);
+}
+
 static void test_resumed_client_keeps_its_identity(void **state)
 {
 	struct tls_server_config c = config_of(&pair);
@@ -441,6 +474,7 @@ static void test_client_reuses_sessions(void **state)
 	const struct tls_sni_config sni[] = { { .pair = pair2 } };
 	struct tls_client *client, *other;
 	struct tls_server *s;
+	uint64_t offered;
 
 	(void)state;
 	c.certificates = sni;
@@ -457,9 +491,12 @@ static void test_client_reuses_sessions(void **state)
 			connect_with(client, s, "one.example", &cache, true);
 		assert_true(cache.count >= 1 && cache.count <= TLS_SESSION_CACHE_MAX);
 		connect_with(client, s, "one.example", NULL, false);
+		offered = cache.offered;
 		connect_with(client, s, "two.example", &cache, false); /* another host */
+		assert_int_equal(cache.offered, offered);
 		connect_with(client, s, "two.example", &cache, true);
 		connect_with(other, s, "two.example", &cache, false); /* other trust */
+		assert_int_equal(cache.offered, offered + 1);
 		tls_client_put(client);
 		tls_client_put(other);
 		cc.session_resumption = false;
@@ -480,6 +517,7 @@ int main(void)
 		cmocka_unit_test(test_renewed_certificate_keeps_sessions),
 		cmocka_unit_test(test_ticket_of_another_name_is_refused),
 		cmocka_unit_test(test_ticket_is_bound_to_client_auth),
+		cmocka_unit_test(test_ticket_of_optional_is_refused_by_required),
 		cmocka_unit_test(test_resumed_client_keeps_its_identity),
 		cmocka_unit_test(test_client_that_expired_is_not_resumed),
 		cmocka_unit_test(test_no_tickets_without_resumption),
