@@ -21,13 +21,15 @@ struct client_raw {
 
 	struct stream *stream; /* owned until on_closed() */
 	struct waits waits;
-	struct task read_task;
+	struct task go_on_task;
 	struct http_stream hs;
 	struct arena *arena; /* the owner's */
 	uint64_t write_timeout_ms;
 	uint64_t preface_bytes;
 
 	int64_t allowance;
+	bool is_request_done; /* the tunnel may begin */
+	bool is_answered;
 	bool is_broken, is_peer_done;
 };
 
@@ -74,7 +76,7 @@ static void raw_close(struct client_raw *c, bool with_reset)
 		return;
 	c->state = R_CLOSING;
 	waits_stop(loop_of(c), &c->waits);
-	loop_undefer(loop_of(c), &c->read_task);
+	loop_undefer(loop_of(c), &c->go_on_task);
 	if (with_reset)
 		stream_abort(c->stream);
 	else
@@ -92,13 +94,32 @@ static void owner_fail(struct client_raw *c, struct session_failure f)
 
 static void read_more(struct client_raw *c)
 {
-	if (c->state == R_OPEN && !c->is_broken && !c->is_peer_done && c->allowance > 0)
+	if (c->is_answered && !c->is_broken && !c->is_peer_done && c->allowance > 0)
 		stream_read(c->stream, LOOP_BUFFERS_LARGE);
 }
 
-static void run_read(struct task *t)
+static void answer(struct client_raw *c)
 {
-	read_more(container_of(t, struct client_raw, read_task));
+	struct message *m;
+
+	if (c->state != R_OPEN || !c->is_request_done || c->is_answered || c->is_broken || !c->hs.events)
+		return;
+	c->is_answered = true;
+	m = arena_zalloc(c->arena, sizeof(*m));
+	message_init(m, c->arena);
+	m->status = 200;
+	m->reason = status_reason(200);
+	m->framing = BODY_TUNNEL;
+	c->allowance = 0; /* bytes wait for the owner of the tunnel, who asks anew */
+	c->hs.events->on_head(&c->hs, m);
+}
+
+static void run_go_on(struct task *t)
+{
+	struct client_raw *c = container_of(t, struct client_raw, go_on_task);
+
+	answer(c);
+	read_more(c);
 }
 
 static void write_wait(struct client_raw *c)
@@ -116,20 +137,11 @@ static void write_wait(struct client_raw *c)
 static void on_connected(struct stream *st)
 {
 	struct client_raw *c = st->owner;
-	struct message *m;
 
 	c->state = R_OPEN;
 	wait_end(&c->waits, WAIT_IDLE);
 	write_wait(c);
-	if (!c->hs.events)
-		return;
-	m = arena_zalloc(c->arena, sizeof(*m));
-	message_init(m, c->arena);
-	m->status = 200;
-	m->reason = status_reason(200);
-	m->framing = BODY_TUNNEL;
-	c->allowance = 0; /* bytes wait for the owner of the tunnel, who asks anew */
-	c->hs.events->on_head(&c->hs, m);
+	answer(c);
 }
 
 static void on_data(struct stream *st, struct slice data)
@@ -217,14 +229,16 @@ static void op_send_body(struct http_stream *hs, struct slice data)
 		write_wait(c);
 }
 
-/* Before the answer it is the end of a request that had no bytes. */
+/* The first is the end of a request that had no bytes. */
 static void op_send_end(struct http_stream *hs, const struct headers *trailers)
 {
 	struct client_raw *c = of_http_stream(hs);
 
 	(void)trailers;
-	if (c->state == R_OPEN)
+	if (c->is_answered)
 		stream_shutdown(c->stream);
+	c->is_request_done = true;
+	loop_defer(loop_of(c), &c->go_on_task);
 }
 
 static void op_credit(struct http_stream *hs, size_t bytes)
@@ -232,8 +246,7 @@ static void op_credit(struct http_stream *hs, size_t bytes)
 	struct client_raw *c = of_http_stream(hs);
 
 	c->allowance += (int64_t)bytes;
-	if (c->state == R_OPEN)
-		loop_defer(loop_of(c), &c->read_task);
+	loop_defer(loop_of(c), &c->go_on_task);
 }
 
 static size_t op_queued(const struct http_stream *hs)
@@ -328,7 +341,7 @@ struct client_session *client_raw_connect(struct client_pool *p, const struct ad
 	c->state = R_CONNECTING;
 	c->stream = st;
 	st->owner = c;
-	c->read_task.run = run_read;
+	c->go_on_task.run = run_go_on;
 	waits_init(&c->waits, on_expire);
 	wait_begin(p->loop, &c->waits, WAIT_IDLE, settings->connect_timeout_ms);
 	return &c->base;

@@ -87,6 +87,32 @@ static void test_bytes_both_ways(void **state)
 	close(fd);
 }
 
+static void test_tunnel_begins_after_the_request(void **state)
+{
+	struct tls_fixture *f = *state;
+	struct caller *c = call_open(&f->k, false);
+	int fd;
+
+	c->stays = true;
+	http_stream_send_head(c->st, &c->request);
+	fd = take_plain(f);
+	for (int i = 0; i < 10; i++)
+		loop_turn(f->k.loop, 5);
+	assert_int_equal(c->heads, 0);
+	http_stream_send_end(c->st, NULL);
+	LOOP_UNTIL(f, c->heads == 1);
+	call_say(c, "x");
+	for (int i = 0; i < 10; i++)
+		loop_turn(f->k.loop, 5);
+	{
+		char buf[4];
+
+		assert_int_equal(recv(fd, buf, sizeof(buf), 0), 1);
+		assert_int_equal(recv(fd, buf, sizeof(buf), 0), -1); /* no end either */
+	}
+	close(fd);
+}
+
 static void test_ends_are_halves(void **state)
 {
 	struct tls_fixture *f = *state;
@@ -231,6 +257,7 @@ int main(void)
 #define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
 		T(test_bytes_both_ways),
+		T(test_tunnel_begins_after_the_request),
 		T(test_ends_are_halves),
 		T(test_reset_both_ways),
 		T(test_origin_that_takes_nothing_is_a_write_timeout),
