@@ -422,6 +422,7 @@ int daemon_run(const char *config_path)
 {
 	struct control *c = &the_control;
 
+	mem_tune();
 	(void)signal(SIGPIPE, SIG_IGN);
 	(void)umask(027);
 	c->path = config_path;

@@ -2,6 +2,8 @@
 /* mem.c - allocation that aborts instead of returning NULL. */
 #include "base/mem.h"
 
+#include <malloc.h>
+
 #include "base/check.h"
 
 static void *checked(void *p)
@@ -59,4 +61,11 @@ char *mem_strndup(const char *s, size_t len)
 char *mem_strdup(const char *s)
 {
 	return mem_strndup(s, strlen(s));
+}
+
+void mem_tune(void)
+{
+	/* Of each thread's heap; setting one of them also stops glibc from moving them by itself. */
+	(void)mallopt(M_MMAP_THRESHOLD, 4 << 20);
+	(void)mallopt(M_TRIM_THRESHOLD, 8 << 20);
 }

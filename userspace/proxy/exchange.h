@@ -59,7 +59,7 @@ struct body_flow {
  */
 size_t body_flow_top_up(struct body_flow *flow, size_t queued);
 
-#define BODY_WINDOW (256 * 1024) /* bytes in userspace between the two peers, each direction */
+#define BODY_WINDOW (64 * 1024) /* bytes in userspace between the two peers, each direction */
 #define DRAIN_MAX   (64 * 1024)	 /* unread request body that is drained after an early answer */
 
 struct exchange {
