@@ -122,6 +122,18 @@ struct session_failure client_connect_failure(struct stream *st, int err, struct
 	return f;
 }
 
+void client_tell_alert(struct stream *st, struct session_failure *f)
+{
+	const struct tlsio *tls = stream_tls(st);
+	enum tls_failure failure = tls ? tlsio_failure(tls) : TLS_FAILURE_NONE;
+
+	if (failure != TLS_FAILURE_ALERT_CERTIFICATE && failure != TLS_FAILURE_ALERT_CERTIFICATE_REQUIRED &&
+	    failure != TLS_FAILURE_ALERT_UNKNOWN_CA)
+		return;
+	f->tls = tls_failure_name(failure);
+	f->detail = span_str(tls_failure_text(failure));
+}
+
 bool client_speaks_h2(struct stream *st)
 {
 	const struct tlsio *tls = stream_tls(st);

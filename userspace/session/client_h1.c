@@ -160,6 +160,8 @@ static void owner_fails_with(struct client_h1 *c, enum session_fault fault, int 
 	/* Closed between two uses: the origin did not see the request, or chose not to answer it. */
 	if (c->is_reused && !c->has_answer && (fault == SESSION_FAULT_RESET || fault == SESSION_FAULT_EOF))
 		f.fault = SESSION_FAULT_STALE;
+	if (fault == SESSION_FAULT_RESET && !c->has_answer)
+		client_tell_alert(c->stream, &f);
 	owner_fail(c, &f);
 }
 

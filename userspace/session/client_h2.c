@@ -186,8 +186,10 @@ static void fail_all(struct client_h2 *c, const struct session_failure *f, int c
 
 static void fails_with(struct client_h2 *c, enum session_fault fault, int err)
 {
-	const struct session_failure f = {.fault = fault, .err = err};
+	struct session_failure f = {.fault = fault, .err = err};
 
+	if (!c->has_settings)
+		client_tell_alert(c->stream, &f);
 	fail_all(c, &f, 0);
 }
 

@@ -46,6 +46,8 @@ struct stream *client_connect(struct client_pool *p, const struct addr *addr, co
 			      const struct stream_events *ev, void *owner, int *out_err);
 /* Why a stream failed that is not connected yet; err -ETIMEDOUT: it took too long.  detail lives in `a`. */
 struct session_failure client_connect_failure(struct stream *st, int err, struct arena *a);
+/* Of an open stream that failed: TLS 1.3 tells what it thinks of our certificate after our part of the handshake. */
+void client_tell_alert(struct stream *st, struct session_failure *f);
 
 /* What ALPN said. */
 bool client_speaks_h2(struct stream *st);

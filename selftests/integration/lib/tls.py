@@ -477,6 +477,14 @@ class TlsConnection(Connection):
         self.client = sock.getpeercert(True) if self.origin.tls.verify_mode else None
         super().serve()
 
+    def close(self):
+        """With close_notify, unless the peer is gone."""
+        if not self.end and isinstance(self.socket, ssl.SSLSocket):
+            with contextlib.suppress(OSError, ValueError):
+                self.socket.settimeout(2 * scale())
+                self.socket.unwrap()
+        super().close()
+
 
 class TlsOrigin(Origin):
     """Origin over TLS."""
