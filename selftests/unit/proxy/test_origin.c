@@ -50,7 +50,6 @@ static void turn_h2(struct fixture *f)
 #define H2_UNTIL(f, condition)                                                                                         \
 	do {                                                                                                           \
 		bool is_so_ = (condition);                                                                             \
-                                                                                                                       \
 		for (int turns_ = 0; turns_ < TURNS_MAX && !is_so_; turns_++) {                                        \
 			turn_h2(f);                                                                                    \
 			is_so_ = (condition);                                                                          \
