@@ -42,6 +42,7 @@ struct scratch {
 struct task_queue {
 	struct task *first;
 	struct task **end;
+	struct task mark; /* where this turn's tasks end */
 };
 
 struct loop {

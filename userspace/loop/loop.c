@@ -207,25 +207,22 @@ void loop_run_done(struct loop *l)
 static void task_append(struct task_queue *q, struct task *t)
 {
 	CHECK(t->run);
-	if (t->is_queued)
+	if (t->link)
 		return;
-	t->is_queued = true;
 	t->next = NULL;
+	t->link = q->end;
 	*q->end = t;
 	q->end = &t->next;
 }
 
-static bool task_remove(struct task_queue *q, struct task *t)
+static void task_remove(struct task_queue *q, struct task *t)
 {
-	for (struct task **at = &q->first; *at; at = &(*at)->next) {
-		if (*at != t)
-			continue;
-		*at = t->next;
-		if (q->end == &t->next)
-			q->end = at;
-		return true;
-	}
-	return false;
+	*t->link = t->next;
+	if (t->next)
+		t->next->link = t->link;
+	else
+		q->end = t->link;
+	t->link = NULL;
 }
 
 void loop_defer(struct loop *l, struct task *t)
@@ -243,10 +240,13 @@ void loop_defer_flush(struct loop *l, struct task *t)
 void loop_undefer(struct loop *l, struct task *t)
 {
 	OBJ_CHECK(l, TAG_LOOP);
-	if (!t->is_queued)
-		return;
-	CHECK(task_remove(&l->tasks, t) || task_remove(&l->flushes, t));
-	t->is_queued = false;
+	if (t->link)
+		task_remove(l->flushes.end == &t->next ? &l->flushes : &l->tasks, t);
+}
+
+static void mark_run(struct task *t)
+{
+	(void)t;
 }
 
 /*
@@ -255,21 +255,16 @@ void loop_undefer(struct loop *l, struct task *t)
  */
 static void tasks_run(struct task_queue *q)
 {
-	struct task mark = { .is_queued = true };
-
 	if (!q->first)
 		return;
-	*q->end = &mark;
-	q->end = &mark.next;
+	q->mark.run = mark_run;
+	task_append(q, &q->mark);
 	for (;;) {
 		struct task *t = q->first;
 
-		q->first = t->next;
-		if (!q->first)
-			q->end = &q->first;
-		if (t == &mark)
+		task_remove(q, t);
+		if (t == &q->mark)
 			break;
-		t->is_queued = false;
 		t->run(t);
 	}
 }

@@ -38,7 +38,7 @@ struct loop_config {
 struct task {
 	struct task *next;
 	void (*run)(struct task *t);
-	bool is_queued;
+	struct task **link; /* the pointer that points here; NULL: not queued */
 };
 
 /*
@@ -68,6 +68,10 @@ void loop_defer(struct loop *l, struct task *t);
  */
 void loop_defer_flush(struct loop *l, struct task *t);
 void loop_undefer(struct loop *l, struct task *t); /* not queued: nothing */
+static inline bool task_is_queued(const struct task *t)
+{
+	return t->link != NULL;
+}
 
 /*
  * Submissions.  They only queue; the kernel sees them at the turn's io_uring_enter (a full queue submits at once).
