@@ -47,6 +47,7 @@ struct client_pool {
 	unsigned open_count; /* idle, busy and connecting */
 	unsigned released;   /* requests that got room since the last on_release() */
 	bool spoke_h2;	     /* the last answer to CLIENT_AUTO */
+	uint32_t h2_streams_seen; /* what the last SETTINGS allowed on a connection, at least 1; 0: none came yet */
 	struct tls_session_cache tls_sessions;
 	/*
 	 * A connection became idle, a stream of it ended, or it closed: whoever waits for one may try again.  Not

@@ -206,6 +206,7 @@ static void take_settings(struct client_h2 *c)
 	struct list *pos, *next;
 
 	c->has_settings = true;
+	c->base.pool->h2_streams_seen = MAX(http2_peer_streams_max(c->h), 1U);
 	list_for_each_safe(pos, next, &c->streams)
 		client_h2_stream_release(list_entry(pos, struct client_h2_stream, node));
 	client_pool_released(c->base.pool, MIN(http2_peer_streams_max(c->h), c->settings.h2_streams_max));
@@ -463,7 +464,11 @@ static bool session_has_room(struct client_session *s, bool is_new)
 {
 	struct client_h2 *c = of_session(s);
 
-	return may_take_more(c) && http2_can_open(c->h) && (!is_new || c->stream->bytes_in == 0);
+	if (!may_take_more(c) || !http2_can_open(c->h))
+		return false;
+	if (!c->has_settings && s->pool->h2_streams_seen && c->stream_count >= s->pool->h2_streams_seen)
+		return false; /* it would most likely be refused */
+	return !is_new || c->stream->bytes_in == 0;
 }
 
 static bool session_is_idle(const struct client_session *s)

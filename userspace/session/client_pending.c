@@ -413,8 +413,10 @@ static const struct http_stream_ops client_pending_ops = {
 static bool session_has_room(struct client_session *s, bool is_new)
 {
 	const struct client_dial *d = of_session(s);
-	unsigned max = d->settings.h2_streams_max ? MIN(d->settings.h2_streams_max, JOINED_MAX) : JOINED_MAX;
+	uint32_t max = d->settings.h2_streams_max ? MIN(d->settings.h2_streams_max, JOINED_MAX) : JOINED_MAX;
 
+	if (s->pool->h2_streams_seen)
+		max = MIN(max, s->pool->h2_streams_seen);
 	(void)is_new; /* it is */
 	return s->pool->spoke_h2 && !s->is_private && d->state <= D_CONNECTED && d->request_count < max;
 }

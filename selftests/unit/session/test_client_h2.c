@@ -131,7 +131,10 @@ static void test_peers_limit_is_obeyed(void **state)
 	TURN_UNTIL(f, f->origin_count == 1 && f->origins[0].ended == 1);
 	turns(f, 5);
 	call(&f->k, "/b");
-	TURN_UNTIL(f, f->origin_count == 2 && f->origins[1].ended == 1);
+	assert_int_equal(f->k.pool.open_count, 2);
+	call(&f->k, "/c"); /* the second one's settings are not known, but what they will be is */
+	assert_int_equal(f->k.pool.open_count, 3);
+	TURN_UNTIL(f, f->origin_count == 3 && f->origins[1].ended == 1 && f->origins[2].ended == 1);
 	assert_int_equal(f->origins[0].ended, 1);
 }
 
