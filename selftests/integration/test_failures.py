@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import socket
+import struct
 import threading
 
 from lib import Client, PeerClosed, PeerReset, check, check_eq, fetch, wait_for
@@ -13,6 +14,7 @@ ROW = re.compile(r'^FAILURE\((\w+), (\d+), (\w+), "(\w+)"', re.M)
 PROVOKED = re.compile(r'\bfails\(s, "(\w+)"')
 DECLARATIONS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../userspace/proxy/failures.def")
 ELSEWHERE = {
+    "misdirected", "too_early",  # test_tls_sni.py, test_tls_sessions.py
     "status",  # no failure of a request: test_a_status_that_is_retried_is_a_failure_of_the_attempt
     "response_malformed",  # no filter of ours does that: selftests/unit/proxy/test_exchange.c
 }
@@ -266,6 +268,96 @@ def test_origin_that_reads_nothing(t):
         threading.Thread(target=push, daemon=True).start()
         check_eq(c.response().status, 504)
     fails(s, "write_timeout", "upstream_failures_total", attempts=1)
+
+
+# ---- origins that speak HTTP/2 or TLS
+
+def h2_frame(kind, stream, payload=b""):
+    return struct.pack(">I", len(payload))[1:] + struct.pack(">BBI", kind, 0, stream) + payload
+
+
+def listen(t, serve):
+    """Each connection in a thread of its own; the port."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def accept():
+        while True:
+            try:
+                peer = listener.accept()[0]
+            except OSError:
+                return
+            threading.Thread(target=serve, args=(peer,), daemon=True).start()
+    threading.Thread(target=accept, daemon=True).start()
+    t.closers.append(lambda: (listener.shutdown(socket.SHUT_RDWR), listener.close()))
+    return listener.getsockname()[1]
+
+
+def h2_kinds(got):
+    """Of the frames behind the client's preface."""
+    at, kinds = 24, []
+    while at + 9 <= len(got):
+        kinds.append(got[at + 3])
+        at += 9 + int.from_bytes(got[at:at + 3], "big")
+    return kinds
+
+
+def h2_origin_says(t, *frames):
+    """Answers the first request of each connection with the frames; the port."""
+    def serve(peer):
+        peer.sendall(h2_frame(4, 0))  # SETTINGS
+        got = b""
+        while 1 not in h2_kinds(got):  # HEADERS
+            data = peer.recv(65536)
+            if not data:
+                return
+            got += data
+        peer.sendall(b"".join(frames))
+        while peer.recv(65536):
+            pass
+    return listen(t, serve)
+
+
+def test_origin_that_refuses_a_stream(t):
+    port = h2_origin_says(t, h2_frame(3, 1, struct.pack(">I", 7)))  # RST_STREAM(REFUSED_STREAM)
+    s = t.sentinel("127.0.0.1:%d" % port, upstream="http-version { min-version 2; }")
+    check_eq(status_of(s, "/"), 503)
+    fails(s, "refused_stream", "upstream_failures_total", attempts=1)
+
+
+def test_origin_that_goes_away_each_time(t):
+    port = h2_origin_says(t, h2_frame(7, 0, struct.pack(">II", 0, 0)))  # GOAWAY: no stream was looked at
+    s = t.sentinel("127.0.0.1:%d" % port, upstream="http-version { min-version 2; }")
+    check_eq(status_of(s, "/"), 502)
+    fails(s, "goaway", "upstream_failures_total", attempts=1)
+
+
+def test_websocket_to_an_origin_without_extended_connect(t):
+    port = h2_origin_says(t)
+    s = t.sentinel("127.0.0.1:%d" % port, upstream="http-version { min-version 2; }", route="websocket #true")
+    check_eq(status_of(s, "/", fields=[("Connection", "upgrade"), ("Upgrade", "websocket"),
+                                       ("Sec-WebSocket-Version", "13"), ("Sec-WebSocket-Key", "x" * 22 + "==")]), 502)
+    fails(s, "no_extended_connect", "upstream_failures_total", attempts=1)
+
+
+def test_origin_that_does_not_speak_tls(t):
+    def serve(peer):
+        peer.recv(65536)
+        peer.sendall(b"hello, this is no TLS\r\n")
+        peer.recv(65536)
+    s = t.sentinel("127.0.0.1:%d" % listen(t, serve), upstream="tls { insecure-skip-verify #true; }")
+    check_eq(status_of(s, "/"), 502)
+    line = fails(s, "tls_failed", "upstream_failures_total", attempts=1)
+    check(line["failure_detail"].startswith("not_tls: "), line["failure_detail"])
+    check_eq(s.metric("upstream_tls_failures_total", upstream="o", reason="not_tls"), 1)
+    check("no handshake with 127.0.0.1" in s.stderr(), s.stderr())
+
+
+def test_origin_that_is_silent_in_the_tls_handshake(t):
+    o = t.origin(is_accepting=False)
+    s = t.sentinel(o, upstream='tls { insecure-skip-verify #true; }\ntimeouts { connect "300ms"; }')
+    check_eq(status_of(s, "/"), 504)
+    fails(s, "tls_timeout", "upstream_failures_total", attempts=1)
+    check_eq(s.metric("upstream_tls_failures_total", reason="timeout"), 1)
 
 
 # ---- what is counted
