@@ -124,40 +124,47 @@ static void test_more_than_the_window_is_an_error(void **state)
 	drive2_fini(&d);
 }
 
-/* As a sender sees it: the window that is open after everything was read. */
-static size_t window_after(const struct http2_settings *s, size_t bytes)
+/* As a sender sees it: the window of a stream that is open after everything was read. */
+static size_t window_after(struct drive2 *d, uint32_t stream, size_t bytes)
 {
-	struct drive2 d;
-	size_t sent = 0, granted = s->window_bytes;
+	size_t sent = 0, granted = WINDOW;
+	char name[32];
 
-	drive2_begin(&d, true, s);
-	drive2_headers(&d, 1, 0, POST);
+	(void)snprintf(name, sizeof(name), "WINDOW %u ", stream);
+	drive2_headers(d, stream, 0, POST);
 	while (sent < bytes) {
 		size_t part = MIN(granted - sent, sizeof(block));
 		char *at;
 
-		data_fill(&d, 1, part);
+		data_fill(d, stream, part);
 		sent += part;
-		assert_int_equal(bodies_take(&d, 1, NULL), part);
-		drive2_flush(&d);
-		for (at = d.frames.ptr; (at = strstr(at, "WINDOW 1 ")); at++)
-			granted += strtoul(at + strlen("WINDOW 1 "), NULL, 10);
-		drive2_clear(&d);
+		assert_int_equal(bodies_take(d, stream, NULL), part);
+		drive2_flush(d);
+		for (at = d->frames.ptr; (at = strstr(at, name)); at++)
+			granted += strtoul(at + strlen(name), NULL, 10);
+		drive2_clear(d);
 	}
-	drive2_fini(&d);
 	return granted - sent;
 }
 
 static void test_the_window_of_a_reader_grows(void **state)
 {
 	struct http2_settings s = http2_defaults;
+	size_t max = s.window_max;
+	struct drive2 d;
 
 	(void)state;
-	assert_in_range(window_after(&s, WINDOW / 2), WINDOW / 2, WINDOW);
-	assert_in_range(window_after(&s, 2 << 20), s.window_max / 2, s.window_max);
-	/* All together have a bound. */
-	s.window_growth_max = 1000;
-	assert_in_range(window_after(&s, 2 << 20), WINDOW / 2, WINDOW + 1000);
+	s.window_growth_max = (uint32_t)max - WINDOW + 1000;
+	drive2_begin(&d, true, &s);
+	assert_in_range(window_after(&d, 1, WINDOW / 2), WINDOW / 2, WINDOW);
+	assert_in_range(window_after(&d, 3, 2 << 20), max / 2, max);
+	/* All together have a bound, and who ends gives back. */
+	assert_in_range(window_after(&d, 5, 2 << 20), WINDOW / 2, WINDOW + 1000);
+	drive2_forget(&d, 3);
+	drive2_forget(&d, 5);
+	drive2_flush(&d);
+	assert_in_range(window_after(&d, 7, 2 << 20), max / 2, max);
+	drive2_fini(&d);
 }
 
 /* A window of frames of one byte must not hold a buffer for each. */
@@ -371,6 +378,34 @@ static void test_forgotten_streams_touch_no_arena(void **state)
 	drive2_fini(&d);
 }
 
+/* The answer waits for a window while the trailers come. */
+static void test_a_lingering_stream_touches_no_arena(void **state)
+{
+	struct drive2 d;
+
+	(void)state;
+	drive2_begin(&d, true, NULL);
+	drive2_frame(&d, NGHTTP2_SETTINGS, 0, 0, "\0\4\0\0\0\0", 6);
+	drive2_headers(&d, 1, 0, POST);
+	drive2_run(&d);
+	drive2_answer(&d, 1, 200, BODY_CHUNKED, 0);
+	drive2_send_body(&d, 1, "late");
+	drive2_send_end(&d, 1, NULL);
+	drive2_frame(&d, NGHTTP2_HEADERS, END_STREAM, 1, "\0\1a\1b", 5);
+	drive2_run(&d);
+	drive2_forget(&d, 1);
+	drive2_clear(&d);
+	drive2_frame(&d, NGHTTP2_CONTINUATION, END_HEADERS, 1, "\0\1c\1d", 5);
+	drive2_frame_u32(&d, NGHTTP2_WINDOW_UPDATE, 1, 4);
+	drive2_run(&d);
+	drive2_flush(&d);
+	assert_string_equal(d.events.ptr, "");
+	assert_non_null(strstr(d.frames.ptr, "DATA 1 late end"));
+	assert_null(strstr(d.frames.ptr, "RST"));
+	assert_int_equal(http2_stream_count(d.h), 0);
+	drive2_fini(&d);
+}
+
 static void test_the_peer_resets(void **state)
 {
 	struct drive2 d;
@@ -573,6 +608,7 @@ int main(void)
 		cmocka_unit_test(test_length_is_kept),
 		cmocka_unit_test(test_trailers),
 		cmocka_unit_test(test_forgotten_streams_touch_no_arena),
+		cmocka_unit_test(test_a_lingering_stream_touches_no_arena),
 		cmocka_unit_test(test_the_peer_resets),
 		cmocka_unit_test(test_owner_resets),
 		cmocka_unit_test(test_extended_connect_is_a_websocket_upgrade),

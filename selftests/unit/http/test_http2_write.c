@@ -402,6 +402,34 @@ static void test_windows_block(void **state)
 	drive2_fini(&d);
 }
 
+/* An END without bytes needs a window too, says nghttp2. */
+static void test_a_blocked_end(void **state)
+{
+	struct drive2 d;
+
+	(void)state;
+	drive2_begin(&d, true, NULL);
+	drive2_frame(&d, NGHTTP2_SETTINGS, 0, 0, "\0\4\0\0\0\0", 6);
+	requests(&d, 2, GET);
+	for (unsigned i = 1; i < 4; i += 2) {
+		drive2_answer(&d, i, 200, BODY_CHUNKED, 0);
+		drive2_send_end(&d, i, NULL);
+		drive2_flush(&d);
+		assert_true(http2_is_blocked(d.h, i));
+	}
+	assert_true(http2_has_blocked_output(d.h));
+	drive2_forget(&d, 1);
+	assert_true(http2_has_blocked_output(d.h));
+	drive2_frame_u32(&d, NGHTTP2_WINDOW_UPDATE, 1, 1);
+	drive2_frame_u32(&d, NGHTTP2_RST_STREAM, 3, HTTP2_CANCEL);
+	drive2_run(&d);
+	drive2_flush(&d);
+	assert_non_null(strstr(d.frames.ptr, "DATA 1  end"));
+	assert_false(http2_has_blocked_output(d.h));
+	assert_false(http2_is_blocked(d.h, 3));
+	drive2_fini(&d);
+}
+
 static void test_an_answer_outlives_its_owner(void **state)
 {
 	struct strbuf log = { 0 };
@@ -502,6 +530,7 @@ int main(void)
 		cmocka_unit_test(test_a_small_answer_is_one_slice),
 		cmocka_unit_test(test_large_heads),
 		cmocka_unit_test(test_windows_block),
+		cmocka_unit_test(test_a_blocked_end),
 		cmocka_unit_test(test_an_answer_outlives_its_owner),
 		cmocka_unit_test(test_shutdown_in_two_steps),
 		cmocka_unit_test(test_the_peer_ends_early),
