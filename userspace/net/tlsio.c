@@ -12,7 +12,8 @@
 #include "net/tls_context.h"
 
 #define RECORD_OVERHEAD 32U /* header, explicit nonce, tag, inner type: 22 in TLS 1.3, 29 in 1.2 */
-#define CIPHER_CHUNK	(4U * (TLSIO_RECORD_MAX + RECORD_OVERHEAD))
+#define CHUNK_BYTES	(5U * (TLSIO_RECORD_MAX + RECORD_OVERHEAD)) /* holds a large receive buffer and a part before */
+#define CHUNKS_MAX	8U
 #define WRITE_MAX	(256U << 10) /* of one SSL_write() */
 #define BUDGET_MAX	32U
 #define USEFUL_BYTES	4096U /* read at once: worth a record without any */
@@ -33,9 +34,45 @@ static __thread struct bridge {
 	size_t expected; /* cipher bytes that this call will most likely still write */
 	size_t taken;	 /* from io->in by this call */
 	bool was_empty;	 /* OpenSSL asked for bytes that are not there */
+
+	struct iobuf *chunks[CHUNKS_MAX]; /* owned; free buffers of CHUNK_BYTES, kept while there are users */
+	unsigned chunk_count;
 } bridge;
 
 static BIO_METHOD *bridge_method;
+
+/* --- buffers --- */
+
+/* malloc would give memory of this size back to the kernel each time, and fault it in again. */
+static void chunk_release(struct iobuf *b)
+{
+	if (bridge.users > 0 && bridge.chunk_count < CHUNKS_MAX)
+		bridge.chunks[bridge.chunk_count++] = b;
+	else
+		free(b);
+}
+
+static void chunk_drop(void)
+{
+	if (bridge.chunk_count > 0)
+		free(bridge.chunks[--bridge.chunk_count]);
+}
+
+static struct iobuf *buffer_new(uint32_t size)
+{
+	struct iobuf *b;
+
+	if (size <= CHUNK_BYTES / 2 || size > CHUNK_BYTES)
+		return iobuf_new(size);
+	if (bridge.chunk_count > 0) {
+		b = bridge.chunks[--bridge.chunk_count];
+		b->refs = 1;
+		return b;
+	}
+	b = iobuf_new(CHUNK_BYTES);
+	b->release = chunk_release;
+	return b;
+}
 
 /* --- the BIO --- */
 
@@ -74,7 +111,7 @@ static int bridge_write(BIO *bio, const char *from, int len)
 	if (bridge.buf && bridge.buf->size - bridge.used < n)
 		bridge_flush();
 	if (!bridge.buf)
-		bridge.buf = iobuf_new(MAX(n, (uint32_t)MIN(bridge.expected, CIPHER_CHUNK)));
+		bridge.buf = buffer_new(MAX(n, (uint32_t)MIN(bridge.expected, CHUNK_BYTES)));
 	memcpy(bridge.buf->data + bridge.used, from, n);
 	bridge.used += n;
 	bridge.expected -= MIN(bridge.expected, n);
@@ -122,10 +159,12 @@ static BIO *bridge_get(void)
 static void bridge_put(void)
 {
 	CHECK(bridge.users > 0);
-	if (--bridge.users == 0) {
-		BIO_free(bridge.bio);
-		bridge.bio = NULL;
-	}
+	if (--bridge.users > 0)
+		return;
+	BIO_free(bridge.bio);
+	bridge.bio = NULL;
+	while (bridge.chunk_count > 0)
+		chunk_drop();
 }
 
 static void enter(struct tlsio_io *io)
@@ -342,7 +381,7 @@ static struct slice read_place(const struct tlsio *t, const struct tlsio_io *io,
 		iobuf_ref(buf);
 		return (struct slice){ buf, io->in.ptr, room };
 	}
-	buf = iobuf_new(room);
+	buf = buffer_new(room);
 	return (struct slice){ buf, buf->data, room };
 }
 
@@ -475,6 +514,7 @@ static bool openssl_release(struct tlsio *t)
 {
 	if (!SSL_free_buffers(t->ssl))
 		return false;
+	chunk_drop();
 	t->small_left = TLSIO_SMALL_RECORDS;
 	if (t->budget < BUDGET_MAX)
 		t->budget++;
