@@ -134,7 +134,7 @@ static void file_read(const struct staples *s, struct ocsp_staple *staple)
 		return;
 	len = read(fd, buf, sizeof(buf));
 	(void)close(fd);
-	if (len > 0 && ocsp_staple_accept(staple, span_of(buf, (size_t)len), now_secs(), &error) < 0) {
+	if (len > 0 && ocsp_staple_load(staple, span_of(buf, (size_t)len), now_secs(), &error) < 0) {
 		log_info("ocsp: %s is not used: %s", path, error);
 		(void)unlink(path);
 	}
