@@ -22,6 +22,7 @@ static struct tls_shared *shared;
 static struct tls_server *server, *early_server, *old_server, *asking_server;
 static struct tls_client *client, *named_client;
 static SSL_CTX *any_ctx;
+static bool others_fail;
 
 static int group_setup(void **state)
 {
@@ -122,6 +123,8 @@ static void side_step(struct side *x)
 {
 	struct slice plain;
 
+	if (others_fail)
+		ERR_raise(ERR_LIB_SSL, SSL_R_BAD_LENGTH); /* left behind by somebody else */
 	if (!x->is_up) {
 		x->result = tlsio_handshake(&x->t, &x->io);
 		x->is_up = x->result == TLSIO_DONE;
@@ -205,9 +208,11 @@ static void test_every_cut_of_handshake_and_data(void **state)
 	struct tls_server *const servers[] = { server, old_server, early_server };
 
 	(void)state;
-	for (size_t i = 0; i < ARRAY_LEN(cuts) * ARRAY_LEN(servers); i++) {
-		size_t cut = cuts[i / ARRAY_LEN(servers)];
+	for (size_t i = 0; i < ARRAY_LEN(cuts) * ARRAY_LEN(servers) * 2; i++) {
+		size_t cut = cuts[i / ARRAY_LEN(servers) % ARRAY_LEN(cuts)];
 		struct side c, s;
+
+		others_fail = i >= ARRAY_LEN(cuts) * ARRAY_LEN(servers);
 
 		sides_open(&c, &s, servers[i % ARRAY_LEN(servers)], NULL);
 		shake(&c, &s, cut);
@@ -230,6 +235,8 @@ static void test_every_cut_of_handshake_and_data(void **state)
 		side_close(&c);
 		side_close(&s);
 	}
+	others_fail = false;
+	ERR_clear_error();
 }
 
 /* Two records in one buffer, cut at each byte. */
