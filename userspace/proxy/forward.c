@@ -359,6 +359,16 @@ static enum handler_verdict open_origin(struct forward *f)
 	return HANDLER_WAIT;
 }
 
+/* HTTP/1.0 needs no Host, but HTTP/2 does: then the target's own name, as for any client that was told only this. */
+static void name_host(struct forward *f)
+{
+	const struct endpoint *e = upstream_of(f)->endpoints[f->endpoint];
+
+	if (f->x->request->authority.len > 0 || f->x->request->is_raw)
+		return;
+	headers_set(&f->request.headers, TOKEN_HOST, e->host[0] == '/' ? SPAN("localhost") : span_str(e->name));
+}
+
 static enum handler_verdict pick(struct forward *f)
 {
 	struct exchange *x = f->x;
@@ -373,6 +383,7 @@ static enum handler_verdict pick(struct forward *f)
 	bitmap_set(f->tried, f->endpoint);
 	x->attempts++;
 	x->upstream_addr = span_str(upstream_of(f)->endpoints[i]->name);
+	name_host(f);
 	record_attempt(x);
 	return open_origin(f);
 }

@@ -84,7 +84,7 @@ def judge(fields, is_request, is_trailers):
     wanted = {":method", ":scheme", ":path", ":authority"}
     if (":method", "CONNECT") in fields:
         wanted = wanted | {":protocol"} if ":protocol" in seen else {":method", ":authority"}
-    return None if seen == wanted else "pseudo-headers %s" % seen
+    return None if seen | {":authority"} == wanted else "pseudo-headers %s" % seen
 
 
 class Stream:
@@ -152,12 +152,14 @@ class Stream:
         return self
 
     def send(self, data=b"", is_end=False, seconds=30):
-        """As the windows allow."""
+        """As the windows allow, and as long as the peer wants it."""
         view, link = memoryview(data), self.link
         while True:
             with link.changed:
                 link.wait(lambda: not view or min(link.window, self.window) > 0 or self.reset is not None,
                           "stream %d has no window" % self.id, seconds)
+                if self.reset == NO_ERROR and self.is_ended:
+                    return self  # it was answered and wants no more (RFC 9113 8.1)
                 if self.reset is not None:
                     raise StreamReset("stream %d reset with %d" % (self.id, self.reset))
                 count = min(len(view), link.window, self.window, 1 << 20) if view else 0
