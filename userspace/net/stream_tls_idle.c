@@ -63,9 +63,10 @@ void stream_tls_busy_end(struct stream_tls *s)
 
 static bool is_idle(const struct busy *b)
 {
-	if (b->was_used || b->s->face.state != STREAM_OPEN || task_is_queued(&b->read_task) || task_is_queued(&b->flush_task))
+	if (b->was_used || b->s->face.state != STREAM_OPEN || b->s->face.queued > 0)
 		return false;
-	return b->s->face.queued == 0 && !tlsio_has_input(&b->s->tls, &b->io);
+	return !task_is_queued(&b->read_task) && !task_is_queued(&b->flush_task) &&
+	       !tlsio_has_input(&b->s->tls, &b->io);
 }
 
 static void warm_expired(struct timer *t)

@@ -82,10 +82,14 @@ void stream_tls_linger_expired(struct timer *t);
 void stream_tls_fail(struct stream_tls *s, int err);
 /* The engine failed, so that an alert may be on its way. */
 void stream_tls_fail_engine(struct stream_tls *s);
-/* Hand the engine's bytes to the stream below. */
+/* Hand the engine's bytes to the stream below.  After close_notify there is nothing to be said any more. */
 static inline void stream_tls_send_out(struct stream_tls *s)
 {
-	if (s->busy->io.out.count > 0)
+	if (s->busy->io.out.count == 0)
+		return;
+	if (is(s, IS_NOTIFIED))
+		slice_queue_clear(&s->busy->io.out);
+	else
 		stream_write_queue(s->below, &s->busy->io.out);
 }
 

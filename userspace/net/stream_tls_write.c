@@ -111,9 +111,9 @@ static void finish(struct stream_tls *s)
 	if (tlsio_is_early(&s->tls)) /* there is no close_notify yet; the owner's reading completes the handshake */
 		return;
 	if (!is(s, IS_NOTIFIED)) {
-		set(s, IS_NOTIFIED);
 		tlsio_close(&s->tls, &s->busy->io);
 		stream_tls_send_out(s);
+		set(s, IS_NOTIFIED);
 		stream_ends_soon(s->below);
 	}
 	if (is(s, WANTS_SHUTDOWN))

@@ -755,32 +755,59 @@ static void test_watch_sees_the_end_without_reading(void **state)
 	end_close(&s);
 }
 
-/* An origin answers and resets while we still write: the answer comes first, what is queued is dropped. */
+/* An origin answers and resets while we still write: what is queued is dropped, the answer is read, then the end. */
 static void test_answer_before_reset_waits_for_the_reader(void **state)
 {
-	struct end c, s;
+	static char request[1000];
+	struct end c = { 0 };
+	int fd = client_begin(&c, client, NULL);
+	SSL *peer = tls_server_ssl(server);
 
 	(void)state;
-	connect_pair(&c, &s);
-	stream_write(c.s, slice_static("request", 7));
-	wait_until(c.sent == 7);
-	stream_write(s.s, slice_static("413", 3));
-	wait_until(s.sent == 3);
-	/* The socket closes with unread bytes: the kernel resets.  No close_notify: below is closed behind its back. */
-	stream_abort(s.s);
-	wait_until(s.closed);
+	assert_int_equal(fcntl(fd, F_SETFL, O_NONBLOCK), 0);
+	assert_int_equal(SSL_set_fd(peer, fd), 1);
+	peer_do(SSL_accept(peer));
+	wait_until(c.connected);
+	stream_write(c.s, slice_static(request, sizeof(request)));
+	wait_until(c.sent == sizeof(request));
+	assert_int_equal(SSL_write(peer, "413 early", 9), 9);
+	peer_free(peer, fd); /* with unread bytes: the kernel resets */
 	turns(2);
-	if (!c.failed) {
-		c.to_write = 1U << 20;
-		fill(&c);
-		turns(5);
+	for (unsigned i = 0; i < 3; i++) { /* at least one of them fails */
+		stream_write(c.s, slice_static(request, sizeof(request)));
+		turns(2);
 	}
-	c.reads = true;
-	if (!c.failed)
-		stream_read(c.s, LOOP_BUFFERS_SMALL);
+	assert_int_equal(c.failed, 0);
+	stream_read(c.s, LOOP_BUFFERS_SMALL);
+	wait_until(c.received);
+	assert_string_equal(c.text, "413 early");
+	assert_int_equal(c.s->queued + c.s->sending, 0);
+	stream_read(c.s, LOOP_BUFFERS_SMALL);
 	wait_until(c.failed);
-	assert_int_equal(c.s->queued, 0);
+	assert_int_equal(c.failed, 1);
+	assert_int_equal(c.failure, TLS_FAILURE_NONE);
 	end_close(&c);
+}
+
+/* We have said goodbye and ended our half; then the peer breaks the rules. */
+static void test_a_bad_record_after_our_end(void **state)
+{
+	struct end s;
+	int fd = server_raw(&s, server);
+	SSL *peer = peer_new(fd);
+	char byte;
+
+	(void)state;
+	s.reads = true;
+	peer_do(SSL_connect(peer));
+	wait_until(s.connected);
+	stream_shutdown(s.s);
+	peer_do(SSL_get_error(peer, SSL_read(peer, &byte, 1)) == SSL_ERROR_ZERO_RETURN);
+	assert_int_equal(send(fd, "\x17\x03\x03\x00\x20 0123456789012345678901234567890", 37, 0), 37);
+	wait_until(s.failed);
+	assert_int_equal(s.err, -EPROTO);
+	peer_free(peer, fd);
+	end_close(&s);
 }
 
 /* --- handshakes that fail --- */
@@ -1039,6 +1066,7 @@ int main(void)
 		TEST(test_abort_resets_the_peer),
 		TEST(test_watch_sees_the_end_without_reading),
 		TEST(test_answer_before_reset_waits_for_the_reader),
+		TEST(test_a_bad_record_after_our_end),
 		TEST(test_what_is_no_tls_fails),
 		TEST(test_the_alert_reaches_the_peer),
 		TEST(test_lingering_ends),

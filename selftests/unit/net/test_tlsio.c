@@ -516,6 +516,28 @@ static void test_key_updates_are_answered_and_bounded(void **state)
 	side_close(&s);
 }
 
+static void test_renegotiation_is_refused(void **state)
+{
+	struct side c, s;
+
+	(void)state;
+	sides_open(&c, &s, old_server, NULL);
+	shake(&c, &s, 100000);
+	SSL_clear_options(c.t.ssl, SSL_OP_NO_RENEGOTIATION);
+	assert_int_equal(SSL_renegotiate(c.t.ssl), 1);
+	c.is_up = false;
+	c.t.state = TLSIO_STATE_HANDSHAKE;
+	side_step(&c);
+	assert_true(c.io.out.count > 0);
+	carry(&c, &s, 100000);
+	assert_int_equal(s.result, TLSIO_WANTS_INPUT);
+	carry(&s, &c, 100000);
+	assert_int_equal(c.result, TLSIO_FAILED);
+	assert_int_equal(SSL_num_renegotiations(s.t.ssl), 0);
+	side_close(&c);
+	side_close(&s);
+}
+
 /* A ticket in two records of which one is here: OpenSSL does not write before it has the other. */
 static void test_a_write_waits_for_half_a_message(void **state)
 {
@@ -658,6 +680,7 @@ int main(void)
 		cmocka_unit_test(test_a_bad_record_comes_after_the_good_ones),
 		cmocka_unit_test(test_what_is_no_tls_fails),
 		cmocka_unit_test(test_key_updates_are_answered_and_bounded),
+		cmocka_unit_test(test_renegotiation_is_refused),
 		cmocka_unit_test(test_a_write_waits_for_half_a_message),
 		cmocka_unit_test(test_early_data_is_read_first_and_marked),
 	};
