@@ -36,6 +36,8 @@ struct certificates *certificates_new(struct control *c)
 	t->control = c;
 	folder = state_folder(&c->current->config->system, &c->current->arena);
 	t->staples = staples_new(c->loop, &c->registry.tls, folder, c->metrics);
+	if (t->staples)
+		staples_tick(t->staples); /* what was kept is stapled from the first handshake on */
 	return t;
 }
 

@@ -335,6 +335,8 @@ bool ocsp_staple_adopt(struct ocsp_staple *s, const struct ocsp_staple *old)
 	OBJ_CHECK(old, TAG_OCSP_STAPLE);
 	if (memcmp(s->fingerprint, old->fingerprint, sizeof(s->fingerprint)) != 0)
 		return false;
+	if (old->until == 0 || old->until < s->until)
+		return true;
 	len = shared_bytes_get(&old->shared, &value, sizeof(value));
 	shared_bytes_set(&s->shared, &value, len);
 	s->until = old->until;

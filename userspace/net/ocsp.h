@@ -63,7 +63,10 @@ void ocsp_staple_failed(struct ocsp_staple *s, int64_t now);
 int64_t ocsp_staple_until(struct ocsp_staple *s, int64_t now);
 /* The DER of what is stapled, to be kept on disk: false if there is none. */
 bool ocsp_staple_der(const struct ocsp_staple *s, struct strbuf *out);
-/* The same certificate was loaded again: take answer and times over, if the fingerprints agree.  True if they do. */
+/*
+ * The same certificate was loaded again: take the answer over, if the fingerprints agree and this one has none that
+ * lasts longer.  True if they agree.  Failures are not taken over: who is asked may be somebody else now.
+ */
 bool ocsp_staple_adopt(struct ocsp_staple *s, const struct ocsp_staple *old);
 
 /* --- any thread --- */

@@ -215,6 +215,17 @@ static void server_fill_free(struct tls_server_config *c)
 	free((void *)(uintptr_t)c->cipher_suites);
 }
 
+/* Answers belong to certificates, whatever the settings around these were. */
+static void staples_adopt(struct config_tls_registry *r, struct tls_server *server)
+{
+	struct span key;
+	void *value;
+	size_t pos = 0;
+
+	while (hmap_next(&r->objects, &pos, &key, &value))
+		tls_server_adopt_staples(server, ((struct config_tls_object *)value)->server);
+}
+
 struct tls_server *config_tls_server(struct config_tls_registry *r, const struct config_listener *c, struct diag *d)
 {
 	struct tls_server_config settings;
@@ -231,7 +242,7 @@ struct tls_server *config_tls_server(struct config_tls_registry *r, const struct
 	strbuf_printf(&label, "listener \"%s\"", c->id);
 	server_fill(&settings, c, label.ptr);
 	if (tls_server_new(&server, &settings, r->shared, &report) == 0) {
-		tls_server_adopt_staples(server, o->server);
+		staples_adopt(r, server);
 		tls_server_put(o->server);
 		o->server = tls_server_get(server);
 	}
