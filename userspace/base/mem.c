@@ -66,6 +66,6 @@ char *mem_strdup(const char *s)
 void mem_tune(void)
 {
 	/* Of each thread's heap; setting one of them also stops glibc from moving them by itself. */
-	(void)mallopt(M_MMAP_THRESHOLD, 4 << 20);
-	(void)mallopt(M_TRIM_THRESHOLD, 8 << 20);
+	(void)mallopt(M_MMAP_THRESHOLD, 1 << 20);
+	(void)mallopt(M_TRIM_THRESHOLD, 1 << 20);
 }
