@@ -134,11 +134,15 @@ static void on_eof(struct stream *s)
 static void on_sent(struct stream *s, size_t bytes)
 {
 	struct end *e = s->owner;
+	size_t below_queued;
 
 	assert_true(bytes > 0);
 	e->sent += bytes;
 	assert_int_equal(s->bytes_out, e->sent);
-	e->below_max = MAX(e->below_max, container_of(s, struct stream_tls, face)->below->queued);
+	below_queued = container_of(s, struct stream_tls, face)->below->queued;
+	assert_true(s->sending <= s->queued);
+	assert_true(below_queued == 0 || s->sending > 0);
+	e->below_max = MAX(e->below_max, below_queued);
 	fill(e);
 }
 
