@@ -488,7 +488,8 @@ static enum tlsio_result openssl_write(struct tlsio *t, struct tlsio_io *io, str
 	if (t->state == TLSIO_STATE_FAILED)
 		return TLSIO_FAILED;
 	CHECK(t->state >= TLSIO_STATE_EARLY);
-	max = (max + TLSIO_RECORD_MAX - 1) / TLSIO_RECORD_MAX * TLSIO_RECORD_MAX; /* no short record in the middle */
+	/* No short record in the middle. */
+	max = (MIN(max, start) + TLSIO_RECORD_MAX - 1) / TLSIO_RECORD_MAX * TLSIO_RECORD_MAX;
 	enter(io);
 	bridge.expected = cipher_bytes(t, MIN(start, max));
 	while (plain->count && start - plain->bytes < max) {
