@@ -144,6 +144,11 @@ bool http2_holds_arena(const struct http2 *h);
 /* --- body, out --- */
 
 size_t http2_queued(const struct http2 *h, uint32_t stream); /* sent by the owner, not handed to output() */
+/*
+ * The slices of these; between two calls the caller may put a copy of the bytes in the place of one.  For receive
+ * buffers that must not be pinned.  NULL: none.
+ */
+struct slice_queue *http2_unsent(struct http2 *h, uint32_t stream);
 /* Like output(), but stops after the frame with which at least `max` bytes were added.  output() takes 64 KiB. */
 void http2_output(struct http2 *h, struct slice_queue *out, size_t max);
 /* http2_output() would have something (more). */

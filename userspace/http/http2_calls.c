@@ -117,3 +117,11 @@ size_t http2_queued(const struct http2 *h, uint32_t stream)
 	OBJ_CHECK(h, TAG_HTTP2);
 	return s ? s->out.bytes : 0;
 }
+
+struct slice_queue *http2_unsent(struct http2 *h, uint32_t stream)
+{
+	struct http2_stream *s = http2_stream_find(h, stream);
+
+	OBJ_CHECK(h, TAG_HTTP2);
+	return s && s->out.count ? &s->out : NULL;
+}

@@ -112,10 +112,19 @@ void server_h2_break(struct server_h2 *s, const struct session_failure *f, bool 
 	server_h2_flush_later(s);
 }
 
+/* Nothing is to come, and nothing that is here can go out. */
+static bool is_over(const struct server_h2 *s)
+{
+	if (!list_is_empty(&s->streams))
+		return false;
+	if (s->is_peer_done) /* who said its last word opens no window */
+		return !http2_wants_output(s->codec);
+	return s->goodbye == GOODBYE_FINAL && http2_stream_count(s->codec) == 0;
+}
+
 void server_h2_end_check(struct server_h2 *s)
 {
-	if (s->state == H2_OPEN && s->goodbye == GOODBYE_FINAL && list_is_empty(&s->streams) &&
-	    http2_stream_count(s->codec) == 0)
+	if (s->state == H2_OPEN && is_over(s))
 		s->state = H2_ENDING;
 	if (s->state == H2_LINGER && s->is_dead)
 		server_h2_close(s);
@@ -363,6 +372,7 @@ static void run_flush(struct task *t)
 	struct server_h2 *s = container_of(t, struct server_h2, flush_task);
 
 	output(s);
+	server_h2_sent_keep(s);
 	server_h2_leaving_prune(s, false);
 	pump(s);
 }
@@ -491,6 +501,7 @@ void server_h2_open(struct server_host *h, uint32_t listener_id, struct stream *
 	set = server_session_settings(&s->base);
 	list_init(&s->streams);
 	list_init(&s->leaving);
+	list_init(&s->sent);
 	s->pump_task.run = run_pump;
 	s->flush_task.run = run_flush;
 	s->codec = codec_new(set);

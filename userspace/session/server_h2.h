@@ -49,6 +49,7 @@ struct server_h2_stream {
 	struct http_stream hs; /* tag 0: the owner left, its last bytes wait for the peer's window */
 	struct server_h2 *session;
 	struct list node; /* session->streams or session->leaving */
+	struct list sent_node; /* session->sent */
 	struct arena *arena; /* of the request; the owner's */
 
 	int64_t allowance;     /* body bytes that may still come */
@@ -72,6 +73,7 @@ struct server_h2 {
 	struct arena *arena;   /* of the head that is coming; owned until on_request() */
 	struct list streams;   /* with an owner */
 	struct list leaving;
+	struct list sent;      /* those with body bytes that no flush has seen */
 	struct task pump_task, flush_task;
 	struct waits waits;    /* WATCH: the tick; HEAD: preface, half a head, lingering */
 
@@ -116,6 +118,8 @@ struct server_h2_stream *server_h2_stream_new(struct server_h2 *s, uint32_t id, 
 					      struct arena *a);
 void server_h2_stream_fail(struct server_h2_stream *st, const struct session_failure *f);
 void server_h2_set_upload(struct server_h2_stream *st, bool on);
+/* After a flush: receive buffers are not to be pinned by bytes that wait for the peer. */
+void server_h2_sent_keep(struct server_h2 *s);
 /* Streams that have an owner no more and whose bytes are out; is_all: any. */
 void server_h2_leaving_prune(struct server_h2 *s, bool is_all);
 

@@ -32,6 +32,7 @@ struct server_h2_stream *server_h2_stream_new(struct server_h2 *s, uint32_t id, 
 	st->session = s;
 	st->arena = a;
 	st->owes_continue = m->expects_continue;
+	list_init(&st->sent_node);
 	list_append(&s->streams, &st->node);
 	http2_set_owner(s->codec, id, st);
 	server_h2_set_upload(st, m->framing != BODY_NONE);
@@ -55,6 +56,29 @@ void server_h2_stream_fail(struct server_h2_stream *st, const struct session_fai
 	st->hs.events->on_fail(&st->hs, f);
 }
 
+static void stream_free(struct server_h2_stream *st)
+{
+	list_remove(&st->node);
+	list_remove(&st->sent_node);
+	pool_give(&st->session->base.host->h2_streams, st);
+}
+
+void server_h2_sent_keep(struct server_h2 *s)
+{
+	struct list *node;
+
+	while ((node = list_pop(&s->sent))) {
+		struct server_h2_stream *st = list_entry(node, struct server_h2_stream, sent_node);
+		struct slice_queue *q = http2_unsent(s->codec, st->hs.id);
+
+		for (uint32_t i = 0; q && i < q->count; i++) {
+			struct slice *part = slice_queue_at(q, i);
+
+			*part = loop_keep(server_h2_loop(s), *part);
+		}
+	}
+}
+
 void server_h2_leaving_prune(struct server_h2 *s, bool is_all)
 {
 	struct list *pos, *tmp;
@@ -65,8 +89,7 @@ void server_h2_leaving_prune(struct server_h2 *s, bool is_all)
 
 		if (!is_all && (http2_queued(s->codec, st->hs.id) > 0 || http2_is_blocked(s->codec, st->hs.id)))
 			continue;
-		list_remove(&st->node);
-		pool_give(&s->base.host->h2_streams, st);
+		stream_free(st);
 	}
 }
 
@@ -76,7 +99,6 @@ static void owner_leaves(struct server_h2_stream *st)
 	struct server_h2 *s = st->session;
 
 	server_h2_set_upload(st, false);
-	list_remove(&st->node);
 	st->hs.tag = 0;
 	st->hs.events = NULL;
 	st->hs.owner = NULL;
@@ -85,9 +107,10 @@ static void owner_leaves(struct server_h2_stream *st)
 	http2_forget(s->codec, st->hs.id);
 	if (st->is_response_done) {
 		st->blocked_ms = 0;
+		list_remove(&st->node);
 		list_append(&s->leaving, &st->node);
 	} else {
-		pool_give(&s->base.host->h2_streams, st);
+		stream_free(st);
 	}
 	server_h2_flush_later(s);
 }
@@ -114,9 +137,9 @@ static void op_send_body(struct http_stream *hs, struct slice data)
 	struct server_h2_stream *st = of_http_stream(hs);
 
 	CHECK(st->is_head_sent && !st->is_response_done);
-	/* It waits for the peer's windows as long as the peer likes. */
-	data = loop_keep(server_h2_loop(st->session), data);
 	send_piece(st, (struct codec_send){CODEC_SEND_BODY, .data = data});
+	if (list_is_empty(&st->sent_node))
+		list_append(&st->session->sent, &st->sent_node);
 }
 
 static void op_send_end(struct http_stream *hs, const struct headers *trailers)

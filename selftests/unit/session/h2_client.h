@@ -29,6 +29,8 @@ struct h2_client {
 	nghttp2_session *session;
 	int fd;
 	bool is_eof;
+	const uint8_t *out; /* what the socket did not take yet; the session's */
+	size_t out_len;
 	struct h2_answer answers[H2_STREAMS]; /* by stream id / 2 */
 	unsigned closed, goaways, pings;
 	int32_t goaway_last[4];
@@ -152,20 +154,22 @@ static inline void h2_client_fini(struct h2_client *c)
 static inline void h2_client_turn(struct h2_client *c)
 {
 	static uint8_t buf[65536];
-	const uint8_t *out;
 	ssize_t len;
 
 	/* As clients do: a GOAWAY came, and there is no stream. */
 	if (!nghttp2_session_want_read(c->session) && !nghttp2_session_want_write(c->session))
 		shutdown(c->fd, SHUT_WR);
-	while (!c->is_eof && (len = nghttp2_session_mem_send(c->session, &out)) > 0)
-		for (ssize_t sent = 0; sent < len;) {
-			ssize_t n = send(c->fd, out + sent, (size_t)(len - sent), MSG_NOSIGNAL);
-
-			if (n <= 0)
-				break;
-			sent += n;
+	while (!c->is_eof) {
+		if (c->out_len == 0) {
+			len = nghttp2_session_mem_send(c->session, &c->out);
+			c->out_len = len > 0 ? (size_t)len : 0;
 		}
+		len = c->out_len ? send(c->fd, c->out, c->out_len, MSG_NOSIGNAL | MSG_DONTWAIT) : 0;
+		if (len <= 0)
+			break;
+		c->out += len;
+		c->out_len -= (size_t)len;
+	}
 	while (!c->is_eof) {
 		len = recv(c->fd, buf, sizeof(buf), MSG_DONTWAIT);
 		if (len < 0 && errno == EAGAIN)

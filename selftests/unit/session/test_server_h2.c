@@ -191,6 +191,33 @@ static void test_bytes_left_behind_are_given_up_too(void **state)
 	assert_int_equal(f->c.goaways, 0);
 }
 
+static unsigned received_all(struct fixture *f, size_t bytes)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < f->o.count; i++)
+		n += f->o.requests[i]->received == bytes;
+	return n;
+}
+
+static void test_stuck_readers_pin_no_receive_buffers(void **state)
+{
+	struct fixture *f = *state;
+	struct loop_gauges g;
+	int32_t id;
+
+	for (int i = 0; i < 40; i++) {
+		id = h2_ask(&f->c, "POST", "/echo", 200000, true);
+		h2_answer(&f->c, id)->is_stuck = true;
+	}
+	TURN_UNTIL(f, received_all(f, 200000) == 40);
+	loop_gauges(f->loop, &g);
+	assert_in_range(g.buffers_pinned[LOOP_BUFFERS_LARGE], 0, 32);
+	id = h2_get(&f->c, "/other");
+	TURN_UNTIL(f, h2_answer(&f->c, id)->is_closed);
+	assert_int_equal(h2_answer(&f->c, 1)->bytes, 65535);
+}
+
 /* Every byte is out, and no room for the frame that says so. */
 static void test_end_behind_a_full_window_is_given_up_too(void **state)
 {
@@ -767,6 +794,7 @@ int main(void)
 		T(test_large_answer_is_sent_with_back_pressure),
 		T(test_stuck_reader_holds_up_nobody_and_is_reset_alone),
 		T(test_bytes_left_behind_are_given_up_too),
+		T(test_stuck_readers_pin_no_receive_buffers),
 		T(test_end_behind_a_full_window_is_given_up_too),
 		T(test_client_that_reads_nothing_is_cut_off),
 		T(test_body_comes_only_with_credit),
