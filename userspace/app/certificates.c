@@ -23,7 +23,8 @@ struct certificates {
 	struct control *control; /* borrowed */
 	struct staples *staples; /* owned; NULL: names cannot be resolved */
 	uint64_t ticks;
-	bool has_changed; /* seen by the look before */
+	uint64_t seen;	   /* config_tls_files_look() of the look before */
+	uint64_t failed;   /* ... of the files that were wrong; 0: none */
 	uint64_t said;	  /* hash of the errors that were logged last; 0: none */
 	uint64_t retry_at; /* tick */
 };
@@ -55,6 +56,7 @@ static void refresh_failed(struct certificates *t, const struct strbuf *errors)
 	struct span rest = strbuf_span(errors), line;
 
 	t->retry_at = t->ticks + RETRY_SECS;
+	t->failed = t->seen;
 	if (hash == t->said)
 		return;
 	t->said = hash;
@@ -71,7 +73,7 @@ static void refresh(struct certificates *t)
 	strbuf_init(&errors);
 	if (control_refresh(t->control, &errors)) {
 		t->said = 0;
-		t->retry_at = 0;
+		t->failed = 0;
 		log_info("certificates: loaded again; generation %llu serves",
 			 (unsigned long long)t->control->generation);
 		audit_event(t->control->audit, "config_change", "certificates_loaded", NULL);
@@ -83,12 +85,13 @@ static void refresh(struct certificates *t)
 
 static void look(struct certificates *t)
 {
-	bool had_changed = t->has_changed;
+	const struct config_tls_registry *r = &t->control->registry.tls;
+	uint64_t before = t->seen;
 
-	t->has_changed = config_tls_files_changed(&t->control->registry.tls);
-	if (!t->has_changed || !had_changed)
+	t->seen = config_tls_files_look(r);
+	if (t->seen != before || !config_tls_files_changed(r))
 		return; /* the writer may be between two files */
-	if (t->ticks >= t->retry_at)
+	if (t->seen != t->failed || t->ticks >= t->retry_at)
 		refresh(t);
 }
 

@@ -334,6 +334,12 @@ bool tls_server_files_changed(const struct tls_server *s)
 	return tls_stamps_differ(&s->base.stamps);
 }
 
+uint64_t tls_server_files_look(const struct tls_server *s)
+{
+	OBJ_CHECK(&s->base, TAG_TLS_SERVER);
+	return tls_stamps_look(&s->base.stamps);
+}
+
 void tls_server_for_each_staple(struct tls_server *s, void (*fn)(void *ctx, struct ocsp_staple *staple), void *ctx)
 {
 	OBJ_CHECK(&s->base, TAG_TLS_SERVER);

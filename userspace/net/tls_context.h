@@ -135,6 +135,7 @@ bool tls_server_names_share_certificate(const struct tls_server *s, struct span 
 struct span tls_ssl_sni(const struct ssl_st *ssl);
 /* Any file that was read is not the same any more (stat calls: control thread).  Then build anew and swap. */
 bool tls_server_files_changed(const struct tls_server *s);
+uint64_t tls_server_files_look(const struct tls_server *s); /* tls_stamps_look() of them */
 /* Control thread.  Certificates that want an OCSP answer; fetch for those whose ocsp_staple_next() has come. */
 void tls_server_for_each_staple(struct tls_server *s, void (*fn)(void *ctx, struct ocsp_staple *staple), void *ctx);
 /* The responder that is asked instead of the certificates' own (ocsp_url), or NULL. */
@@ -172,6 +173,7 @@ int tls_client_new(struct tls_client **out, const struct tls_client_config *c, s
 struct tls_client *tls_client_get(struct tls_client *c);
 void tls_client_put(struct tls_client *c); /* any thread; NULL ok */
 bool tls_client_files_changed(const struct tls_client *c);
+uint64_t tls_client_files_look(const struct tls_client *c);
 
 #define TLS_SESSION_CACHE_MAX 4
 

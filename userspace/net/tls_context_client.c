@@ -216,6 +216,12 @@ bool tls_client_files_changed(const struct tls_client *c)
 	return tls_stamps_differ(&c->base.stamps);
 }
 
+uint64_t tls_client_files_look(const struct tls_client *c)
+{
+	OBJ_CHECK(&c->base, TAG_TLS_CLIENT);
+	return tls_stamps_look(&c->base.stamps);
+}
+
 /* --- connecting -------------------------------------------------------------------------------------------------- */
 
 /* Who the certificate must be for.  False: neither an address nor a host name. */

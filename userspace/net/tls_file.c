@@ -11,6 +11,7 @@
 
 #include "base/check.h"
 #include "base/err.h"
+#include "base/hash.h"
 #include "base/mem.h"
 
 #define GROUPS_MAX 256
@@ -71,6 +72,20 @@ bool tls_stamps_differ(const struct tls_stamps *s)
 			return true;
 	}
 	return false;
+}
+
+uint64_t tls_stamps_look(const struct tls_stamps *s)
+{
+	uint64_t sum = s->count;
+
+	for (size_t i = 0; i < s->count; i++) {
+		struct tls_stamp now = { 0 };
+		struct stat st;
+
+		stamp_set(&now, stat(s->items[i].path, &st) == 0 ? &st : NULL);
+		sum = hash_u64(sum ^ hash_bytes(&now, sizeof(now)));
+	}
+	return sum;
 }
 
 static bool group_is_ours(gid_t group)

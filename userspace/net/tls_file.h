@@ -32,6 +32,8 @@ void tls_stamps_fini(struct tls_stamps *s); /* NULL ok */
 void tls_stamps_add(struct tls_stamps *s, const struct tls_stamps *more); /* copies */
 /* True if a file is not the one that was read: replaced, written, removed, or another behind a symbolic link. */
 bool tls_stamps_differ(const struct tls_stamps *s);
+/* What the files are now, in a number that is another one after each change. */
+uint64_t tls_stamps_look(const struct tls_stamps *s);
 
 struct tls_file {
 	char *data; /* owned; NUL-terminated */

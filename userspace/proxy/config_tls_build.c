@@ -304,6 +304,22 @@ bool config_tls_files_changed(const struct config_tls_registry *r)
 	return false;
 }
 
+uint64_t config_tls_files_look(const struct config_tls_registry *r)
+{
+	struct span key;
+	void *value;
+	size_t pos = 0;
+	uint64_t sum = 0;
+
+	while (hmap_next(&r->objects, &pos, &key, &value)) {
+		const struct config_tls_object *o = value;
+
+		sum += o->server ? tls_server_files_look(o->server) : 0;
+		sum += o->client ? tls_client_files_look(o->client) : 0;
+	}
+	return sum;
+}
+
 void config_tls_for_each_server(const struct config_tls_registry *r,
 				void (*fn)(void *ctx, struct tls_server *server), void *ctx)
 {

@@ -33,6 +33,8 @@ void config_tls_registry_end(struct config_tls_registry *r);
 
 /* A certificate, key, CA or list on disk differs from what was loaded: see config_rebuild(). */
 bool config_tls_files_changed(const struct config_tls_registry *r);
+/* What these files are now, in a number that is another one after each change. */
+uint64_t config_tls_files_look(const struct config_tls_registry *r);
 void config_tls_for_each_server(const struct config_tls_registry *r,
 				void (*fn)(void *ctx, struct tls_server *server), void *ctx);
 

@@ -130,6 +130,8 @@ class Sentinel:
         return self.process.pid
 
     def stderr(self):
+        if not os.path.exists(self.stderr_path):
+            return ""
         with open(self.stderr_path, encoding="utf-8", errors="replace") as file:
             return file.read()
 

@@ -475,6 +475,7 @@ static void test_changed_files_are_seen(void **state)
 	struct tls_server_config c = config_of(&pair);
 	struct tls_server *s = server_make(&c, shared);
 	struct strbuf text = { 0 };
+	uint64_t look;
 
 	(void)state;
 	tls_server_describe(s, &text);
@@ -482,8 +483,11 @@ static void test_changed_files_are_seen(void **state)
 	assert_non_null(strstr(text.ptr, "names www.example alt.example\n"));
 	strbuf_fini(&text);
 	assert_false(tls_server_files_changed(s));
+	look = tls_server_files_look(s);
+	assert_true(tls_server_files_look(s) == look);
 	pki_write("changing", &ec, &ca); /* a new file of the same size */
 	assert_true(tls_server_files_changed(s));
+	assert_true(tls_server_files_look(s) != look);
 	tls_server_put(s);
 	s = server_make(&c, shared);
 	assert_false(tls_server_files_changed(s));
