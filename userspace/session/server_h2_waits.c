@@ -245,8 +245,9 @@ static void head_expired(struct server_h2 *s)
 {
 	struct session_failure f = {.fault = SESSION_FAULT_HEAD_TIMEOUT};
 
-	if (s->state != H2_OPEN) { /* lingering */
-		server_h2_close(s);
+	if (s->state != H2_OPEN) { /* if it broke in this very turn, its owners are still to leave */
+		if (s->state == H2_LINGER)
+			server_h2_close(s);
 		return;
 	}
 	if (s->stream->bytes_in > 0)

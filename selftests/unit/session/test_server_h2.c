@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <fcntl.h>
 
 #include "unit/session/h2_client.h"
 #include "session/server_h2.h"
@@ -570,6 +571,29 @@ static void test_half_a_head_times_out(void **state)
 	assert_int_equal(f->c.goaways, 1);
 }
 
+/* The client breaks off in the very turn in which half a head of his is too old; owners leave later, as the proxy's do. */
+static void test_half_a_head_times_out_as_the_client_vanishes(void **state)
+{
+	struct fixture *f = *state;
+
+	f->o.keeps_broken = true;
+	h2_get(&f->c, "/hold");
+	TURN_UNTIL(f, f->o.count == 1);
+	f->o.settings.head_timeout_ms = 30;
+	h2_raw(&f->c, NGHTTP2_HEADERS, 0, 3, "\x82", 1); /* no END_HEADERS */
+	for (int i = 0; i < 5; i++)
+		loop_turn(f->loop, 1);
+	usleep(50000);
+	shutdown(f->c.fd, SHUT_RDWR);
+	close(f->c.fd);
+	f->c.fd = open("/dev/null", O_RDWR);
+	f->c.is_eof = true;
+	for (int i = 0; i < 5; i++)
+		loop_turn(f->loop, 1);
+	assert_int_equal(f->o.fails, 1);
+	request_leave(f->o.requests[0], false);
+}
+
 /* There is always half a head here, but never the same for long. */
 static void test_each_head_has_its_own_time(void **state)
 {
@@ -814,6 +838,7 @@ int main(void)
 		T(test_not_a_preface),
 		T(test_client_without_preface_is_closed_without_a_report),
 		T(test_half_a_head_times_out),
+		T(test_half_a_head_times_out_as_the_client_vanishes),
 		T(test_each_head_has_its_own_time),
 		T(test_idle_connection_says_goodbye),
 		T(test_ping_keeps_and_loses_a_client),
