@@ -392,6 +392,12 @@ static struct slice read_place(const struct tlsio *t, const struct tlsio_io *io,
 	return (struct slice){ buf, buf->data, room };
 }
 
+static void note_use(struct tlsio *t)
+{
+	if (t->uses < TLSIO_WARM_USES && ++t->uses == TLSIO_WARM_USES)
+		SSL_clear_mode(t->ssl, SSL_MODE_RELEASE_BUFFERS);
+}
+
 static enum tlsio_result openssl_read(struct tlsio *t, struct tlsio_io *io, size_t max, struct slice *out_plain)
 {
 	size_t room = MIN((size_t)t->pending + t->partial + io->in.len, max + TLSIO_RECORD_MAX);
@@ -409,6 +415,7 @@ static enum tlsio_result openssl_read(struct tlsio *t, struct tlsio_io *io, size
 	CHECK(t->state >= TLSIO_STATE_EARLY);
 	if (io->in.len == 0 && t->pending == 0)
 		return TLSIO_WANTS_INPUT;
+	note_use(t);
 	plain = read_place(t, io, (uint32_t)room);
 	enter(io);
 	plain.len = (uint32_t)read_all(t, io, plain.ptr, room);
@@ -488,6 +495,7 @@ static enum tlsio_result openssl_write(struct tlsio *t, struct tlsio_io *io, str
 	if (t->state == TLSIO_STATE_FAILED)
 		return TLSIO_FAILED;
 	CHECK(t->state >= TLSIO_STATE_EARLY);
+	note_use(t);
 	/* No short record in the middle. */
 	max = (MIN(max, start) + TLSIO_RECORD_MAX - 1) / TLSIO_RECORD_MAX * TLSIO_RECORD_MAX;
 	enter(io);
@@ -525,6 +533,8 @@ static bool openssl_release(struct tlsio *t)
 	if (!SSL_free_buffers(t->ssl))
 		return false;
 	chunk_drop();
+	t->uses = 0;
+	SSL_set_mode(t->ssl, SSL_MODE_RELEASE_BUFFERS);
 	t->small_left = TLSIO_SMALL_RECORDS;
 	if (t->budget < BUDGET_MAX)
 		t->budget++;
@@ -553,11 +563,10 @@ void tlsio_init(struct tlsio *t, struct ssl_st *ssl, bool has_early)
 		.small_left = TLSIO_SMALL_RECORDS,
 	};
 	/*
-	 * Buffers stay while the connection is busy.  Our BIO takes everything: no partial writes.  Each record without
-	 * plain bytes ends SSL_read(), to be counted.
+	 * Our BIO takes everything: no partial writes.  Each record without plain bytes ends SSL_read(), to be counted.
 	 */
-	SSL_clear_mode(ssl, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_AUTO_RETRY);
-	SSL_set_mode(ssl, SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+	SSL_clear_mode(ssl, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_AUTO_RETRY);
+	SSL_set_mode(ssl, SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_RELEASE_BUFFERS);
 	SSL_set_read_ahead(ssl, 0);
 	SSL_set_bio(ssl, bio, bio);
 }

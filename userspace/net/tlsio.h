@@ -37,6 +37,11 @@ struct tls_server;
 /* The first records after silence are small: the peer can use them before the last packet of 16 KiB is there. */
 #define TLSIO_SMALL_RECORD  1400
 #define TLSIO_SMALL_RECORDS 8
+/*
+ * A connection that is used that often without silence keeps OpenSSL's buffers (34 kB) between uses, which is cheaper;
+ * one that has had a single request does not hold memory while others come.
+ */
+#define TLSIO_WARM_USES 6
 
 /* Bytes on their way; zero is a valid start. */
 struct tlsio_io {
@@ -81,6 +86,7 @@ struct tlsio {
 	uint8_t state, failure;
 	uint8_t budget; /* of records without plain bytes */
 	uint8_t small_left; /* small records still to come */
+	uint8_t uses; /* reads and writes since silence, up to TLSIO_WARM_USES */
 };
 
 /*
