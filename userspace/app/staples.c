@@ -184,10 +184,11 @@ static void fetch_free(struct fetch *f)
 }
 
 /* A connection closed: if it was the last, nothing of the fetch is left. */
-static void on_release(struct client_pool *p)
+static void on_release(struct client_pool *p, unsigned count)
 {
 	struct fetch *f = p->owner;
 
+	(void)count;
 	if (!f->stream && p->open_count == 0)
 		fetch_free(f);
 }

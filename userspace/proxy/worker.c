@@ -129,11 +129,11 @@ void proxy_worker_accept(struct proxy_worker *w, uint32_t listener_id, int fd)
 
 /* ---- endpoints ---- */
 
-static void on_release(struct client_pool *p)
+static void on_release(struct client_pool *p, unsigned count)
 {
 	struct endpoint_worker *ew = container_of(p, struct endpoint_worker, pool);
 
-	for (unsigned n = p->released; n > 0; n--)
+	while (count-- > 0)
 		endpoint_worker_wake(ew);
 }
 

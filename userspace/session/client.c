@@ -151,9 +151,10 @@ void client_refuse_alpn(struct stream *st)
 static void run_release(struct task *t)
 {
 	struct client_pool *p = container_of(t, struct client_pool, release_task);
+	unsigned count = p->released;
 
-	p->on_release(p);
 	p->released = 0;
+	p->on_release(p, count);
 }
 
 void client_pool_released(struct client_pool *p, unsigned count)

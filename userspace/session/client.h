@@ -45,15 +45,15 @@ struct client_pool {
 	struct task release_task;
 	unsigned idle_count; /* open, without a request */
 	unsigned open_count; /* idle, busy and connecting */
-	unsigned released;   /* requests that got room since the last on_release() */
+	unsigned released;   /* requests that got room and were not told by on_release() */
 	bool spoke_h2;	     /* the last answer to CLIENT_AUTO */
 	uint32_t h2_streams_seen; /* what the last SETTINGS allowed on a connection, at least 1; 0: none came yet */
 	struct tls_session_cache tls_sessions;
 	/*
-	 * A connection became idle, a stream of it ended, or it closed: whoever waits for one may try again.  Not
-	 * during a call; may be NULL.
+	 * A connection became idle, a stream of it ended, or it closed: so many of those who wait for one may try
+	 * again.  Not during a call; the pool may end in it; may be NULL.
 	 */
-	void (*on_release)(struct client_pool *p);
+	void (*on_release)(struct client_pool *p, unsigned count);
 	void *owner;
 	uint64_t reused, connected; /* statistics */
 };

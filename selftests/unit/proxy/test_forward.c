@@ -415,8 +415,7 @@ static void test_two_connections_that_become_free_serve_two(void **state)
 		turn(f);
 	assert_int_equal(side_of(f, 0)->waiter_count, 2);
 	f->upstream.pool.max_connections = 3;
-	side_of(f, 0)->pool.released = 2;
-	side_of(f, 0)->pool.on_release(&side_of(f, 0)->pool);
+	side_of(f, 0)->pool.on_release(&side_of(f, 0)->pool, 2);
 	first = f->origins[0].fd;
 	accept_at(f, 0);
 	second = f->origins[0].fd;

@@ -101,8 +101,9 @@ static inline void caller_on_fail(struct http_stream *st, const struct session_f
 static const struct http_stream_events caller_events = {caller_on_head, caller_on_body, caller_on_end, caller_on_sent,
 							caller_on_fail};
 
-static inline void calls_on_release(struct client_pool *p)
+static inline void calls_on_release(struct client_pool *p, unsigned count)
 {
+	(void)count;
 	((struct calls *)p->owner)->releases++;
 }
 

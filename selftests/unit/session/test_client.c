@@ -76,8 +76,9 @@ static void on_fail(struct http_stream *st, const struct session_failure *failur
 
 static const struct http_stream_events events = { on_head, on_body, on_end, on_sent, on_fail };
 
-static void on_release(struct client_pool *p)
+static void on_release(struct client_pool *p, unsigned count)
 {
+	(void)count;
 	((struct fixture *)p->owner)->releases++;
 }
 
@@ -437,6 +438,31 @@ static void test_input_without_credit_pins_no_receive_buffer(void **state)
 	assert_int_equal(g.buffers_pinned[LOOP_BUFFERS_SMALL], 0);
 }
 
+static void on_last_release(struct client_pool *p, unsigned count)
+{
+	if (p->open_count > 0 || count == 0)
+		return;
+	client_pool_fini(p);
+	memset(p, 0xa5, sizeof(*p)); /* as if it were freed */
+}
+
+static void test_pool_may_end_with_its_last_release(void **state)
+{
+	struct fixture *f = *state;
+	const uint8_t *bytes = (const uint8_t *)&f->pool;
+
+	f->pool.on_release = on_last_release;
+	f->pool.owner = NULL;
+	ask(f);
+	origin_accept(f);
+	http_stream_reset(f->st);
+	f->st = NULL;
+	turns(f, 10);
+	for (size_t i = 0; i < sizeof(f->pool); i++)
+		assert_int_equal(bytes[i], 0xa5);
+	client_pool_init(&f->pool, f->loop);
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -455,6 +481,7 @@ int main(void)
 		T(test_idle_timeout_closes),
 		T(test_body_waits_for_credit),
 		T(test_input_without_credit_pins_no_receive_buffer),
+		T(test_pool_may_end_with_its_last_release),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
