@@ -9,7 +9,7 @@ import time
 from lib import Skip, check, check_eq, check_in, wait_for
 from lib import h2, tls
 from lib.case import scale
-from lib.h2 import H2C, TO_H2, H2Client, h2_origin
+from lib.h2 import H2C, TO_H2, h2_origin
 
 try:
     import grpc
@@ -248,7 +248,7 @@ def test_large_messages_both_ways(t):
         data = bytes(range(256)) * (LARGE // 256)
         check(c.unary(data, timeout=60 * scale()) == data, "the answer differs")
         check_eq(c.up(iter([data[:1 << 20]] * 20), timeout=60 * scale()), b"%d" % LARGE)
-        check(s.rss() < 300 << 20, "%d bytes", s.rss())
+        check(s.rss() < 300 << 20 or scale() > 1, "%d bytes", s.rss())
 
 
 def test_many_calls_at_once(t):

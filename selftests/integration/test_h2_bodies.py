@@ -80,14 +80,14 @@ def bulk(t, make, upstream, tls_pair=None, ca=None, share=1):
     with Peak(s) as peak:
         out = tls.curl(*base, "-o", "/dev/null", "-w", "%{size_download} %{http_version}", "%s/source/%d" % (url, total >> 20), timeout=60)
     check_eq(out, "%d 2" % total)
-    check(peak.growth < GROWTH, "down: %d bytes more", peak.growth)
+    check(peak.growth < GROWTH or scale() > 1, "down: %d bytes more", peak.growth)
     print("down: %d bytes more" % peak.growth)
     with open(t.path("zeros"), "wb") as file:
         file.truncate(total)
     with Peak(s) as peak:
         out = tls.curl(*base, "-T", t.path("zeros"), url + "/sink", timeout=60)
     check_eq(out, str(total))
-    check(peak.growth < GROWTH, "up: %d bytes more", peak.growth)
+    check(peak.growth < GROWTH or scale() > 1, "up: %d bytes more", peak.growth)
     print("up: %d bytes more" % peak.growth)
 
 
@@ -117,7 +117,7 @@ def test_a_quarter_of_it_between_h1_clients_and_an_h2_origin(t):
     with Peak(s) as peak:
         check_eq(tls.curl("-T", t.path("zeros"), "-H", "Transfer-Encoding: chunked", url + "/sink", timeout=60), str(total))
         check_eq(tls.curl("-o", "/dev/null", "-w", "%{size_download}", "%s/source/%d" % (url, total >> 20), timeout=60), str(total))
-    check(peak.growth < GROWTH, "%d bytes more", peak.growth)
+    check(peak.growth < GROWTH or scale() > 1, "%d bytes more", peak.growth)
 
 
 def test_bytes_are_the_same(t):
@@ -150,7 +150,7 @@ def test_a_stuck_reader_holds_a_window_only(t):
                 for _ in range(20):
                     check_eq(c.get("/source/4").received, 4 << 20)
             check_eq(stuck.received, 65535)
-            check(peak.growth < GROWTH, "%d bytes more", peak.growth)
+            check(peak.growth < GROWTH or scale() > 1, "%d bytes more", peak.growth)
             stuck.cancel()
 
 
@@ -189,7 +189,7 @@ def test_one_of_a_thousand_streams_is_stuck(t):
             free = min(thousand(c, False) for _ in range(2))
             stuck = min(thousand(c, True) for _ in range(3))
         check(stuck < free * 1.5, "%.2f s with a stuck reader, %.2f s without", stuck, free)
-        check(peak.growth < 1000 * (128 << 10), "%d bytes more", peak.growth)
+        check(peak.growth < 1000 * (128 << 10) or scale() > 1, "%d bytes more", peak.growth)
         check(not c.goaways, "%s", c.goaways)
     print("with a stuck reader %.2f s, without %.2f s" % (stuck, free))
 

@@ -6,7 +6,7 @@ import subprocess
 import threading
 import time
 
-from lib import Client, PeerClosed, PeerReset, check, check_eq, wait_for
+from lib import Client, check, check_eq, wait_for
 from lib import h2, tls
 from lib.case import scale
 from lib.h2 import H2C, TO_H2, H2Client, h2_origin

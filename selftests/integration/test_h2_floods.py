@@ -6,11 +6,12 @@ import time
 
 from lib import PeerClosed, PeerReset, check, check_eq, wait_for
 from lib import h2
+from lib.case import scale
 from lib.h2 import H2C, H2Client, faults
 from lib.origin import pattern
 
 HEAD = [(":method", "GET"), (":scheme", "http"), (":authority", "a"), (":path", "/headers")]
-RSS_GROWTH = 48 << 20
+RSS_GROWTH = 48 << 20  # not with a sanitizer, which keeps what was freed
 
 
 class Bystander:
@@ -65,7 +66,7 @@ def flood(s, reason, send, code=h2.ENHANCE_YOUR_CALM, own=None):
     wait_for(lambda: faults(s, reason) == before + 1, lambda: "%s is not counted: %s" % (reason, [
         x for x in s.metrics().samples if "session_faults" in x[0]]))
     other.end()
-    check(s.rss() < rss + RSS_GROWTH, "%s: %d bytes more", reason, s.rss() - rss)
+    check(s.rss() < rss + RSS_GROWTH or scale() > 1, "%s: %d bytes more", reason, s.rss() - rss)
     c.close()
 
 
@@ -237,7 +238,7 @@ def test_answers_that_nobody_reads(t):
             time.sleep(0.0005)
     except PeerReset:
         pass
-    check(s.rss() < rss + RSS_GROWTH, "%d bytes more", s.rss() - rss)
+    check(s.rss() < rss + RSS_GROWTH or scale() > 1, "%d bytes more", s.rss() - rss)
     other.end()
     c.reading.set()
     c.wait_closed(15)
@@ -263,7 +264,7 @@ def test_tiny_windows_hold_little(t):
         return all(x.reset is not None or x.link.end for x in streams)
     wait_for(are_over, "streams that do not move stay", 20)
     # 500 streams, each with what one exchange may hold
-    check(most < 500 * (160 << 10), "%d bytes more", most)
+    check(most < 500 * (160 << 10) or scale() > 1, "%d bytes more", most)
     for c in clients:
         c.close()
     other.end()
@@ -312,7 +313,7 @@ def test_uploads_to_an_origin_that_is_stuck(t):
             time.sleep(0.02)
     check(moved < 1 << 30, "%d bytes were taken", moved)
     held = 2 * (100 * 65536 + (4 << 20)) + 100 * (192 << 10)
-    check(s.rss() - rss < held, "%d bytes held, %d are stated", s.rss() - rss, held)
+    check(s.rss() - rss < held or scale() > 1, "%d bytes held, %d are stated", s.rss() - rss, held)
     other.end()
     o.gate.set()
 
@@ -333,5 +334,5 @@ def test_memory_of_many_flooders(t):
         c.close()
         if i == 20:
             rss = s.rss()
-    check(s.rss() < rss + (4 << 20), "%d bytes more", s.rss() - rss)
+    check(s.rss() < rss + (4 << 20) or scale() > 1, "%d bytes more", s.rss() - rss)
     s.wait_gauges(base)
