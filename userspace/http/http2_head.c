@@ -246,8 +246,7 @@ static bool fault_is_answered(enum codec_fault fault)
 static void stream_refuse(struct http2 *h, struct http2_stream *s, enum codec_fault fault, struct span detail)
 {
 	s->detail = detail;
-	http2_stream_fail(h, s, fault, HTTP2_PROTOCOL_ERROR);
-	(void)http2_flood_add(h, FLOOD_ERROR);
+	http2_stream_refuse(h, s, fault);
 }
 
 static void head_due(struct http2 *h, struct http2_stream *s, struct message *m)

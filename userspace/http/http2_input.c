@@ -159,10 +159,10 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, nghtt
 static void data_judge(struct http2 *h, struct http2_stream *s, size_t len)
 {
 	if (!h->is_server && s->in_half == HALF_HEAD) {
-		http2_stream_fail(h, s, CODEC_FAULT_MESSAGE_ORDER, HTTP2_PROTOCOL_ERROR);
+		http2_stream_refuse(h, s, CODEC_FAULT_MESSAGE_ORDER);
 	} else if (s->in_left != LENGTH_UNKNOWN) {
 		if (len > s->in_left)
-			http2_stream_fail(h, s, CODEC_FAULT_BODY_LENGTH, HTTP2_PROTOCOL_ERROR);
+			http2_stream_refuse(h, s, CODEC_FAULT_BODY_LENGTH);
 		else
 			s->in_left -= len;
 	}
@@ -196,8 +196,8 @@ static void in_end(struct http2 *h, struct http2_stream *s)
 	if (s->is_dead || s->in_half == HALF_END)
 		return;
 	if (s->in_half == HALF_HEAD || (s->in_left != LENGTH_UNKNOWN && s->in_left > 0)) {
-		http2_stream_fail(h, s, s->in_half == HALF_HEAD ? CODEC_FAULT_MESSAGE_ORDER : CODEC_FAULT_BODY_LENGTH,
-				  HTTP2_PROTOCOL_ERROR);
+		http2_stream_refuse(h, s,
+				    s->in_half == HALF_HEAD ? CODEC_FAULT_MESSAGE_ORDER : CODEC_FAULT_BODY_LENGTH);
 		return;
 	}
 	s->in_half = HALF_END;

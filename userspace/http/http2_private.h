@@ -199,6 +199,8 @@ void http2_stream_drop_in(struct http2 *h, struct http2_stream *s);
 void http2_stream_drop_out(struct http2 *h, struct http2_stream *s);
 /* Dead from here: RST_STREAM goes out if the wire still has it, CODEC_RESET comes if there is an owner. */
 void http2_stream_fail(struct http2 *h, struct http2_stream *s, enum codec_fault fault, uint32_t error);
+/* The same because of what the peer sent in it, which is counted: no peer may make us begin and drop work for ever. */
+void http2_stream_refuse(struct http2 *h, struct http2_stream *s, enum codec_fault fault);
 /* nghttp2 has closed it. */
 void http2_stream_closed(struct http2 *h, struct http2_stream *s, uint32_t error);
 /* One event of a ready stream; false if it has none any more. */

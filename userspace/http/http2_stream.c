@@ -240,6 +240,12 @@ void http2_stream_fail(struct http2 *h, struct http2_stream *s, enum codec_fault
 		(void)nghttp2_submit_rst_stream(h->session, NGHTTP2_FLAG_NONE, s->wire, error);
 }
 
+void http2_stream_refuse(struct http2 *h, struct http2_stream *s, enum codec_fault fault)
+{
+	http2_stream_fail(h, s, fault, HTTP2_PROTOCOL_ERROR);
+	(void)http2_flood_add(h, FLOOD_ERROR);
+}
+
 void http2_stream_closed(struct http2 *h, struct http2_stream *s, uint32_t error)
 {
 	/* A peer that has all it wants of our message says so with NO_ERROR (RFC 9113 8.1). */

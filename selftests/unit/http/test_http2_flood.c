@@ -419,6 +419,31 @@ static void test_streams_that_we_have_to_reset(void **state)
 	drive2_fini(&d);
 }
 
+/* Requests that were passed on before their bodies turned out to be lies. */
+static void test_bodies_that_lie_without_end(void **state)
+{
+	struct drive2 d;
+	unsigned i;
+
+	(void)state;
+	drive2_begin(&d, true, NULL);
+	for (i = 0; i < 1000 && !has_fault(&d); i++) {
+		drive2_clear(&d);
+		drive2_headers(&d, i * 2 + 1, 0, POST "content-length 1\n");
+		drive2_run(&d);
+		drive2_data(&d, i * 2 + 1, END_STREAM, i % 2 ? "" : "xx");
+		drive2_run(&d);
+		if (!has_fault(&d)) {
+			assert_non_null(strstr(d.events.ptr, "body_length"));
+			drive2_forget(&d, i * 2 + 1);
+		}
+		drive2_clear(&d);
+		(void)drive2_output(&d, SIZE_MAX);
+	}
+	assert_int_equal(i, 101);
+	drive2_fini(&d);
+}
+
 static void test_malformed_requests_without_end(void **state)
 {
 	struct drive2 d;
@@ -523,6 +548,7 @@ int main(void)
 		cmocka_unit_test(test_rapid_reset_in_one_read),
 		cmocka_unit_test(test_who_uses_the_answers_may_cancel_as_many),
 		cmocka_unit_test(test_streams_that_we_have_to_reset),
+		cmocka_unit_test(test_bodies_that_lie_without_end),
 		cmocka_unit_test(test_malformed_requests_without_end),
 		cmocka_unit_test(test_continuation_flood),
 		cmocka_unit_test(test_a_block_of_too_many_bytes),
