@@ -571,7 +571,7 @@ static void test_half_a_head_times_out(void **state)
 	assert_int_equal(f->c.goaways, 1);
 }
 
-/* The client breaks off in the very turn in which half a head of his is too old; owners leave later, as the proxy's do. */
+/* The client breaks off in the very turn in which half a head is too old; owners leave later, as the proxy does. */
 static void test_half_a_head_times_out_as_the_client_vanishes(void **state)
 {
 	struct fixture *f = *state;
