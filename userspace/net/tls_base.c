@@ -18,7 +18,7 @@
 static const char groups[] = "X25519:P-256:P-384";
 
 static pthread_once_t indexes_once = PTHREAD_ONCE_INIT;
-static int base_index = -1, cache_index = -1;
+static int base_index = -1, cache_index = -1, owner_index = -1;
 
 /* SSL_new() and SSL_free() call these for every SSL of the process, so also for contexts that are not ours. */
 static void on_ssl_new(void *ssl, void *ptr, CRYPTO_EX_DATA *ad, int index, long argl, void *argp)
@@ -43,7 +43,8 @@ static void indexes_make(void)
 {
 	base_index = SSL_CTX_get_ex_new_index(0, NULL, NULL, NULL, NULL);
 	cache_index = SSL_get_ex_new_index(0, NULL, on_ssl_new, NULL, on_ssl_free);
-	CHECK(base_index >= 0 && cache_index >= 0);
+	owner_index = SSL_get_ex_new_index(0, NULL, NULL, NULL, NULL);
+	CHECK(base_index >= 0 && cache_index >= 0 && owner_index >= 0);
 }
 
 static void alpn_set(struct tls_base *b, const struct tls_base_config *c, struct tls_report *r)
@@ -118,13 +119,16 @@ struct tls_base *tls_base_of(const SSL *ssl)
 	return ctx ? SSL_CTX_get_ex_data(ctx, base_index) : NULL;
 }
 
-void tls_base_set_cache(SSL *ssl, struct tls_session_cache *cache)
+/* A number in the place of a pointer. */
+void tls_base_set_cache(SSL *ssl, struct tls_session_cache *cache, uintptr_t owner)
 {
 	CHECK(SSL_set_ex_data(ssl, cache_index, cache) == 1);
+	CHECK(SSL_set_ex_data(ssl, owner_index, (void *)owner) == 1);
 }
 
-struct tls_session_cache *tls_base_cache(const SSL *ssl)
+struct tls_session_cache *tls_base_cache(const SSL *ssl, uintptr_t *out_owner)
 {
+	*out_owner = (uintptr_t)SSL_get_ex_data(ssl, owner_index);
 	return SSL_get_ex_data(ssl, cache_index);
 }
 

@@ -50,9 +50,9 @@ void tls_base_put(struct tls_base *b);
 bool tls_base_apply(struct tls_base *b, SSL_CTX *ctx, struct tls_report *r);
 /* What tls_base_apply() referred to; NULL: not ours. */
 struct tls_base *tls_base_of(const SSL *ssl);
-/* The session cache of a client's SSL. */
-void tls_base_set_cache(SSL *ssl, struct tls_session_cache *cache);
-struct tls_session_cache *tls_base_cache(const SSL *ssl);
+/* The session cache of a client's SSL, and whose it was when the SSL was made (cache->owner). */
+void tls_base_set_cache(SSL *ssl, struct tls_session_cache *cache, uintptr_t owner);
+struct tls_session_cache *tls_base_cache(const SSL *ssl, uintptr_t *out_owner);
 
 /*
  * A store with all certificates of ca_file as trust anchors, and the lists of crl_file (NULL: none), which then must

@@ -186,6 +186,7 @@ struct tls_session_cache {
 	struct ssl_session_st *items[TLS_SESSION_CACHE_MAX]; /* owned; oldest first */
 	unsigned count;
 	uint64_t client_id, host_hash;
+	uintptr_t owner; /* counts the changes of these: late tickets of an earlier one are not taken */
 	uint64_t stored, offered; /* statistics */
 };
 

@@ -66,9 +66,11 @@ void tls_session_cache_fini(struct tls_session_cache *s)
 /* 1: the reference is ours. */
 static int on_session(SSL *ssl, SSL_SESSION *session)
 {
-	struct tls_session_cache *cache = tls_base_cache(ssl);
+	uintptr_t owner;
+	struct tls_session_cache *cache = tls_base_cache(ssl, &owner);
 
-	if (!cache || !SSL_SESSION_is_resumable(session))
+	/* Resumption does not verify again: what another client object trusted, or for another host, is no use here. */
+	if (!cache || cache->owner != owner || !SSL_SESSION_is_resumable(session))
 		return 0;
 	if (cache->count == TLS_SESSION_CACHE_MAX)
 		session_remove(cache, 0);
@@ -89,11 +91,13 @@ static void session_offer(SSL *ssl, struct tls_client *c, struct span host, stru
 	uint64_t host_hash = hash_span_nocase(host);
 	SSL_SESSION *session;
 
-	if (cache->client_id != c->id || cache->host_hash != host_hash)
+	if (cache->client_id != c->id || cache->host_hash != host_hash) {
 		tls_session_cache_fini(cache);
+		cache->owner++;
+	}
 	cache->client_id = c->id;
 	cache->host_hash = host_hash;
-	tls_base_set_cache(ssl, cache);
+	tls_base_set_cache(ssl, cache, cache->owner);
 	for (unsigned i = cache->count; i-- > 0;) {
 		if (session_is_spent(cache->items[i]))
 			session_remove(cache, i);
@@ -109,7 +113,7 @@ static void session_offer(SSL *ssl, struct tls_client *c, struct span host, stru
 
 void tls_ssl_forget_cache(struct ssl_st *ssl)
 {
-	tls_base_set_cache(ssl, NULL);
+	tls_base_set_cache(ssl, NULL, 0);
 }
 
 /* --- building ---------------------------------------------------------------------------------------------------- */

@@ -510,6 +510,37 @@ static void test_client_reuses_sessions(void **state)
 	}
 }
 
+/* A ticket that comes late is its own client's: what that one trusted says nothing about another's trust. */
+static void test_late_tickets_stay_with_their_client(void **state)
+{
+	struct tls_session_cache cache = { 0 };
+	struct tls_server_config c = config_of(&pair);
+	struct tls_client_config cc;
+	struct tls_client *client, *careless;
+	struct tls_server *s = server_make(&c, shared);
+	struct tls_link old;
+
+	(void)state;
+	tls_client_config_init(&cc);
+	cc.ca_file = ca_file;
+	client = client_make(&cc);
+	cc = (struct tls_client_config){ .label = "tls", .verify_depth = 4, .session_resumption = true,
+					 .insecure_skip_verify = true };
+	careless = client_make(&cc);
+	old = link_new(tls_client_ssl(careless, SPAN("one.example"), &cache), tls_server_ssl(s));
+	SSL_free(tls_client_ssl(client, SPAN("one.example"), &cache)); /* the cache is its from here */
+	link_run(&old);
+	assert_true(old.is_up);
+	assert_int_equal(cache.count, 0);
+	connect_with(client, s, "one.example", &cache, false);
+	connect_with(client, s, "one.example", &cache, true);
+	link_free(&old);
+	tls_client_put(client);
+	tls_client_put(careless);
+	tls_server_put(s);
+	tls_session_cache_fini(&cache);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -525,6 +556,7 @@ int main(void)
 		cmocka_unit_test(test_early_data_is_refused_when_the_filter_is_full),
 		cmocka_unit_test(test_early_data_is_off_by_default),
 		cmocka_unit_test(test_client_reuses_sessions),
+		cmocka_unit_test(test_late_tickets_stay_with_their_client),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);
