@@ -24,6 +24,7 @@ enum header_token {
 
 struct header {
 	enum header_token token;
+	bool is_secret;	   /* came never indexed (RFC 7541 7.1.3), and leaves so */
 	struct span name;  /* as it came */
 	struct span value; /* without surrounding white space */
 };

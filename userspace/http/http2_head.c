@@ -154,7 +154,7 @@ static enum codec_fault token_judge(const struct http2_block *b, enum header_tok
 	}
 }
 
-static enum codec_fault regular_add(struct http2_block *b, struct span name, struct span value)
+static enum codec_fault regular_add(struct http2_block *b, struct span name, struct span value, bool is_secret)
 {
 	enum header_token t = header_token_of(name);
 	enum codec_fault fault = name_judge(name, t);
@@ -167,11 +167,11 @@ static enum codec_fault regular_add(struct http2_block *b, struct span name, str
 	if (fault)
 		return fault;
 	value = arena_span(b->arena, value);
-	if (t == TOKEN_OTHER) {
+	if (t == TOKEN_OTHER)
 		headers_add_name(b->fields, arena_span(b->arena, name), value);
-		return CODEC_FAULT_NONE;
-	}
-	headers_add(b->fields, t, value);
+	else
+		headers_add(b->fields, t, value);
+	headers_end(b->fields)[-1].is_secret = is_secret;
 	if (t == TOKEN_COOKIE) {
 		b->cookies++;
 		b->cookie_bytes += value.len;
@@ -179,7 +179,7 @@ static enum codec_fault regular_add(struct http2_block *b, struct span name, str
 	return CODEC_FAULT_NONE;
 }
 
-void http2_block_field(struct http2 *h, struct span name, struct span value)
+void http2_block_field(struct http2 *h, struct span name, struct span value, bool is_secret)
 {
 	struct http2_block *b = &h->block;
 	enum codec_fault fault;
@@ -198,7 +198,7 @@ void http2_block_field(struct http2 *h, struct span name, struct span value)
 	else if (name.len && name.ptr[0] == ':')
 		fault = pseudo_add(h, b, name, value);
 	else
-		fault = regular_add(b, name, value);
+		fault = regular_add(b, name, value, is_secret);
 	if (fault)
 		(void)block_fault(b, fault, name);
 }
@@ -210,14 +210,17 @@ static void cookies_join(struct http2_block *b)
 {
 	struct header *first = headers_find(b->fields, TOKEN_COOKIE);
 	char *text = arena_alloc(b->arena, b->cookie_bytes + 2 * (size_t)b->cookies), *at = text;
+	bool is_secret = false;
 
 	for (struct header *f = first; f; f = headers_next(b->fields, f)) {
 		if (at != text)
 			at = mempcpy(at, "; ", 2);
 		if (f->value.len)
 			at = mempcpy(at, f->value.ptr, f->value.len);
+		is_secret |= f->is_secret;
 	}
 	headers_set(b->fields, TOKEN_COOKIE, span_of(text, (size_t)(at - text)));
+	headers_find(b->fields, TOKEN_COOKIE)->is_secret = is_secret;
 }
 
 /* HTTP/1 would answer these; the others break HTTP/2 itself (RFC 9113 8.1.1). */

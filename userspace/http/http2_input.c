@@ -149,8 +149,9 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, nghtt
 	nghttp2_vec n = nghttp2_rcbuf_get_buf(name), v = nghttp2_rcbuf_get_buf(value);
 	struct http2 *h = arg;
 
-	(void)session, (void)frame, (void)flags;
-	http2_block_field(h, span_of((const char *)n.base, n.len), span_of((const char *)v.base, v.len));
+	(void)session, (void)frame;
+	http2_block_field(h, span_of((const char *)n.base, n.len), span_of((const char *)v.base, v.len),
+			  flags & NGHTTP2_NV_FLAG_NO_INDEX);
 	return verdict(h);
 }
 

@@ -214,7 +214,7 @@ bool http2_input_step(struct http2 *h);
 
 /* http2_head.c */
 void http2_block_begin(struct http2 *h, struct http2_stream *s, bool is_trailers);
-void http2_block_field(struct http2 *h, struct span name, struct span value);
+void http2_block_field(struct http2 *h, struct span name, struct span value, bool is_secret);
 void http2_block_end(struct http2 *h, bool is_last);
 
 /* http2_judge.c: what the collected fields say; NONE is good */

@@ -83,6 +83,8 @@ static bool fields_add(struct plan *p, const struct http2_stream *s, bool is_req
 			return false;
 		field_add(p, f->token ? header_token_name(f->token) : f->name, f->token != TOKEN_OTHER,
 			  span_trim(f->value));
+		if (f->is_secret)
+			p->h->fields[p->count - 1].flags |= NGHTTP2_NV_FLAG_NO_INDEX;
 	}
 	if (is_request && headers_list_has(fields, TOKEN_TE, SPAN("trailers")))
 		field_add(p, SPAN("te"), true, SPAN("trailers"));
@@ -352,7 +354,8 @@ static bool trailers_keep(struct http2_stream *s, const struct headers *trailers
 
 		if (token_is_dropped(s, f->token, true))
 			continue;
-		at[count++] = (nghttp2_nv){ text, text + f->name.len, f->name.len, value.len, 0 };
+		at[count++] = (nghttp2_nv){ text, text + f->name.len, f->name.len, value.len,
+					    f->is_secret ? NGHTTP2_NV_FLAG_NO_INDEX : NGHTTP2_NV_FLAG_NONE };
 		text = mempcpy(text, f->name.ptr, f->name.len);
 		if (value.len)
 			text = mempcpy(text, value.ptr, value.len);
