@@ -90,7 +90,7 @@ def test_ten_rotations_by_sighup_under_load(t):
 
 def test_rotations_by_the_watch_under_load(t):
     s, ca = setup(t, workers=2)
-    pairs = [ca.issue("a.example", ["a.example"]) for _ in range(4)]
+    pairs = [ca.issue("a.example", ["a.example"]) for _ in range(3)]
     load = Load(s, ca)
     for pair in pairs:
         pair.put_into(s.pair)
@@ -124,6 +124,27 @@ def test_a_broken_pair_found_by_the_watch_keeps_the_old_one(t):
     new.put_into(pair)
     wait_for(lambda: cert_now(s) == new.fingerprint, "the new certificate", 12, 0.2)
     check(key.splitlines()[1] not in s.stderr(), "a key was printed")
+
+
+def test_a_broken_pair_keeps_no_other_listener_from_its_renewal(t):
+    ca = Authority(t)
+    bad, good = ca.issue("a.example", ["a.example"]), ca.issue("a.example", ["a.example"])
+    port = t.port()
+    s = t.sentinel(t.origin(), start=False)
+    s.write_config(listeners="\n".join('listener "l%d" {\naddress "127.0.0.1:%d"\n%s\n}' % (p, p, tls_block(pair)) for p, pair in (
+        (s.port, bad), (port, good))))
+    s.start()
+    replace(bad.cert, "nothing\n")
+    new = ca.issue("a.example", ["a.example"])
+    new.put_into(good)
+
+    def now():
+        with TlsClient(port, context()) as c:
+            return c.cert == new.fingerprint
+    wait_for(now, "the renewed certificate", 12, 0.2)
+    check_in("the old ones stay", s.stderr())
+    check_in(bad.cert, s.stderr())
+    check_eq(tls_fetch(s.port, "/bytes/1", context(ca)).status, 200)
 
 
 def test_a_broken_certificate_in_a_reload_refuses_the_whole_file(t):

@@ -17,7 +17,7 @@
 #include "observe/metrics.h"
 
 #define LOOK_SECS 2
-#define RETRY_SECS 60 /* after a wrong pair, if nothing says that the files changed again */
+#define RETRY_SECS 60 /* when nothing could be built: too many old generations, say */
 
 struct certificates {
 	struct control *control; /* borrowed */
@@ -25,8 +25,8 @@ struct certificates {
 	uint64_t ticks;
 	uint64_t seen;	   /* config_tls_files_look() of the look before */
 	uint64_t failed;   /* ... of the files that were wrong; 0: none */
-	uint64_t said;	  /* hash of the errors that were logged last; 0: none */
-	uint64_t retry_at; /* tick */
+	uint64_t said;	   /* hash of the errors that were logged last; 0: none */
+	uint64_t retry_at; /* tick; 0: when the files change */
 };
 
 struct certificates *certificates_new(struct control *c)
@@ -55,23 +55,26 @@ static void refresh_failed(struct certificates *t, const struct strbuf *errors)
 	uint64_t hash = hash_bytes(errors->ptr, errors->len) | 1;
 	struct span rest = strbuf_span(errors), line;
 
-	t->retry_at = t->ticks + RETRY_SECS;
 	t->failed = t->seen;
 	if (hash == t->said)
 		return;
 	t->said = hash;
 	while (span_next(&rest, '\n', &line))
-		if (memmem(line.ptr, line.len, " error: ", 8))
-			log_error("certificates: the old ones stay: " SPAN_FMT, SPAN_ARG(line));
+		if (memmem(line.ptr, line.len, " error: ", 8) ||
+		    memmem(line.ptr, line.len, CONFIG_TLS_KEPT, strlen(CONFIG_TLS_KEPT)))
+			log_error("certificates: " SPAN_FMT, SPAN_ARG(line));
 	audit_event(t->control->audit, "config_change", "certificates_failed", errors->ptr);
 }
 
 static void refresh(struct certificates *t)
 {
 	struct strbuf errors = { 0 };
+	bool is_done;
 
 	strbuf_init(&errors);
-	if (control_refresh(t->control, &errors)) {
+	is_done = control_refresh(t->control, &errors);
+	t->retry_at = is_done ? 0 : t->ticks + RETRY_SECS;
+	if (is_done && t->control->registry.tls.kept_count == 0) {
 		t->said = 0;
 		t->failed = 0;
 		log_info("certificates: loaded again; generation %llu serves",
@@ -91,7 +94,7 @@ static void look(struct certificates *t)
 	t->seen = config_tls_files_look(r);
 	if (t->seen != before || !config_tls_files_changed(r))
 		return; /* the writer may be between two files */
-	if (t->seen != t->failed || t->ticks >= t->retry_at)
+	if (t->seen != t->failed || (t->retry_at > 0 && t->ticks >= t->retry_at))
 		refresh(t);
 }
 

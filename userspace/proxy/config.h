@@ -367,8 +367,8 @@ int config_build(struct snapshot **out, const char *path, struct config_registry
 int config_build_text(struct snapshot **out, const char *name, struct span text, struct config_registry *r,
 		      const struct snapshot *previous, struct diag *d);
 /*
- * The same file as it was read for `previous`, with what certificates are on disk now.  The new snapshot keeps the one
- * that read it.
+ * The same file as it was read for `previous`, with what certificates are on disk now; a listener or an upstream whose
+ * files are wrong keeps what it has.  The new snapshot keeps the one that read the file.
  */
 int config_rebuild(struct snapshot **out, struct config_registry *r, const struct snapshot *previous, struct diag *d);
 

@@ -664,6 +664,7 @@ int config_rebuild(struct snapshot **out, struct config_registry *r, const struc
 {
 	struct builder b = { .registry = r, .previous = previous, .diag = d };
 	struct snapshot *owner = previous->config_owner;
+	int rc;
 
 	b.snapshot = snapshot_new();
 	b.arena = &b.snapshot->arena;
@@ -672,7 +673,10 @@ int config_rebuild(struct snapshot **out, struct config_registry *r, const struc
 	b.snapshot->config_owner = snapshot_get(owner);
 	d->sources = previous->config->sources;
 	arena_on_reset(b.arena, owner_put, owner);
-	return finish(out, &b);
+	r->tls.keeps_old = true;
+	rc = finish(out, &b);
+	r->tls.keeps_old = false;
+	return rc;
 }
 
 int config_build(struct snapshot **out, const char *path, struct config_registry *r,

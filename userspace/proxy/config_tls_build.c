@@ -44,6 +44,7 @@ void config_tls_registry_fini(struct config_tls_registry *r)
 void config_tls_registry_begin(struct config_tls_registry *r)
 {
 	r->build++;
+	r->kept_count = 0;
 }
 
 void config_tls_registry_end(struct config_tls_registry *r)
@@ -127,7 +128,7 @@ static void client_key(struct strbuf *key, const struct config_upstream *u)
 
 /* ---- making ---- */
 
-static void lines_report(const struct strbuf *lines, struct schema_pos pos,
+static void lines_report(const struct strbuf *lines, struct schema_pos pos, const char *before,
 			 struct diag_item *(*report)(struct diag *d, struct schema_pos pos, const char *fmt, ...),
 			 struct diag *d)
 {
@@ -135,14 +136,26 @@ static void lines_report(const struct strbuf *lines, struct schema_pos pos,
 
 	while (span_next(&rest, '\n', &line))
 		if (line.len > 0)
-			(void)report(d, pos, SPAN_FMT, SPAN_ARG(line));
+			(void)report(d, pos, "%s" SPAN_FMT, before, SPAN_ARG(line));
 }
 
-static void report_give(struct tls_report *r, struct schema_pos pos, struct diag *d)
+static void report_give(struct tls_report *r, bool is_kept, struct schema_pos pos, struct diag *d)
 {
-	lines_report(&r->errors, pos, diag_error, d);
-	lines_report(&r->warnings, pos, diag_warning, d);
+	if (is_kept)
+		lines_report(&r->errors, pos, CONFIG_TLS_KEPT, diag_warning, d);
+	else
+		lines_report(&r->errors, pos, "", diag_error, d);
+	lines_report(&r->warnings, pos, "", diag_warning, d);
 	tls_report_fini(r);
+}
+
+/* The object could not be made anew: may the one that is there go on? */
+static bool is_kept(struct config_tls_registry *r, const struct config_tls_object *o)
+{
+	if (!r->keeps_old || (!o->server && !o->client))
+		return false;
+	r->kept_count++;
+	return true;
 }
 
 static const char *const *texts(const struct schema_strings *list)
@@ -233,6 +246,7 @@ struct tls_server *config_tls_server(struct config_tls_registry *r, const struct
 	struct tls_report report = { 0 };
 	struct tls_server *server = NULL;
 	struct strbuf key = { 0 }, label = { 0 };
+	bool keeps = false;
 
 	server_key(&key, c);
 	o = object_of(r, &key);
@@ -245,10 +259,13 @@ struct tls_server *config_tls_server(struct config_tls_registry *r, const struct
 		staples_adopt(r, server);
 		tls_server_put(o->server);
 		o->server = tls_server_get(server);
+	} else if (is_kept(r, o)) {
+		keeps = true;
+		server = tls_server_get(o->server);
 	}
 	server_fill_free(&settings);
 	strbuf_fini(&label);
-	report_give(&report, c->tls->meta.pos, d);
+	report_give(&report, keeps, c->tls->meta.pos, d);
 	return server;
 }
 
@@ -259,6 +276,7 @@ struct tls_client *config_tls_client(struct config_tls_registry *r, const struct
 	struct tls_report report = { 0 };
 	struct tls_client *client = NULL;
 	struct strbuf key = { 0 }, label = { 0 };
+	bool keeps = false;
 
 	client_key(&key, c);
 	o = object_of(r, &key);
@@ -280,9 +298,12 @@ struct tls_client *config_tls_client(struct config_tls_registry *r, const struct
 	if (tls_client_new(&client, &settings, &report) == 0) {
 		tls_client_put(o->client);
 		o->client = tls_client_get(client);
+	} else if (is_kept(r, o)) {
+		keeps = true;
+		client = tls_client_get(o->client);
 	}
 	strbuf_fini(&label);
-	report_give(&report, c->tls->meta.pos, d);
+	report_give(&report, keeps, c->tls->meta.pos, d);
 	return client;
 }
 
