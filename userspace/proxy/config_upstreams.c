@@ -144,6 +144,14 @@ static const struct schema_row upstream_rows[] = {
 	ROW_END,
 };
 
+/* A socket has no name that a certificate could be for. */
+static void tls_name_check(struct schema *s, const UPSTREAM *c, const char *address, struct schema_pos pos)
+{
+	if (c->tls && !c->tls->sni && address && strncmp(address, "unix:", 5) == 0)
+		diag_hint(s->diag, diag_error(s->diag, pos, "TLS to \"%s\" needs a name to verify", address),
+			  "add `sni \"...\"` to `tls`");
+}
+
 static void upstream_check(struct schema *s, void *config)
 {
 	UPSTREAM *c = config;
@@ -153,9 +161,11 @@ static void upstream_check(struct schema *s, void *config)
 			  "add `target \"127.0.0.1:8000\"`");
 		return;
 	}
+	tls_name_check(s, c, c->address, SCHEMA_POS(c, address));
 	for (size_t i = 0; i < c->target_count; i++) {
 		const struct config_target *t = &c->targets[i];
 
+		tls_name_check(s, c, t->address, t->meta.pos);
 		for (size_t j = 0; t->address && j < i; j++)
 			if (c->targets[j].address && strcmp(t->address, c->targets[j].address) == 0) {
 				diag_note(s->diag,

@@ -156,6 +156,7 @@ static const struct mistake mistakes[] = {
 	{ TLS("https", PAIR "acme { }"), "\"acme\" is not in this version" },
 	{ LISTENERS "upstreams { upstream \"u\" { target \"a:1\"; tls { client-key \"/a\" } } }",
 	  "`client-key` needs a `client-cert`" },
+	{ LISTENERS "upstreams { upstream \"u\" { target \"unix:/a\"; tls { } } }", "needs a name to verify" },
 	{ LISTENERS "upstreams { upstream \"u\" { target \"a:1\"; http-version { min-version 2; max-version 1 } } }",
 	  "older than `min-version`" },
 	{ LISTENERS "upstreams { upstream \"u\" { target \"a:1\"; proxy-protocol \"v3\" } }",
