@@ -200,7 +200,6 @@ static void op_reset(struct http_stream *hs)
 	uint32_t error = st->is_tunnel || st->is_broken ? HTTP2_CANCEL : HTTP2_INTERNAL_ERROR;
 
 	send_piece(st, (struct codec_send){CODEC_SEND_RESET, .error = error});
-	st->is_response_done = false;
 	owner_leaves(st);
 }
 

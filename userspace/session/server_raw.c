@@ -95,11 +95,6 @@ static void pump(struct server_raw *s)
 		s->is_end_told = true;
 		s->hs.events->on_end(&s->hs, NULL);
 	}
-	for (uint32_t i = 0; i < s->input.count; i++) {
-		struct slice *part = slice_queue_at(&s->input, i);
-
-		*part = loop_keep(loop_of(s), *part);
-	}
 	read_more(s);
 }
 

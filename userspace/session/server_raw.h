@@ -29,7 +29,7 @@ struct server_raw {
 	struct server_session base;
 
 	struct stream *stream; /* owned until on_closed() */
-	struct slice_queue input; /* not taken by the owner yet: one receive, and what was read before */
+	struct slice_queue input; /* not taken by the owner yet: what was read before, then nothing but one receive */
 	struct waits waits;
 	struct task pump_task;
 	struct http_stream hs;

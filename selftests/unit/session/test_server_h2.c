@@ -174,6 +174,27 @@ static void test_stuck_reader_holds_up_nobody_and_is_reset_alone(void **state)
 	assert_int_equal(h2_answer(&f->c, id)->status, 200);
 }
 
+static void test_slow_reader_is_not_stuck(void **state)
+{
+	struct fixture *f = *state;
+	int32_t slow = h2_get(&f->c, "/size/1000000");
+
+	f->o.settings.write_idle_timeout_ms = 200;
+	h2_answer(&f->c, slow)->is_stuck = true;
+	TURN_UNTIL(f, h2_answer(&f->c, slow)->bytes == 65535);
+	for (int i = 0; i < 12; i++) {
+		uint64_t since = loop_now_ms(f->loop);
+
+		nghttp2_submit_window_update(f->c.session, NGHTTP2_FLAG_NONE, slow, 1000);
+		while (loop_now_ms(f->loop) - since < 50)
+			turn(f);
+	}
+	assert_int_equal(f->o.fails, 0);
+	assert_int_equal(h2_answer(&f->c, slow)->bytes, 65535 + 12000);
+	TURN_UNTIL(f, h2_answer(&f->c, slow)->is_closed);
+	assert_int_equal(f->o.last_fault, SESSION_FAULT_WRITE_TIMEOUT);
+}
+
 /* The owner has left, its last bytes have not: they are watched all the same. */
 static void test_bytes_left_behind_are_given_up_too(void **state)
 {
@@ -217,6 +238,25 @@ static void test_stuck_readers_pin_no_receive_buffers(void **state)
 	id = h2_get(&f->c, "/other");
 	TURN_UNTIL(f, h2_answer(&f->c, id)->is_closed);
 	assert_int_equal(h2_answer(&f->c, 1)->bytes, 65535);
+}
+
+static void test_bodies_that_nobody_takes_pin_no_receive_buffers(void **state)
+{
+	struct fixture *f = *state;
+	struct loop_gauges g;
+	int32_t id;
+
+	for (int i = 0; i < 90; i++)
+		h2_ask(&f->c, "POST", "/hold", 60000, true);
+	TURN_UNTIL(f, f->o.count == 90);
+	turns(f, 100);
+	loop_gauges(f->loop, &g);
+	assert_in_range(g.buffers_pinned[LOOP_BUFFERS_LARGE], 0, 32);
+	id = h2_ask(&f->c, "POST", "/echo", 100000, true);
+	TURN_UNTIL(f, h2_answer(&f->c, id)->is_closed);
+	assert_int_equal(h2_answer(&f->c, id)->bytes, 100000);
+	for (int i = 0; i < 90; i++)
+		request_leave(f->o.requests[i], false);
 }
 
 /* Every byte is out, and no room for the frame that says so. */
@@ -354,6 +394,28 @@ static void test_continue_comes_with_the_first_credit(void **state)
 	request_answer(f->o.requests[0]);
 	TURN_UNTIL(f, h2_answer(&f->c, id)->is_closed);
 	assert_int_equal(h2_answer(&f->c, id)->status, 200);
+}
+
+static void test_answered_early_the_client_need_not_send(void **state)
+{
+	struct fixture *f = *state;
+	nghttp2_nv fields[] = { H2_FIELD(":method", "POST"), H2_FIELD(":scheme", "http"), H2_FIELD(":path", "/hold"),
+				H2_FIELD(":authority", "x"), H2_FIELD("expect", "100-continue") };
+	nghttp2_data_provider body = { .read_callback = h2_read_body };
+	int32_t id = nghttp2_submit_request(f->c.session, NULL, fields, 5, &body, NULL);
+
+	f->o.settings.body_idle_timeout_ms = 50;
+	TURN_UNTIL(f, f->o.count == 1);
+	request_head(f->o.requests[0], 200, BODY_CHUNKED, 0);
+	http_stream_credit(f->o.requests[0]->st, 100);
+	turns(f, 100);
+	assert_int_equal(h2_answer(&f->c, id)->interim, 0); /* too late for that */
+	assert_int_equal(f->o.fails, 0);
+	h2_more(&f->c, id, 4, true);
+	TURN_UNTIL(f, f->o.requests[0]->received == 4);
+	http_stream_send_end(f->o.requests[0]->st, NULL);
+	request_leave(f->o.requests[0], true);
+	TURN_UNTIL(f, h2_answer(&f->c, id)->is_closed);
 }
 
 static void test_slow_body_fails_its_owner_only(void **state)
@@ -685,10 +747,29 @@ static void test_drain_does_not_wait_for_a_client_that_sleeps(void **state)
 	turns(f, 10);
 	assert_int_equal(f->c.goaways, 0); /* of another listener */
 	server_drain(&f->o.host, 1);
-	shutdown(f->c.fd, SHUT_WR); /* no PING will be answered */
 	for (int i = 0; i < 1000 && !is_closed(f); i++)
-		loop_turn(f->loop, 5);
+		loop_turn(f->loop, 5); /* no PING is answered */
 	assert_true(is_closed(f));
+}
+
+/* What an owner left behind is part of what is finished. */
+static void test_drain_waits_for_bytes_that_were_left_behind(void **state)
+{
+	struct fixture *f = *state;
+	int32_t slow = h2_get(&f->c, "/size/100000");
+
+	h2_answer(&f->c, slow)->is_stuck = true;
+	TURN_UNTIL(f, f->o.count == 1 && f->o.open == 0 && h2_answer(&f->c, slow)->bytes == 65535);
+	server_drain(&f->o.host, 0);
+	TURN_UNTIL(f, f->c.goaways == 2);
+	turns(f, 50);
+	assert_false(is_closed(f));
+	h2_answer(&f->c, slow)->is_stuck = false;
+	nghttp2_session_consume_stream(f->c.session, slow, 65535);
+	TURN_UNTIL(f, h2_answer(&f->c, slow)->is_closed);
+	assert_int_equal(h2_answer(&f->c, slow)->bytes, 100000);
+	assert_int_equal(h2_answer(&f->c, slow)->error, 0);
+	TURN_UNTIL(f, f->c.is_eof);
 }
 
 static void test_requests_of_a_connection_are_limited(void **state)
@@ -817,8 +898,10 @@ int main(void)
 		T(test_answers_of_a_turn_leave_together),
 		T(test_large_answer_is_sent_with_back_pressure),
 		T(test_stuck_reader_holds_up_nobody_and_is_reset_alone),
+		T(test_slow_reader_is_not_stuck),
 		T(test_bytes_left_behind_are_given_up_too),
 		T(test_stuck_readers_pin_no_receive_buffers),
+		T(test_bodies_that_nobody_takes_pin_no_receive_buffers),
 		T(test_end_behind_a_full_window_is_given_up_too),
 		T(test_client_that_reads_nothing_is_cut_off),
 		T(test_body_comes_only_with_credit),
@@ -827,6 +910,7 @@ int main(void)
 		T(test_trailers_both_ways),
 		T(test_early_answer_asks_for_no_more_of_the_body),
 		T(test_continue_comes_with_the_first_credit),
+		T(test_answered_early_the_client_need_not_send),
 		T(test_slow_body_fails_its_owner_only),
 		T(test_reset_by_the_client),
 		T(test_sending_on_a_stream_that_was_reset),
@@ -844,6 +928,7 @@ int main(void)
 		T(test_ping_keeps_and_loses_a_client),
 		T(test_drain_lets_what_is_on_the_way_be_served),
 		T(test_drain_does_not_wait_for_a_client_that_sleeps),
+		T(test_drain_waits_for_bytes_that_were_left_behind),
 		T(test_requests_of_a_connection_are_limited),
 		T(test_abort_tells_every_owner),
 		T(test_client_that_vanishes),

@@ -155,6 +155,26 @@ static void test_bytes_come_only_with_credit(void **state)
 	assert_memory_equal(f->got, "12345678", 8);
 }
 
+/* What was allowed for a request's body is not for the tunnel. */
+static void test_credit_of_before_the_tunnel_is_void(void **state)
+{
+	struct fixture *f = *state;
+	struct request *r;
+
+	f->o.waits_raw = true;
+	open_raw(f, "123", "");
+	r = f->o.requests[0];
+	http_stream_credit(r->st, 100);
+	r->is_tunnel = true;
+	request_head(r, 200, BODY_TUNNEL, 0);
+	for (int i = 0; i < 10; i++)
+		turn(f);
+	assert_int_equal(r->received, 0);
+	http_stream_credit(r->st, 100);
+	TURN_UNTIL(f, r->received == 3);
+	request_leave(r, false);
+}
+
 static void test_one_receive_may_exceed_the_credit_no_more(void **state)
 {
 	struct fixture *f = *state;
@@ -171,10 +191,9 @@ static void test_one_receive_may_exceed_the_credit_no_more(void **state)
 	request_leave(f->o.requests[0], false);
 }
 
-static void test_client_resets_while_the_owner_decides(void **state)
+/* A connection that can be reset. */
+static void open_tcp(struct fixture *f)
 {
-	struct fixture *f = *state;
-	const struct linger reset = { 1, 0 };
 	struct sockaddr_in at = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 	socklen_t len = sizeof(at);
 	int listener = socket(AF_INET, SOCK_STREAM, 0);
@@ -184,9 +203,17 @@ static void test_client_resets_while_the_owner_decides(void **state)
 	assert_int_equal(getsockname(listener, (struct sockaddr *)&at, &len), 0);
 	f->fd = socket(AF_INET, SOCK_STREAM, 0);
 	assert_int_equal(connect(f->fd, (struct sockaddr *)&at, sizeof(at)), 0);
-	f->o.waits_raw = true;
 	assert_int_equal(server_accept(&f->o.host, 1, &f->o.settings, accept(listener, NULL, NULL)), 0);
 	close(listener);
+}
+
+static void test_client_resets_while_the_owner_decides(void **state)
+{
+	struct fixture *f = *state;
+	const struct linger reset = { 1, 0 };
+
+	f->o.waits_raw = true;
+	open_tcp(f);
 	for (int i = 0; i < 50; i++)
 		turn(f);
 	assert_int_equal(f->o.fails, 0);
@@ -203,10 +230,11 @@ static void test_origin_that_breaks_resets_the_client(void **state)
 {
 	struct fixture *f = *state;
 
-	open_raw(f, "x", "");
+	open_tcp(f);
+	say(f, "x");
 	TURN_UNTIL(f, f->got_all == 1);
 	request_leave(f->o.requests[0], false);
-	TURN_UNTIL(f, f->is_eof || f->is_reset);
+	TURN_UNTIL(f, f->is_reset);
 	TURN_UNTIL(f, is_closed(f));
 }
 
@@ -267,6 +295,7 @@ int main(void)
 		T(test_tcp_is_served_before_the_client_speaks),
 		T(test_answer_that_is_no_tunnel_closes_without_a_byte),
 		T(test_bytes_come_only_with_credit),
+		T(test_credit_of_before_the_tunnel_is_void),
 		T(test_one_receive_may_exceed_the_credit_no_more),
 		T(test_client_resets_while_the_owner_decides),
 		T(test_origin_that_breaks_resets_the_client),
