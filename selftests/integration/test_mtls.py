@@ -4,7 +4,7 @@ import json
 import os
 
 from lib import check, check_eq, check_in, fetch, wait_for
-from lib.tls import Authority, TlsClient, context, refusal, s_client, tls_block, tls_fetch
+from lib.tls import Authority, TlsClient, context, curl, refusal, s_client, tls_block, tls_fetch
 
 FIELDS = ("X-Client-Cert-Verified", "X-Client-Cert-Subject", "X-Client-Cert-Fingerprint", "X-Client-Cert-SAN")
 
@@ -201,3 +201,23 @@ def test_wrong_settings_are_told(t):
         code, _, err = s.command("check", check_code=None)
         check_eq(code, 1, more)
         check_in(text, err)
+
+
+def test_certificates_over_http2(t):
+    s, web, people = setup(t)
+    alice = person(people)
+    words = ["--http2", "--cacert", web.cert, "--resolve", "a.example:%d:127.0.0.1" % s.port, "-H", "X-Client-Cert-Subject: forged",
+             "https://a.example:%d/headers" % s.port]
+    got = [(n.lower(), v) for n, v in json.loads(curl("--cert", alice.cert, "--key", alice.key, *words))["fields"]]
+    check_eq([v for n, v in got if n == "x-client-cert-subject"], ["CN=alice,O=Org"])
+    check_eq([v for n, v in got if n == "x-client-cert-fingerprint"], [alice.fingerprint])
+    check_eq(curl(*words, check_code=None), "")
+    check_eq(len(s.origins[0].requests), 1)
+
+
+def test_s_client_with_a_certificate(t):
+    s, web, people = setup(t)
+    alice = person(people)
+    for version in ("-tls1_2", "-tls1_3"):
+        check_eq(s_client(s.port, version, "-cert", alice.cert, "-key", alice.key).status, 200)
+        check_eq(s_client(s.port, version).status, None)

@@ -289,3 +289,18 @@ def test_one_sentinel_before_another(t):
         front = t.sentinel("127.0.0.1:%d" % back.port, upstream='proxy-protocol "%s"' % version)
         fields = dict(json.loads(fetch(front.port, "/headers", source="127.0.0.3").body)["fields"])
         check_eq(fields["x-real-ip"], "127.0.0.3")
+
+
+def test_before_raw_streams(t):
+    ca = Authority(t)
+    o = TlsOrigin(t, ca.issue("a.example", ["a.example"]))
+    s = t.sentinel(o, listener='protocol "tls-passthrough"\nproxy-protocol "require"\ntrusted-proxies "127.0.0.1/32"')
+    for header in (v1(), v2(tlvs=tlv(4, bytes(500)))):
+        check_eq(tls_fetch(s.port, "/bytes/1", context(ca), proxy_header=header).status, 200)
+    check_eq([len(c.requests) for c in o.connections], [1, 1])
+    back = HeaderOrigin(t)
+    s = t.sentinel(back, upstream='proxy-protocol "v2"', listener='protocol "tcp"\nproxy-protocol "accept"\ntrusted-proxies "127.0.0.1/32"')
+    with Client(s.port) as c:
+        c.send(v1() + b"GET /bytes/3 HTTP/1.1\r\nHost: a\r\n\r\n")
+        check_eq(c.response().status, 200)
+    check_eq(back.headers[-1]["source"], ("192.0.2.7", 4711))

@@ -3,13 +3,15 @@
 import json
 import os
 import re
+import signal
 import socket
 import subprocess
+import threading
 
-from lib import check, check_eq, check_in, fetch, wait_for
+from lib import Client, check, check_eq, check_in, fetch, wait_for
 from lib.case import scale
 from lib.origin import pattern
-from lib.tls import (REQUEST, Authority, Relay, TlsClient, context, curl, refusal, replace, s_client, tls_block,
+from lib.tls import (REQUEST, Authority, Relay, TlsClient, context, curl, hello_bytes, refusal, replace, s_client, tls_block,
                      tls_fetch, tool)
 
 
@@ -350,3 +352,55 @@ def test_upgrades_pass_through_tls(t):
             got += c.recv()
         check_eq(bytes(got) == data, True)
 
+
+def test_a_stop_lets_answers_end(t):
+    s, ca, _ = server(t, system="graceful-shutdown-timeout-secs 5")
+    gate = threading.Event()
+
+    def late(connection, request):
+        gate.wait(10)
+        connection.answer(body=b"late")
+    s.origins[0].on("/late", late)
+    tls = context(ca, version="1.3")
+    idle, busy, half = TlsClient(s.port, tls), TlsClient(s.port, tls), Client(s.port)
+    check_eq(idle.get("/bytes/1").status, 200)
+    busy.send(REQUEST.replace(b"close", b"keep-alive") % (b"/late", b"a.example"))
+    s.origins[0].wait_requests(2)
+    half.send(hello_bytes()[:100])
+    s.signal(signal.SIGTERM)
+    check_eq(idle.check_closed(), "fin")  # with close_notify
+    gate.set()
+    r = busy.response()
+    check_eq((r.status, r.body), (200, b"late"))
+    check_eq(busy.check_closed(), "fin")
+    check_eq(s.wait_exit(8), 0)
+    half.close()
+
+
+def test_listeners_come_and_go_and_change_what_they_speak(t):
+    s, ca, pairs = server(t)
+    tls = context(ca)
+    kept, half = TlsClient(s.port, tls), Client(s.port).send(hello_bytes()[:50])
+    check_eq(kept.get("/bytes/1").status, 200)
+    s.check_reload(listener="")  # plain HTTP on the same address
+    check_eq(fetch(s.port, "/bytes/1").status, 200)
+    check_eq(kept.get("/bytes/1", host="a.example").status, 200)
+    half.close()
+    s.check_reload(listener=tls_block(*pairs))
+    check_eq(tls_fetch(s.port, "/bytes/1", tls).status, 200)
+    half = Client(s.port).send(hello_bytes()[:50])
+    port = s.port
+    s.check_reload(listeners='listener "other" {\naddress "127.0.0.1:%d"\n}' % t.port())
+    wait_for(lambda: not is_open(port), "the listener to leave")
+    half.send(hello_bytes()[50:])
+    half.recv()
+    half.close()
+    wait_for(lambda: s.metric("open_connections") <= 1, "its connections to end")  # `kept` may stay
+
+
+def is_open(port):
+    try:
+        socket.create_connection(("127.0.0.1", port), 1).close()
+        return True
+    except OSError:
+        return False

@@ -267,3 +267,24 @@ def test_more_early_data_than_allowed_is_refused(t):
     s.origins[0].wait_requests(1)
     c.close()
 
+
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
+
+
+def h2_request(method, path=b"/headers"):
+    """Frames of a request with no body on stream 1; method: index of the static table (2 GET, 3 POST)."""
+    block = bytes([0x80 | method, 0x87, 0x04, len(path)]) + path + bytes([0x41, 9]) + b"a.example"
+    return PREFACE + bytes([0, 0, len(block), 1, 5, 0, 0, 0, 1]) + block
+
+
+def test_early_data_over_http2(t):
+    s = early_setup(t)
+    goaway = bytes([0, 0, 8, 7, 0, 0, 0, 0, 0]) + bytes(8)
+    s_client(s.port, "-tls1_3", "-alpn", "h2", "-sess_out", s.session_file, request=PREFACE + goaway)
+    a = early(s, h2_request(2), goaway, "-alpn", "h2")
+    check_in("Early data was accepted", a.text)
+    check_eq(fields_at_origin(s)["early-data"], "1")
+    a = early(s, h2_request(3), goaway, "-alpn", "h2")
+    check_in("Early data was accepted", a.text)
+    wait_for(lambda: s.metric("requests_total", status="425") == 1, "the refusal")
+    check_eq([r.method for r in s.origins[0].requests], ["GET"])
