@@ -346,6 +346,49 @@ def test_tunnels_end_on_both_sides(t):
         wait_for(lambda: s.metric("tunnels_active") == 0, "a tunnel is counted as open")
 
 
+def test_tunnel_that_the_origin_ends_with_its_answer(t):
+    o = h2_origin(t, own={h2.ENABLE_CONNECT: 1, h2.MAX_STREAMS: 100})
+    got = []
+
+    def end_at_once(stream):
+        stream.head([(":status", "200")], True)
+        stream.wait_end()
+        got.append(stream.body)
+    o.behaviour = lambda path: end_at_once
+    o.on("/headers", h2.headers)
+    s = t.sentinel(o, listener=H2C, upstream=TO_H2, route="allow-connect #true\nwebsocket #true")
+    h1 = t.sentinel(o, upstream=TO_H2, route="allow-connect #true\nwebsocket #true")
+    for head in ([(":method", "CONNECT"), (":authority", "a:1")],
+                 [(":method", "CONNECT"), (":protocol", "websocket"), (":scheme", "http"), (":path", "/ws"), (":authority", "a")]):
+        with H2Client(s.port) as c:
+            stream = c.raw(head, False)
+            check_eq(stream.wait_end().status, 200)
+            stream.send(b"still here", True)  # the other way stays open
+            wait_for(lambda: got, "the bytes after the origin's end")
+            check_eq(got.pop(), b"still here")
+    with Client(h1.port) as c:
+        c.send("CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n")
+        check_eq(c.head("CONNECT").status, 200)
+        c.send(b"still here").half_close()
+        check_eq(c.check_closed(), "fin")
+    wait_for(lambda: got == [b"still here"], "the bytes after the origin's end")
+    for proxy in (s, h1):
+        wait_for(lambda: proxy.metric("tunnels_active") == 0, "a tunnel is counted as open")
+
+    def end_and_reset(stream):
+        stream.head([(":status", "200")], r.random() < 0.5)
+        stream.cancel(h2.CANCEL)
+    import random
+    r = random.Random(1)
+    o.behaviour = lambda path: end_and_reset
+    with H2Client(s.port) as c:
+        for _ in range(50):
+            stream = c.raw([(":method", "CONNECT"), (":authority", "a:1")], False)
+            stream.wait(lambda: stream.is_ended or stream.reset is not None, "no end")
+            stream.cancel()
+    wait_for(lambda: s.metric("tunnels_active") == 0, "a tunnel is counted as open")
+
+
 def test_connect_to_an_h2_origin(t):
     o = h2_origin(t)
     o.behaviour = lambda path: h2.echo

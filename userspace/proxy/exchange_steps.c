@@ -249,12 +249,13 @@ enum step_verdict exchange_step_response_filters(struct exchange *x)
 static enum step_verdict start_tunnel(struct exchange *x)
 {
 	struct http_stream *client = x->client;
-	struct http_stream *origin = forward_take_stream(x);
+	bool is_origin_ended;
+	struct http_stream *origin = forward_take_stream(x, &is_origin_ended);
 	uint64_t idle_ms = x->route->tunnel_idle_ms;
 
 	http_stream_send_head(client, &x->response);
 	exchange_become_tunnel(x);
-	tunnel_start(x, client, origin, idle_ms);
+	tunnel_start(x, client, origin, is_origin_ended, idle_ms);
 	return STEP_WAIT;
 }
 

@@ -530,6 +530,8 @@ static void on_end(struct http_stream *st, struct headers *trailers)
 	struct forward *f = st->owner;
 
 	f->is_response_done = true;
+	if (f->x->response.framing == BODY_TUNNEL) /* before the tunnel has begun */
+		return;
 	if (f->x->is_grpc)
 		take_grpc_status(f, trailers);
 	stop_request(f);
@@ -632,12 +634,13 @@ static void on_done(struct exchange *x)
 	slice_queue_fini(&f->replay);
 }
 
-struct http_stream *forward_take_stream(struct exchange *x)
+struct http_stream *forward_take_stream(struct exchange *x, bool *out_is_ended)
 {
 	struct forward *f = x->handler_state;
 	struct http_stream *origin = f->origin;
 
 	CHECK(origin);
+	*out_is_ended = f->is_response_done;
 	upstream_end(f->uw, f->endpoint);
 	f->origin = NULL;
 	return origin;

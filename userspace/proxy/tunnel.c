@@ -159,7 +159,7 @@ static void run_end(struct task *task)
 	exchange_end_tunnel(record);
 }
 
-void tunnel_start(struct exchange *x, struct http_stream *client, struct http_stream *origin,
+void tunnel_start(struct exchange *x, struct http_stream *client, struct http_stream *origin, bool is_origin_ended,
 		  uint64_t idle_ms)
 {
 	struct tunnel *t = arena_zalloc(x->arena, sizeof(*t));
@@ -184,7 +184,10 @@ void tunnel_start(struct exchange *x, struct http_stream *client, struct http_st
 	if (idle_ms)
 		timer_arm(w->loop, &t->idle_timer, idle_ms);
 	top_up(t, CLIENT);
-	top_up(t, ORIGIN);
+	if (is_origin_ended)
+		tunnel_end(t, ORIGIN);
+	else
+		top_up(t, ORIGIN);
 }
 
 void tunnels_abort(struct proxy_worker *w)
