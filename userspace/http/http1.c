@@ -479,17 +479,33 @@ static const struct codec_ops http1_ops = {
 	.fini = http1_fini,
 };
 
+static void begin(struct http1 *h, bool is_server, const struct http1_limits *limits)
+{
+	*h = (struct http1){
+		.tag = TAG_HTTP1,
+		.codec = { &http1_ops },
+		.is_server = is_server,
+		.limits = *limits,
+		.request = { .version = HTTP_VERSION_1_1, .wants_keep_alive = true },
+	};
+	strbuf_init(&h->partial);
+}
+
 struct http1 *http1_new(bool is_server, const struct http1_limits *limits)
 {
-	struct http1 *h = mem_zalloc(sizeof(*h));
+	struct http1 *h = mem_alloc(sizeof(*h));
 
-	h->codec.ops = &http1_ops;
-	h->tag = TAG_HTTP1;
-	h->is_server = is_server;
-	h->limits = *limits;
-	h->request = (struct http1_request){ .version = HTTP_VERSION_1_1, .wants_keep_alive = true };
-	strbuf_init(&h->partial);
+	begin(h, is_server, limits);
 	return h;
+}
+
+void http1_reset(struct http1 *h)
+{
+	const struct http1_limits limits = h->limits;
+
+	OBJ_CHECK(h, TAG_HTTP1);
+	http1_fini(&h->codec);
+	begin(h, h->is_server, &limits);
 }
 
 void http1_free(struct http1 *h)
@@ -540,6 +556,13 @@ void http1_next_message(struct http1 *h)
 	h->out_is_dropped = false;
 	h->out_closes = false;
 	h->request = (struct http1_request){ .version = HTTP_VERSION_1_1, .wants_keep_alive = true };
+}
+
+bool http1_is_at_rest(const struct http1 *h)
+{
+	OBJ_CHECK(h, TAG_HTTP1);
+	return h->in_state == HTTP1_IN_HEAD && h->out_state == HTTP1_OUT_HEAD && h->in.bytes == 0 && !h->has_block &&
+	       h->end_seen == 0 && !h->has_skipped_line;
 }
 
 size_t http1_buffered(const struct http1 *h)

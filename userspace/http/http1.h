@@ -48,6 +48,10 @@ struct http1; /* opaque: http1_codec() */
 /* is_server: reads requests, writes responses.  The limits are copied. */
 struct http1 *http1_new(bool is_server, const struct http1_limits *limits);
 void http1_free(struct http1 *h); /* NULL ok */
+/* As new, whatever it was in the middle of; the limits stay.  For a codec that another connection takes over. */
+void http1_reset(struct http1 *h);
+/* Between two messages, and of the next one nothing has come, not even an empty line before it. */
+bool http1_is_at_rest(const struct http1 *h);
 /* Other limits from the next message on: for a codec that is used by one connection after the other. */
 void http1_set_limits(struct http1 *h, const struct http1_limits *limits);
 struct codec *http1_codec(struct http1 *h);

@@ -47,18 +47,23 @@ static struct codec *codec_take(struct server_h1 *s)
 	return http1_codec(s->codec);
 }
 
-/* Nothing of a request is here: a kept connection costs the less. */
-static void codec_rest(struct server_h1 *s)
+/* At rest: as if it were new. */
+static void codec_give(struct server_h1 *s)
 {
 	struct server_host *h = s->base.host;
 
-	if (s->state != S_HEAD || s->is_peer_done || s->is_pumping || !s->codec || server_h1_buffered(s) > 0)
-		return;
 	if (h->codec_count < SERVER_CODECS_MAX)
 		h->codecs[h->codec_count++] = s->codec;
 	else
 		http1_free(s->codec);
 	s->codec = NULL;
+}
+
+/* Nothing of a request is here: a kept connection costs the less. */
+static void codec_rest(struct server_h1 *s)
+{
+	if (s->state == S_HEAD && !s->is_peer_done && !s->is_pumping && s->codec && http1_is_at_rest(s->codec))
+		codec_give(s);
 }
 
 /* ---- waiting for a head ---- */
@@ -160,7 +165,10 @@ static void on_closed(struct stream *st)
 	CHECK(s->state == S_CLOSING && !s->hs.owner);
 	server_session_end(&s->base);
 	arena_cache_give(&h->arenas, s->arena);
-	http1_free(s->codec);
+	if (s->codec) {
+		http1_reset(s->codec);
+		codec_give(s);
+	}
 	s->tag = 0;
 	pool_give(&h->h1_sessions, s);
 }

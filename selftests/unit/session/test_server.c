@@ -485,6 +485,79 @@ static void test_full_pool_refuses(void **state)
 	close(b[0]);
 }
 
+/* A second client of the worker asks; true: it got an answer. */
+static bool another_is_served(struct fixture *f)
+{
+	static const char request[] = "GET /b HTTP/1.1\r\nHost: x\r\n\r\n";
+	char buf[1024];
+	ssize_t n = -1;
+	int pair[2];
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+	assert_int_equal(server_accept(&f->o.host, 1, &f->o.settings, pair[1]), 0);
+	assert_int_equal(send(pair[0], request, sizeof(request) - 1, 0), sizeof(request) - 1);
+	for (int i = 0; i < 100 && n < 0; i++) {
+		turn(f);
+		n = recv(pair[0], buf, sizeof(buf) - 1, MSG_DONTWAIT);
+	}
+	close(pair[0]);
+	for (int i = 0; i < 100 && f->o.host.session_count > 1; i++)
+		turn(f);
+	return n > 0 && strncmp(buf, "HTTP/1.1 200", 12) == 0;
+}
+
+/* Codecs go from one connection to the next, but not what the one had begun. */
+static void test_line_ends_of_one_client_are_not_anothers(void **state)
+{
+	struct fixture *f = *state;
+
+	f->o.settings.head_timeout_ms = 1000;
+	say(f, "\r");
+	turn(f);
+	turn(f);
+	assert_true(another_is_served(f));
+	say(f, "\nGET /a HTTP/1.1\r\nHost: x\r\n\r\n");
+	turn_until(f, has_one);
+	assert_int_equal(f->o.bad_requests, 0);
+	say(f, "\r\n");
+	turn(f);
+	turn(f);
+	assert_true(another_is_served(f));
+	say(f, "\r\n\r\n"); /* one is forgiven */
+	turn_until(f, is_eof);
+	assert_int_equal(f->o.bad_requests, 1);
+}
+
+static void test_codec_of_a_closed_connection_is_used_again(void **state)
+{
+	static const char *const beginnings[] = {
+		"", "\r", "GET /a HT", "GET /a HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", "\1\2\3\r\n\r\n",
+		"POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nhalf",
+		"POST /a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n7",
+	};
+	struct fixture *f = *state;
+
+	f->o.settings.keep_alive_timeout_ms = 10000;
+	say(f, "GET /a HTTP/1.1\r\nHost: x\r\n\r\n");
+	turn_until(f, has_one);
+	assert_int_equal(f->o.host.codec_count, 1);
+	for (unsigned i = 0; i < sizeof(beginnings) / sizeof(beginnings[0]); i++) {
+		int pair[2];
+
+		assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+		assert_int_equal(server_accept(&f->o.host, 1, &f->o.settings, pair[1]), 0);
+		assert_true(send(pair[0], beginnings[i], strlen(beginnings[i]), 0) >= 0);
+		turn(f);
+		turn(f);
+		close(pair[0]);
+		for (int k = 0; k < 100 && f->o.host.session_count > 1; k++)
+			turn(f);
+		assert_int_equal(f->o.host.codec_count, 1);
+		assert_true(another_is_served(f));
+		assert_int_equal(f->o.host.codec_count, 1);
+	}
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -505,6 +578,8 @@ int main(void)
 		T(test_keep_alive_request_limit_closes),
 		T(test_draining_host_answers_once_more_and_closes),
 		T(test_full_pool_refuses),
+		T(test_line_ends_of_one_client_are_not_anothers),
+		T(test_codec_of_a_closed_connection_is_used_again),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
