@@ -565,6 +565,12 @@ bool http1_is_at_rest(const struct http1 *h)
 	       h->end_seen == 0 && !h->has_skipped_line;
 }
 
+bool http1_has_output_fault(const struct http1 *h)
+{
+	OBJ_CHECK(h, TAG_HTTP1);
+	return h->out_state == HTTP1_OUT_FAULT;
+}
+
 size_t http1_buffered(const struct http1 *h)
 {
 	OBJ_CHECK(h, TAG_HTTP1);

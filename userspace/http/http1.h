@@ -62,6 +62,8 @@ void http1_expect_response(struct http1 *h, enum http_method request_method);
  * Harmless on a fresh or faulty codec.
  */
 void http1_next_message(struct http1 *h);
+/* What was sent last cannot be written (OUTPUT_MALFORMED, OUTPUT_LENGTH), and nothing more will be. */
+bool http1_has_output_fault(const struct http1 *h);
 /* After a head was sent: the connection ends with this message ("Connection: close", until-close, a tunnel). */
 bool http1_closes(const struct http1 *h);
 size_t http1_buffered(const struct http1 *h); /* bytes fed and not yet consumed by events */

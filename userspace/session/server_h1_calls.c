@@ -94,6 +94,10 @@ static void op_done(struct http_stream *hs)
 	owner_leaves(s);
 	s->state = S_REST;
 	s->unwanted = 0;
+	if (http1_has_output_fault(s->codec)) { /* nobody is to take what went out for the answer */
+		server_h1_close(s, true);
+		return;
+	}
 	if (s->is_tunnel && s->is_request_done && s->stream->queued == 0) {
 		server_h1_close(s, false);
 		return;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /* test_server.c - HTTP/1 server sessions on a socket pair, with a small owner instead of the proxy. */
 #include <errno.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -19,6 +20,7 @@ struct owner {
 	struct server_host host;
 	struct server_settings settings;
 	bool has_no_listener, answers_early;
+	bool holds; /* the test answers */
 	size_t first_credit;
 
 	struct http_stream *st;
@@ -84,6 +86,8 @@ static void on_end(struct http_stream *st, struct headers *trailers)
 
 	(void)trailers;
 	o->ends++;
+	if (o->holds)
+		return;
 	if (o->is_tunnel) {
 		http_stream_send_end(st, NULL);
 		http_stream_done(st);
@@ -558,6 +562,53 @@ static void test_codec_of_a_closed_connection_is_used_again(void **state)
 	}
 }
 
+static int tcp_connect(struct fixture *f)
+{
+	struct sockaddr_in at = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	int listener = socket(AF_INET, SOCK_STREAM, 0), fd = socket(AF_INET, SOCK_STREAM, 0);
+	socklen_t len = sizeof(at);
+
+	assert_int_equal(bind(listener, (struct sockaddr *)&at, sizeof(at)), 0);
+	assert_int_equal(listen(listener, 1), 0);
+	assert_int_equal(getsockname(listener, (struct sockaddr *)&at, &len), 0);
+	assert_int_equal(connect(fd, (struct sockaddr *)&at, sizeof(at)), 0);
+	assert_int_equal(server_accept(&f->o.host, 1, &f->o.settings, accept(listener, NULL, NULL)), 0);
+	close(listener);
+	return fd;
+}
+
+/* The codec refuses to write what its owner let through: the client must not take it for an answer. */
+static void test_answer_that_cannot_be_written_is_a_reset(void **state)
+{
+	struct fixture *f = *state;
+	struct message m;
+	ssize_t n = -1;
+	char byte;
+
+	close(f->fd);
+	f->fd = tcp_connect(f);
+	f->o.holds = true;
+	say(f, "GET /a HTTP/1.1\r\nHost: x\r\n\r\n");
+	for (int i = 0; i < 100 && !f->o.st; i++)
+		loop_turn(f->loop, 5);
+	message_init(&m, f->o.arena);
+	m.status = 200;
+	m.framing = BODY_LENGTH;
+	m.content_length = 0;
+	headers_add_name(&m.headers, SPAN("x-bad"), SPAN("a\r\nb"));
+	http_stream_send_head(f->o.st, &m);
+	http_stream_send_end(f->o.st, NULL);
+	http_stream_done(f->o.st);
+	leave(&f->o);
+	errno = EAGAIN;
+	for (int i = 0; i < 100 && n < 0 && errno == EAGAIN; i++) {
+		loop_turn(f->loop, 5);
+		n = recv(f->fd, &byte, 1, MSG_DONTWAIT);
+	}
+	assert_int_equal(n, -1);
+	assert_int_equal(errno, ECONNRESET);
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -580,6 +631,7 @@ int main(void)
 		T(test_full_pool_refuses),
 		T(test_line_ends_of_one_client_are_not_anothers),
 		T(test_codec_of_a_closed_connection_is_used_again),
+		T(test_answer_that_cannot_be_written_is_a_reset),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
