@@ -58,6 +58,7 @@ struct codec_event {
 	void *owner;	      /* of the stream: http2_set_owner() */
 	uint32_t error;	      /* RESET, GOAWAY: code of RFC 9113 7 */
 	uint32_t last_stream; /* GOAWAY */
+	uint64_t at;	      /* HEAD of HTTP/2, server: bytes that were fed before its first frame */
 	size_t bytes;	      /* SENT */
 	bool is_retryable;    /* RESET: the peer did not look at the request */
 };

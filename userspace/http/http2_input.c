@@ -46,6 +46,12 @@ static bool frame_head_judge(struct http2 *h, const uint8_t *head)
 	return http2_flood_frame(h, h->frame_left, head[3], head[4]);
 }
 
+static void in_consume(struct http2 *h, uint32_t len)
+{
+	h->in_taken += len;
+	slice_queue_consume(&h->in, len);
+}
+
 static bool preface_take(struct http2 *h)
 {
 	static const char preface[] = HTTP2_PREFACE;
@@ -57,7 +63,7 @@ static bool preface_take(struct http2 *h)
 		return false;
 	}
 	h->preface_left -= len;
-	slice_queue_consume(&h->in, len);
+	in_consume(h, len);
 	return true;
 }
 
@@ -72,7 +78,7 @@ static bool payload_take(struct http2 *h)
 	is_good = recv_bytes(h, first->ptr, len);
 	h->feeding = (struct slice){ 0 };
 	if (is_good)
-		slice_queue_consume(&h->in, len);
+		in_consume(h, len);
 	return is_good;
 }
 
@@ -81,6 +87,7 @@ static bool frame_take(struct http2 *h)
 {
 	struct slice *first = slice_queue_at(&h->in, 0);
 
+	h->frame_at = h->in_taken;
 	if (!frame_head_judge(h, first->ptr))
 		return false;
 	h->frame_left += FRAME_HEAD;
@@ -103,8 +110,10 @@ bool http2_input_step(struct http2 *h)
 		return frame_take(h);
 	len = MIN(first->len, FRAME_HEAD - h->head_len);
 	memcpy(h->head + h->head_len, first->ptr, len);
+	if (h->head_len == 0)
+		h->frame_at = h->in_taken;
 	h->head_len += len;
-	slice_queue_consume(&h->in, len);
+	in_consume(h, len);
 	if (h->head_len < FRAME_HEAD)
 		return true;
 	h->head_len = 0;
@@ -139,6 +148,7 @@ static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame
 	CHECK(h->head_arena);
 	s->arena = h->head_arena;
 	h->is_arena_used = true;
+	h->request_at = h->frame_at;
 	http2_block_begin(h, s, false);
 	return 0;
 }

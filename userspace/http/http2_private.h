@@ -138,6 +138,8 @@ struct http2 {
 	/* in */
 	struct slice_queue in;
 	struct slice feeding; /* borrowed: what nghttp2 looks at */
+	uint64_t in_taken;    /* bytes of `in` that are gone */
+	uint64_t frame_at, request_at; /* in_taken before the frame, and before the first one of the request's head */
 	uint32_t preface_left;
 	uint8_t head[FRAME_HEAD]; /* of the frame that is being fed */
 	uint32_t head_len;	  /* bytes of it */

@@ -320,8 +320,9 @@ static void end_give(struct http2_stream *s, struct codec_event *out)
 		s->is_end_given = true;
 }
 
-static void head_give(struct http2_stream *s, struct codec_event *out)
+static void head_give(const struct http2 *h, struct http2_stream *s, struct codec_event *out)
 {
+	out->at = h->request_at; /* no other head is read before this one is given */
 	out->type = s->is_bad ? CODEC_BAD_HEAD : CODEC_HEAD;
 	out->message = s->message;
 	out->fault = s->is_bad ? s->fault : CODEC_FAULT_NONE;
@@ -357,7 +358,7 @@ bool http2_stream_event(struct http2 *h, struct http2_stream *s, struct codec_ev
 		return false;
 	}
 	if (s->is_head_due) {
-		head_give(s, out);
+		head_give(h, s, out);
 	} else if (s->is_first_end_due) {
 		end_give(s, out);
 	} else if (s->sent_bytes) {

@@ -52,7 +52,7 @@ enum failure client_tls_apply(struct exchange *x)
 	if (x->host.len > 0 && tlsio_server(tls) &&
 	    !tls_server_names_share_certificate(tlsio_server(tls), tlsio_server_name(tls), x->host))
 		return FAIL_MISDIRECTED;
-	if (tlsio_is_early(tls)) {
+	if (x->client->is_early) {
 		if (!method_is_safe(x->request->method))
 			return FAIL_TOO_EARLY;
 		headers_set_name(&x->request->headers, SPAN("Early-Data"), SPAN("1"));

@@ -2,7 +2,6 @@
 /* server_h1.c - HTTP/1 server sessions: one request at a time on an accepted connection. */
 #include "session/server_h1.h"
 
-#include "net/tlsio.h"
 #include "session/keep.h"
 
 static struct server_h1 *of_stream(struct stream *st)
@@ -120,18 +119,13 @@ void server_h1_close(struct server_h1 *s, bool with_reset)
 		stream_close(s->stream);
 }
 
-/* The answer to early data may be out before the client's part of the handshake is in. */
-static bool is_handshake_unread(const struct server_h1 *s)
-{
-	const struct tlsio *tls = stream_tls(s->stream);
-
-	return tls && tlsio_is_early(tls);
-}
-
-/* The response is out.  Say goodbye so that it is not lost. */
+/*
+ * The response is out.  Say goodbye so that it is not lost.  The answer to early data may be out before the client's
+ * part of the handshake is in.
+ */
 static void session_finish(struct server_h1 *s)
 {
-	bool has_unread = !s->is_request_done || server_h1_buffered(s) > 0 || is_handshake_unread(s);
+	bool has_unread = !s->is_request_done || server_h1_buffered(s) > 0 || early_is_now(s->stream);
 
 	if (s->is_peer_done || (s->peer_closes && !has_unread)) {
 		server_h1_close(s, false);
@@ -366,6 +360,12 @@ static struct arena *pump_arena(struct server_h1 *s)
 	return s->arena;
 }
 
+/* Of the head that is here in part, or comes next. */
+static uint64_t head_place(const struct server_h1 *s)
+{
+	return s->stream->bytes_in - server_h1_buffered(s);
+}
+
 static void pump(struct server_h1 *s)
 {
 	struct codec *c;
@@ -377,7 +377,11 @@ static void pump(struct server_h1 *s)
 	s->is_pumping = true;
 	while (may_pump(s)) {
 		struct codec_event ev = {0};
-		enum codec_event_type type = c->ops->next(c, pump_arena(s), &ev);
+		enum codec_event_type type;
+
+		if (s->state == S_HEAD)
+			s->hs.is_early = s->early.bytes > 0 && early_covers(&s->early, head_place(s));
+		type = c->ops->next(c, pump_arena(s), &ev);
 
 		if (type == CODEC_MORE)
 			break;
@@ -429,6 +433,7 @@ static void on_data(struct stream *st, struct slice data)
 		wait_end(&s->waits, WAIT_IDLE);
 		wait_begin(s->base.host->loop, &s->waits, WAIT_HEAD, set ? set->head_timeout_ms : DRAIN_IDLE_MS);
 	}
+	early_note(&s->early, st);
 	c = codec_take(s);
 	c->ops->feed(c, data);
 	pump(s);
@@ -594,6 +599,7 @@ void server_h1_open(struct server_host *h, uint32_t listener_id, struct stream *
 	s->stream = st;
 	st->events = &stream_events;
 	st->owner = s;
+	early_begin(&s->early, st);
 	if (first.len > 0) {
 		struct codec *c = codec_take(s);
 

@@ -5,6 +5,7 @@
 #define SN_SESSION_SERVER_H1_H
 
 #include "session/closing.h"
+#include "session/early.h"
 #include "session/server.h"
 #include "session/wait.h"
 
@@ -36,6 +37,7 @@ struct server_h1 {
 	struct waits waits;
 	struct task pump_task;
 	struct http_stream hs;
+	struct early early;
 
 	int64_t allowance; /* body bytes that may be delivered */
 	uint64_t body_left; /* of a counted body: bytes that did not come yet */

@@ -216,6 +216,7 @@ static void take_head(struct server_h2 *s, const struct codec_event *ev)
 		return;
 	}
 	s->arena = NULL;
+	st->hs.is_early = early_covers(&s->early, ev->at);
 	count_request(s);
 	s->base.host->on_request(s->base.host, &st->hs, s->base.listener_id, ev->message, st->arena);
 }
@@ -406,6 +407,7 @@ static void on_data(struct stream *st, struct slice data)
 		s->codec_ms = now;
 		http2_tick(s->codec, now);
 	}
+	early_note(&s->early, st);
 	c->ops->feed(c, data);
 	pump(s);
 	read_more(s);
@@ -508,6 +510,7 @@ void server_h2_open(struct server_host *h, uint32_t listener_id, struct stream *
 	s->stream = st;
 	st->events = &stream_events;
 	st->owner = s;
+	early_begin(&s->early, st);
 	s->input_ms = s->codec_ms = loop_now_ms(h->loop);
 	s->body_idle_ms = set ? set->body_idle_timeout_ms : LINGER_MS;
 	s->write_idle_ms = set ? set->write_idle_timeout_ms : LINGER_MS;

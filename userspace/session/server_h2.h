@@ -16,6 +16,7 @@
 
 #include "http/http2.h"
 #include "session/closing.h"
+#include "session/early.h"
 #include "session/server.h"
 #include "session/wait.h"
 
@@ -85,6 +86,7 @@ struct server_h2 {
 	uint64_t ping_ms;      /* since when a PING's answer is waited for; 0: it is not */
 	uint64_t notice_ms;    /* when GOODBYE_NOTICE began */
 	uint64_t thrown;       /* while lingering */
+	struct early early;
 	bool is_pumping;
 	bool is_started;     /* the client's SETTINGS came */
 	bool is_peer_done;   /* no more input */
