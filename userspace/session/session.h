@@ -86,11 +86,6 @@ struct http_stream_ops {
 	struct stream *(*transport)(struct http_stream *st);
 	bool (*is_reused)(const struct http_stream *st);   /* client */
 	bool (*has_written)(const struct http_stream *st); /* client */
-	/* Lending, see transfer.h, whose calls these are; NULL: never (HTTP/2). */
-	size_t (*hold)(struct http_stream *st);
-	uint64_t (*lend)(struct http_stream *st, enum stream_side side);
-	void (*lent)(struct http_stream *st, enum stream_side side, uint64_t bytes, bool is_waiting);
-	void (*take_back)(struct http_stream *st, enum stream_side side, int err);
 };
 
 struct http_stream {
@@ -126,15 +121,6 @@ static inline void http_stream_send_end(struct http_stream *st, const struct hea
 static inline void http_stream_credit(struct http_stream *st, size_t bytes)
 {
 	st->ops->credit(st, bytes);
-}
-
-/*
- * Take back what was allowed but for the bytes that are here already, whose number is returned; a receive that is under
- * way may bring more.
- */
-static inline size_t http_stream_hold(struct http_stream *st)
-{
-	return st->ops->hold(st);
 }
 
 /* Bytes sent by the owner that the socket has not taken yet. */
