@@ -128,9 +128,11 @@ static const struct schema_word proxy_protocol_words[] = {
 static void listener_check(struct schema *s, void *config)
 {
 	LISTENER *c = config;
+	bool wants_tls;
 
-	bool wants_tls = c->protocol == CONFIG_PROTOCOL_HTTPS || c->protocol == CONFIG_PROTOCOL_H2;
-
+	if (c->tls && !SCHEMA_HAS(c, protocol))
+		c->protocol = CONFIG_PROTOCOL_HTTPS;
+	wants_tls = c->protocol == CONFIG_PROTOCOL_HTTPS || c->protocol == CONFIG_PROTOCOL_H2;
 	if (wants_tls && !c->tls)
 		diag_hint(s->diag,
 			  diag_error(s->diag, SCHEMA_POS(c, protocol), "listener \"%s\" has no certificate", c->id),
@@ -149,7 +151,8 @@ static const struct schema_row listener_rows[] = {
 	ROW_ID(LISTENER, id, "Name of the listener."),
 	ROW_ADDR(LISTENER, address, "address", NULL, "IP:PORT to listen on.  `[::]:PORT` takes IPv4 as well.",
 		 .flags = SCHEMA_REQUIRED),
-	ROW_ENUM(LISTENER, protocol, "protocol", protocol_words, "http", "What clients speak."),
+	ROW_ENUM(LISTENER, protocol, "protocol", protocol_words, "http",
+		 "What clients speak.  A listener with `tls` that does not say is `https`."),
 	ROW_DURATION(LISTENER, head_timeout_ms, "head-timeout-secs", SCHEMA_SECONDS, 1, SCHEMA_HOUR, "10",
 		     "The head of a request must be complete this long after its first byte; of the first "
 		     "one, after "

@@ -144,7 +144,8 @@ static const struct mistake mistakes[] = {
 	{ TLS("https", "cert-file \"/a\""), "each certificate needs its key" },
 	{ TLS("https", PAIR) ROUTE(ALL "builtin-handler \"status\""), "/nowhere/c.pem cannot be read" },
 	{ TLS("https", PAIR SNI "hostnames \"a.*.b\" }"), "is not a host name" },
-	{ TLS("https", PAIR SNI "hostnames \"a\"; priority-hostnames \"b\" }"), "either `hostnames` or `priority-hostnames`" },
+	{ TLS("https", PAIR SNI "hostnames \"a\"; priority-hostnames \"b\" }"),
+	  "either `hostnames` or `priority-hostnames`" },
 	{ TLS("https", PAIR "client-auth #true"), "`client-auth` needs a `ca-file`" },
 	{ TLS("https", PAIR "client-auth 1"), "client-auth" },
 	{ TLS("https", PAIR "ca-file \"/a\""), "no effect without `client-auth`" },
@@ -292,6 +293,23 @@ static void test_doubtful_files_are_built_with_a_warning(void **state)
 }
 
 /* ---- what is built ---- */
+
+static const struct config_listener *first_listener(const char *file)
+{
+	struct config *c;
+
+	built = snapshot_new();
+	assert_int_equal(config_load_text(&built->arena, "t.kdl", span_str(file), &diag, &c), 0);
+	return &c->listeners[0];
+}
+
+static void test_a_listener_with_tls_speaks_tls(void **state)
+{
+	const char *file = "listeners { listener \"a\" { address \"1.2.3.4:1\"; tls { " PAIR " } } }";
+
+	(void)state;
+	assert_int_equal(first_listener(file)->protocol, CONFIG_PROTOCOL_HTTPS);
+}
 
 static void test_defaults_of_an_almost_empty_file(void **state)
 {
@@ -488,6 +506,7 @@ int main(void)
 		T(test_each_mistake_is_an_error_that_names_it),
 		T(test_several_mistakes_are_told_at_once_with_places_and_hints),
 		T(test_doubtful_files_are_built_with_a_warning),
+		T(test_a_listener_with_tls_speaks_tls),
 		T(test_defaults_of_an_almost_empty_file),
 		T(test_every_spelling_of_a_target_is_a_target),
 		T(test_request_timeout_is_short_for_two_deadlines),
