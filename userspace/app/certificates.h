@@ -16,8 +16,8 @@ struct certificates *certificates_new(struct control *c);
 void certificates_free(struct certificates *t); /* NULL ok */
 /*
  * Once a second.  Files are looked at every second time, and loaded when they have been quiet since the look before.
- * A listener (or upstream) with a pair that is wrong keeps its old ones, with one line in the log for each change of the
- * files; the others get what is new.
+ * A listener (or upstream) with a pair that is wrong keeps its old ones, with one line in the log for each change of
+ * the files; the others get what is new.
  */
 void certificates_tick(struct certificates *t);
 /* For `sentinel status`: a line, or an object, for each certificate that is in use. */

@@ -20,7 +20,7 @@ struct config_tls_registry {
 	struct tls_shared *shared; /* owned; ticket keys of the process */
 	struct hmap objects;	   /* settings as text -> struct config_tls_object */
 	uint64_t build;		   /* the current one */
-	bool keeps_old; /* what cannot be loaded again stays as it is, with CONFIG_TLS_KEPT and the reason as warnings */
+	bool keeps_old; /* what cannot be loaded again stays, with CONFIG_TLS_KEPT and the reason as warnings */
 	unsigned kept_count; /* in this build */
 };
 
