@@ -49,6 +49,18 @@ def test_required_certificates_are_told_to_the_origin(t):
             check_in(name, got["x-client-cert-san"])
 
 
+def test_clients_can_neither_remove_nor_imitate_the_fields(t):
+    s, web, people = setup(t)
+    alice = person(people)
+    got = told(s, context(web, cert=alice), [("Connection", "close, " + ", ".join(FIELDS))])
+    check_eq(got["x-client-cert-verified"], "SUCCESS")
+    check_eq(got["x-client-cert-subject"], "CN=alice,O=Org")
+    alike = ["x_client_cert_subject", "X-CLIENT_cert-subject", "X.Client.Cert.SAN", "x_client_cert_verified"]
+    got = told(s, context(web, cert=alice), [(f, "forged") for f in alike])
+    check_eq([v for v in got.values() if v == "forged"], [])
+    check_eq(got["x-client-cert-subject"], "CN=alice,O=Org")
+
+
 NO_CERT = {"1.2": "sslv3 alert handshake failure", "1.3": "tlsv13 alert certificate required"}
 
 

@@ -239,6 +239,35 @@ unsigned headers_remove_name(struct headers *h, struct span name)
 	return header_remove_from(h, 0, header_token_of(name), name);
 }
 
+/* Letters in one case, every other sign as '-'. */
+static char folded(char c)
+{
+	if ((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9'))
+		return c;
+	return c >= 'A' && c <= 'Z' ? (char)(c | 0x20) : '-';
+}
+
+static bool is_alike(struct span a, struct span b)
+{
+	if (a.len != b.len)
+		return false;
+	for (size_t i = 0; i < a.len; i++)
+		if (folded(a.ptr[i]) != folded(b.ptr[i]))
+			return false;
+	return true;
+}
+
+unsigned headers_remove_alike(struct headers *h, struct span name)
+{
+	uint32_t kept = 0, count = h->count;
+
+	for (uint32_t i = 0; i < count; i++)
+		if (!is_alike(h->items[i].name, name))
+			h->items[kept++] = h->items[i];
+	h->count = kept;
+	return count - kept;
+}
+
 unsigned headers_rename(struct headers *h, struct span from, struct span to)
 {
 	enum header_token t = header_token_of(from), to_token = header_token_of(to);
@@ -295,7 +324,7 @@ static bool token_is_hop_by_hop(enum header_token t)
 	}
 }
 
-static void connection_names_remove(struct headers *h)
+void headers_remove_connection(struct headers *h)
 {
 	/* Removing moves items, so each Connection field leaves the list before its names are looked for. */
 	for (;;) {
@@ -322,7 +351,7 @@ void headers_remove_hop_by_hop(struct headers *h)
 	bool takes_trailers = headers_list_has(h, TOKEN_TE, SPAN("trailers"));
 	bool kept_te = false;
 
-	connection_names_remove(h);
+	headers_remove_connection(h);
 	for (uint32_t i = 0; i < h->count; i++) {
 		struct header f = h->items[i];
 

@@ -62,6 +62,8 @@ void headers_set(struct headers *h, enum header_token t, struct span value); /* 
 void headers_set_name(struct headers *h, struct span name, struct span value);
 unsigned headers_remove(struct headers *h, enum header_token t); /* how many */
 unsigned headers_remove_name(struct headers *h, struct span name);
+/* Names too that a gateway may confuse with it (RFC 3875 4.1.18): any case, and any other sign in the place of '-'. */
+unsigned headers_remove_alike(struct headers *h, struct span name);
 unsigned headers_rename(struct headers *h, struct span from, struct span to);
 /*
  * Remove hop-by-hop fields and those that Connection names (RFC 9110 7.6.1).  A TE that lists trailers stays, reduced
@@ -70,6 +72,8 @@ unsigned headers_rename(struct headers *h, struct span from, struct span to);
  * be upgraded is in message.upgrade.
  */
 void headers_remove_hop_by_hop(struct headers *h);
+/* Of that only what Connection names, and itself: before fields are added that nobody may have removed so. */
+void headers_remove_connection(struct headers *h);
 /* A comma list in all fields of the name contains the member (case-insensitive). */
 bool headers_list_has(const struct headers *h, enum header_token t, struct span member);
 /* RFC 9110 5.6.2 token; field-value without CTL but HTAB. */

@@ -18,7 +18,7 @@ static void fields_remove(struct exchange *x)
 	const struct snapshot *s = x->pin->snapshot;
 
 	for (unsigned i = 0; i < s->client_field_count; i++)
-		headers_remove_name(&x->request->headers, s->client_fields[i]);
+		headers_remove_alike(&x->request->headers, s->client_fields[i]);
 }
 
 static void fields_tell(struct exchange *x, const struct tlsio *tls)

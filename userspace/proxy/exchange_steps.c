@@ -60,6 +60,7 @@ enum step_verdict exchange_step_head(struct exchange *x)
 	unsigned port;
 
 	find_client(x);
+	headers_remove_connection(&m->headers); /* what is added from here on is not the client's to remove */
 	x->authority = m->authority;
 	x->request_id = request_id_of(&m->headers, x->pin->snapshot->trace_id_format, x->arena);
 	if (m->authority.len > 0 && !uri_split_authority(m->authority, &x->host, &port))

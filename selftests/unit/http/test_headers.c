@@ -128,6 +128,26 @@ static void test_changes(void **state)
 	assert_fields(&h, "a:9\nx-host:z\nCookie:n");
 }
 
+/* A CGI script sees all of these as one variable. */
+static void test_names_that_gateways_confuse_are_removed(void **state)
+{
+	static const char *const names[] = { "X-Cert-Name", "x_cert_name", "X-Cert_NAME", "X.Cert-Name", "x~cert|name",
+					     "X-Cert-Nam", "X-Cert-Name-", "XXCert-Name", "Via" };
+	struct headers h;
+
+	(void)state;
+	headers_init(&h, &arena);
+	for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		headers_add_name(&h, span_str(names[i]), SPAN("v"));
+	assert_int_equal(headers_remove_alike(&h, SPAN("X-Cert-Name")), 5);
+	assert_fields(&h, "X-Cert-Nam:v\nX-Cert-Name-:v\nXXCert-Name:v\nVia:v");
+	headers_add_name(&h, SPAN("x_forwarded_for"), SPAN("v"));
+	headers_add(&h, TOKEN_VIA, SPAN("w"));
+	assert_int_equal(headers_remove_alike(&h, SPAN("X-Forwarded-For")), 1);
+	assert_int_equal(headers_remove_alike(&h, SPAN("via")), 2);
+	assert_fields(&h, "X-Cert-Nam:v\nX-Cert-Name-:v\nXXCert-Name:v");
+}
+
 static void test_many_fields_keep_their_order(void **state)
 {
 	struct headers h;
@@ -222,6 +242,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_every_token_is_found_in_any_case, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_fields_are_found_in_order, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_changes, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_names_that_gateways_confuse_are_removed, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_many_fields_keep_their_order, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_lists_over_several_fields, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_hop_by_hop_fields_do_not_cross, set_up, tear_down),
