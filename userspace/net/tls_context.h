@@ -119,11 +119,11 @@ void tls_server_put(struct tls_server *s);		 /* any thread; NULL ok */
 struct ssl_st *tls_server_ssl(struct tls_server *s);
 /*
  * True: read with SSL_read_early_data() before anything else, until it gives SSL_READ_EARLY_DATA_FINISH; then go on
- * with SSL_accept() and SSL_read().  While it gives SSL_READ_EARLY_DATA_SUCCESS, bytes are early, and a request that
- * is passed on before the handshake is complete is an early request (RFC 8470 5.1): only safe methods, `Early-Data: 1`
- * to the origin, or 425.  Answers may be written with SSL_write_early_data() after SUCCESS.  A connection has early
- * bytes only if SSL_get_early_data_status() is SSL_EARLY_DATA_ACCEPTED.  They are from a client that proved to know a
- * ticket, once, but not that it is alive.
+ * with SSL_accept() and SSL_read().  While it gives SSL_READ_EARLY_DATA_SUCCESS, bytes are early, and a request of
+ * which one byte is early is an early request: only safe methods, `Early-Data: 1` to the origin, or 425.  Answers may
+ * be written with SSL_write_early_data() after SUCCESS.  A connection has early bytes only if
+ * SSL_get_early_data_status() is SSL_EARLY_DATA_ACCEPTED.  They are from a client that proved to know a ticket, once,
+ * but not that it is alive.
  */
 bool tls_server_has_early_data(const struct tls_server *s);
 /*
