@@ -149,8 +149,19 @@ void server_h2_end_check(struct server_h2 *s)
 
 /* ---- heads that are answered here ---- */
 
+static void refuse(struct server_h2 *s, const struct codec_event *ev)
+{
+	struct codec *c = http2_codec(s->codec);
+
+	c->ops->send(c, &(struct codec_send){CODEC_SEND_RESET, .stream = ev->stream, .error = HTTP2_REFUSED_STREAM});
+	http2_forget(s->codec, ev->stream);
+	arena_cache_give(&s->base.host->arenas, s->arena);
+	s->arena = NULL;
+}
+
 static void answer_bad_head(struct server_h2 *s, const struct codec_event *ev)
 {
+	struct server_h2_stream *st = server_h2_stream_new(s, ev->stream, ev->message, s->arena);
 	struct server_host *h = s->base.host;
 	struct codec *c = http2_codec(s->codec);
 	struct session_failure f = {
@@ -164,6 +175,10 @@ static void answer_bad_head(struct server_h2 *s, const struct codec_event *ev)
 	struct strbuf body = {0};
 	struct message m;
 
+	if (!st) {
+		refuse(s, ev);
+		return;
+	}
 	strbuf_init(&body);
 	h->on_bad_request(h, s->base.listener_id, s->stream, &f, status, &body, &content_type);
 	message_init(&m, s->arena);
@@ -177,7 +192,8 @@ static void answer_bad_head(struct server_h2 *s, const struct codec_event *ev)
 					     .data = slice_copy(body.ptr, (uint32_t)body.len)});
 	c->ops->send(c, &(struct codec_send){CODEC_SEND_END, .stream = ev->stream});
 	strbuf_fini(&body);
-	http2_forget(s->codec, ev->stream);
+	st->is_head_sent = st->is_response_done = true;
+	server_h2_stream_leave(st);
 	arena_cache_give(&h->arenas, s->arena);
 	s->arena = NULL;
 }
@@ -206,13 +222,7 @@ static void take_head(struct server_h2 *s, const struct codec_event *ev)
 	struct server_h2_stream *st = server_h2_stream_new(s, ev->stream, ev->message, s->arena);
 
 	if (!st) {
-		struct codec *c = http2_codec(s->codec);
-
-		c->ops->send(c, &(struct codec_send){CODEC_SEND_RESET, .stream = ev->stream,
-						     .error = HTTP2_REFUSED_STREAM});
-		http2_forget(s->codec, ev->stream);
-		arena_cache_give(&s->base.host->arenas, s->arena);
-		s->arena = NULL;
+		refuse(s, ev);
 		return;
 	}
 	s->arena = NULL;

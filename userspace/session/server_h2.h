@@ -118,6 +118,8 @@ extern const struct http_stream_ops server_h2_ops;
 /* The pool is empty, or a new request. */
 struct server_h2_stream *server_h2_stream_new(struct server_h2 *s, uint32_t id, const struct message *m,
 					      struct arena *a);
+/* Bytes that the owner left behind are still watched: the client may never take them. */
+void server_h2_stream_leave(struct server_h2_stream *st);
 void server_h2_stream_fail(struct server_h2_stream *st, const struct session_failure *f);
 void server_h2_set_upload(struct server_h2_stream *st, bool on);
 /* After a flush: receive buffers are not to be pinned by bytes that wait for the peer. */

@@ -93,8 +93,7 @@ void server_h2_leaving_prune(struct server_h2 *s, bool is_all)
 	}
 }
 
-/* Bytes that the owner left behind are still watched: the client may never take them. */
-static void owner_leaves(struct server_h2_stream *st)
+void server_h2_stream_leave(struct server_h2_stream *st)
 {
 	struct server_h2 *s = st->session;
 
@@ -190,7 +189,7 @@ static void op_done(struct http_stream *hs)
 	struct server_h2_stream *st = of_http_stream(hs);
 
 	CHECK(st->is_response_done);
-	owner_leaves(st);
+	server_h2_stream_leave(st);
 }
 
 /* A tunnel that breaks, or a client that is given up, is a cancellation; an answer that breaks off is our failure. */
@@ -200,7 +199,7 @@ static void op_reset(struct http_stream *hs)
 	uint32_t error = st->is_tunnel || st->is_broken ? HTTP2_CANCEL : HTTP2_INTERNAL_ERROR;
 
 	send_piece(st, (struct codec_send){CODEC_SEND_RESET, .error = error});
-	owner_leaves(st);
+	server_h2_stream_leave(st);
 }
 
 static struct stream *op_transport(struct http_stream *hs)

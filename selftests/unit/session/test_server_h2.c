@@ -495,6 +495,26 @@ static void test_bad_head_is_answered_on_its_stream(void **state)
 	assert_int_equal(f->c.goaways, 0);
 }
 
+/* No owner waits for the window of such an answer, and no idle time-out begins before it is gone. */
+static void test_answer_to_a_bad_head_that_nobody_takes(void **state)
+{
+	struct fixture *f = *state;
+	const nghttp2_settings_entry none = { NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, 0 };
+	int32_t id;
+
+	f->o.settings.write_idle_timeout_ms = 100;
+	f->o.settings.keep_alive_timeout_ms = 100;
+	id = h2_get(&f->c, "/a"); /* looks the settings up */
+	TURN_UNTIL(f, h2_answer(&f->c, id)->is_closed);
+	nghttp2_submit_settings(f->c.session, NGHTTP2_FLAG_NONE, &none, 1);
+	id = h2_get(&f->c, "no path");
+	TURN_UNTIL(f, h2_answer(&f->c, id)->status == 400);
+	TURN_UNTIL(f, h2_answer(&f->c, id)->is_closed);
+	assert_int_equal(h2_answer(&f->c, id)->error, NGHTTP2_CANCEL);
+	TURN_UNTIL(f, f->c.is_eof);
+	assert_int_equal(f->o.host.h2_streams.used, 0);
+}
+
 static void test_malformed_request_is_reset_and_counted(void **state)
 {
 	struct fixture *f = *state;
@@ -915,6 +935,7 @@ int main(void)
 		T(test_reset_by_the_client),
 		T(test_sending_on_a_stream_that_was_reset),
 		T(test_bad_head_is_answered_on_its_stream),
+		T(test_answer_to_a_bad_head_that_nobody_takes),
 		T(test_malformed_request_is_reset_and_counted),
 		T(test_body_that_lies_about_its_length),
 		T(test_flood_ends_the_connection_and_is_counted),
