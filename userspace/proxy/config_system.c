@@ -178,7 +178,7 @@ static const struct schema_row listener_rows[] = {
 		     "Everything before the first request - PROXY header and TLS handshake - must be over this long "
 		     "after the connection was accepted."),
 	ROW_UINT(LISTENER, handshakes_max, "max-handshakes", 1, 1000000, "1000",
-		 "TLS handshakes in progress, of each worker; more connections wait for their turn."),
+		 "TLS handshakes of this listener in progress, in each worker; more connections wait for their turn."),
 	ROW_ENUM(LISTENER, proxy_protocol, "proxy-protocol", proxy_protocol_words, "off",
 		 "Whether connections begin with a header that names the real client."),
 	ROW_UINT(LISTENER, h2_streams_max, "max-concurrent-streams", 1, 10000, "100",

@@ -2,6 +2,9 @@
 /* incoming.c - accepted connections on their way to a session. */
 #include "session/incoming.h"
 
+#include <stdlib.h>
+
+#include "base/mem.h"
 #include "net/client_hello.h"
 #include "net/proxy_protocol.h"
 #include "net/stream_tls.h"
@@ -24,20 +27,56 @@ static struct incoming *of_session(struct server_session *base)
 	return container_of(base, struct incoming, base);
 }
 
-/* ---- the end ---- */
+/* ---- turns: each listener has its own bound and its own queue ---- */
 
+static struct handshake_turns *turns_of(struct server_host *h, uint32_t listener_id)
+{
+	struct handshake_turns *t;
+	struct list *pos;
+
+	list_for_each(pos, &h->handshake_turns)
+	{
+		t = list_entry(pos, struct handshake_turns, node);
+		if (t->listener_id == listener_id)
+			return t;
+	}
+	t = mem_zalloc(sizeof(*t));
+	t->listener_id = listener_id;
+	list_init(&t->waiting);
+	list_append(&h->handshake_turns, &t->node);
+	return t;
+}
+
+static void turns_free(struct handshake_turns *t)
+{
+	list_remove(&t->node);
+	free(t);
+}
+
+static bool may_handshake(const struct handshake_turns *t, const struct server_settings *set)
+{
+	return !set->handshakes_max || t->count < set->handshakes_max;
+}
+
+/* The next one begins, or the empty queue goes, in handshake_task. */
 static void turn_end(struct incoming *in)
 {
 	struct server_host *h = in->base.host;
+	struct handshake_turns *t = in->turns;
 
-	list_remove(&in->turn_node);
-	if (in->state != INCOMING_HANDSHAKE)
+	if (!t)
 		return;
-	CHECK(h->handshake_count > 0);
-	h->handshake_count--;
-	if (!list_is_empty(&h->handshakes_waiting))
-		loop_defer(h->loop, &h->handshake_task);
+	in->turns = NULL;
+	list_remove(&in->turn_node);
+	if (in->state == INCOMING_HANDSHAKE) {
+		CHECK(t->count > 0 && h->handshake_count > 0);
+		t->count--;
+		h->handshake_count--;
+	}
+	loop_defer(h->loop, &h->handshake_task);
 }
+
+/* ---- the end ---- */
 
 static void incoming_close(struct incoming *in)
 {
@@ -155,6 +194,7 @@ static void become(struct incoming *in, enum server_protocol protocol, struct sp
 static void handshake_begin(struct incoming *in, const struct server_settings *set)
 {
 	in->state = INCOMING_HANDSHAKE;
+	in->turns->count++;
 	in->base.host->handshake_count++;
 	in->stream = stream_tls_server(in->stream, bytes_take(in), set->tls, &incoming_events, in);
 }
@@ -166,40 +206,50 @@ static void on_connected(struct stream *st)
 	become(of_stream(st), is_h2 ? SERVER_H2C : SERVER_HTTP, (struct span){0});
 }
 
-static bool may_handshake(const struct server_host *h, const struct server_settings *set)
-{
-	return !set->handshakes_max || h->handshake_count < set->handshakes_max;
-}
-
 static void handshake_wait(struct incoming *in, const struct server_settings *set)
 {
 	struct server_host *h = in->base.host;
 
-	if (list_is_empty(&h->handshakes_waiting) && may_handshake(h, set)) {
+	in->turns = turns_of(h, in->base.listener_id);
+	if (list_is_empty(&in->turns->waiting) && may_handshake(in->turns, set)) {
 		handshake_begin(in, set);
 		return;
 	}
 	in->state = INCOMING_WAITING;
 	in->first = loop_keep(h->loop, in->first);
-	list_append(&h->handshakes_waiting, &in->turn_node);
+	list_append(&in->turns->waiting, &in->turn_node);
 }
 
-static void run_handshakes(struct task *t)
+static void turns_give(struct handshake_turns *t)
 {
-	struct server_host *h = container_of(t, struct server_host, handshake_task);
 	struct incoming *in;
 
-	while ((in = list_first(&h->handshakes_waiting, struct incoming, turn_node))) {
+	while ((in = list_first(&t->waiting, struct incoming, turn_node))) {
 		const struct server_settings *set = server_session_settings(&in->base);
 
 		if (!set) {
 			incoming_close(in);
 			continue;
 		}
-		if (!may_handshake(h, set))
+		if (!may_handshake(t, set))
 			return;
 		list_remove(&in->turn_node);
 		handshake_begin(in, set);
+	}
+}
+
+static void run_handshakes(struct task *task)
+{
+	struct server_host *h = container_of(task, struct server_host, handshake_task);
+	struct list *pos, *tmp;
+
+	list_for_each_safe(pos, tmp, &h->handshake_turns)
+	{
+		struct handshake_turns *t = list_entry(pos, struct handshake_turns, node);
+
+		turns_give(t);
+		if (t->count == 0 && list_is_empty(&t->waiting))
+			turns_free(t);
 	}
 }
 
@@ -402,14 +452,17 @@ void incoming_open(struct server_host *h, uint32_t listener_id, const struct ser
 
 void incoming_host_init(struct server_host *h)
 {
-	list_init(&h->handshakes_waiting);
+	list_init(&h->handshake_turns);
 	h->handshake_task.run = run_handshakes;
 	pool_init(&h->incoming, "max-connections", sizeof(struct incoming), h->sessions_max);
 }
 
 void incoming_host_fini(struct server_host *h)
 {
+	struct list *pos, *tmp;
+
 	CHECK(h->handshake_count == 0);
 	loop_undefer(h->loop, &h->handshake_task);
+	list_for_each_safe(pos, tmp, &h->handshake_turns) turns_free(list_entry(pos, struct handshake_turns, node));
 	pool_fini(&h->incoming);
 }

@@ -5,7 +5,7 @@
  *
  * The header of a trusted peer is read and its address taken for the stream's peer; what another peer sends is never
  * read as a header.  A TLS handshake begins when the client's first bytes are here, and when fewer than handshakes_max
- * are under way; until then a connection holds no TLS state, and is not read further.
+ * of its listener are under way; until then a connection holds no TLS state, and is not read further.
  */
 #ifndef SN_SESSION_INCOMING_H
 #define SN_SESSION_INCOMING_H
@@ -24,6 +24,14 @@ enum incoming_state {
 	INCOMING_CLOSING,
 };
 
+/* The handshakes of one listener; there while it has any. */
+struct handshake_turns {
+	struct list node; /* host->handshake_turns */
+	struct list waiting; /* in order */
+	uint32_t listener_id;
+	unsigned count; /* under way */
+};
+
 struct incoming {
 	uint32_t tag;
 	enum incoming_state state;
@@ -33,7 +41,8 @@ struct incoming {
 	struct slice first;    /* read, not looked at or not used; owned */
 	struct strbuf gathered; /* instead of it, when one receive was not enough */
 	struct timer deadline;
-	struct list turn_node; /* host->handshakes_waiting */
+	struct handshake_turns *turns; /* while it waits or handshakes */
+	struct list turn_node; /* turns->waiting */
 };
 
 void incoming_host_init(struct server_host *h);

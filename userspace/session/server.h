@@ -44,7 +44,7 @@ struct server_settings {
 	uint64_t keep_alive_requests_max; /* 0: no limit */
 	uint32_t h2_streams_max;	  /* max-concurrent-streams: 100 */
 	uint64_t h2_ping_interval_ms;	  /* 0: none */
-	unsigned handshakes_max;	  /* of a worker, at once; more connections wait for their turn */
+	unsigned handshakes_max;	  /* of the listener in a worker, at once; more connections wait for their turn */
 };
 
 #define SERVER_CODECS_MAX 64
@@ -87,8 +87,8 @@ struct server_host {
 	struct http1 *codecs[SERVER_CODECS_MAX]; /* at rest: an idle session has none */
 	unsigned codec_count;
 	struct list sessions;	 /* all of this worker, for draining */
-	struct list handshakes_waiting; /* incoming ones, in order */
-	unsigned handshake_count; /* under way; not more than settings->handshakes_max */
+	struct list handshake_turns; /* of listeners that have handshakes now; see incoming.h */
+	unsigned handshake_count; /* under way, of all listeners */
 	struct task handshake_task; /* let waiting ones begin */
 	bool is_draining;	 /* answers carry Connection: close; idle sessions were closed */
 

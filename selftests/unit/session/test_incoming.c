@@ -114,7 +114,7 @@ static int tear_down(void **state)
 	return 0;
 }
 
-static struct client *client_open(struct fixture *f)
+static struct client *client_open_at(struct fixture *f, uint32_t listener_id)
 {
 	struct client *c = &f->clients[f->count++];
 
@@ -122,8 +122,13 @@ static struct client *client_open(struct fixture *f)
 	c->fd = socket(AF_INET, SOCK_STREAM, 0);
 	assert_int_equal(connect(c->fd, (struct sockaddr *)&f->at, sizeof(f->at)), 0);
 	assert_int_equal(fcntl(c->fd, F_SETFL, O_NONBLOCK), 0);
-	assert_int_equal(server_accept(&f->o.host, 1, &f->o.settings, accept(f->listener, NULL, NULL)), 0);
+	assert_int_equal(server_accept(&f->o.host, listener_id, &f->o.settings, accept(f->listener, NULL, NULL)), 0);
 	return c;
+}
+
+static struct client *client_open(struct fixture *f)
+{
+	return client_open_at(f, 1);
 }
 
 static void client_tls(struct client *c, const char *alpn)
@@ -526,6 +531,33 @@ static void test_handshakes_above_the_bound_wait_in_order(void **state)
 	assert_int_equal(f->o.handshake_failures, 1);
 }
 
+/* Somebody who fills one listener's bound is no reason to wait at another one. */
+static void test_listeners_have_bounds_of_their_own(void **state)
+{
+	struct fixture *f = *state;
+	char hello[4096];
+	size_t len = client_hello(hello, sizeof(hello));
+	struct client *stuck, *late, *other;
+
+	f->o.settings.protocol = SERVER_HTTPS;
+	f->o.settings.handshakes_max = 1;
+	stuck = client_open_at(f, 1);
+	say_bytes(stuck, hello, len);
+	TURN_UNTIL(f, f->o.host.handshake_count == 1);
+	late = client_open_at(f, 1);
+	client_tls(late, "");
+	turns(f, 5);
+	for (int i = 0; i < 2; i++) {
+		other = client_open_at(f, 2);
+		client_tls(other, "");
+		TURN_UNTIL(f, other->is_up);
+	}
+	assert_false(late->is_up);
+	assert_int_equal(f->o.host.handshake_count, 1);
+	shutdown(stuck->fd, SHUT_RDWR);
+	TURN_UNTIL(f, late->is_up);
+}
+
 static void test_waiting_has_a_deadline(void **state)
 {
 	struct fixture *f = *state;
@@ -610,6 +642,7 @@ int main(void)
 		T(test_tls_handshake_times_out),
 		T(test_silent_client_takes_no_turn),
 		T(test_handshakes_above_the_bound_wait_in_order),
+		T(test_listeners_have_bounds_of_their_own),
 		T(test_waiting_has_a_deadline),
 		T(test_drain_lets_a_handshake_end_and_abort_does_not),
 		T(test_listener_that_leaves_meanwhile),
