@@ -112,6 +112,31 @@ def test_headers_that_are_wrong(t):
     check_eq(client_of(s, v1()), "192.0.2.7")
 
 
+def is_refused(s, header, source=None):
+    c = Client(s.port, source=source)
+    try:
+        c.send(header + b"GET /bytes/1 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+    except PeerReset:
+        pass
+    how, data = c.end()
+    check(data == b"" or b" 200 " in data[:20], "%s %r", how, data[:100])
+    return data == b""
+
+
+def test_the_clients_address_is_judged_like_a_peers(t):
+    s = setup(t, top='kernel { mode "off"; acl { deny "192.0.2.0/28" "2001:db8:1::/48"; }\n}')
+    for header, refused in ((v1("192.0.2.7"), True), (v2("192.0.2.7"), True), (v1("192.0.2.17"), False),
+                            (v2("2001:db8:1::7", "::1"), True), (v2("2001:db8:2::7", "::1"), False), (b"", False)):
+        check_eq(is_refused(s, header), refused, repr(header[:60]))
+    check_eq(s.metric("refused_connections_total", reason="acl"), 3)
+    s.command("ban", "add", "192.0.2.17", "--for", "1h")
+    check(is_refused(s, v2("192.0.2.17")), "a banned client was served")
+    check_eq(s.metric("refused_connections_total", reason="block"), 1)
+    check(not is_refused(s, v2("192.0.2.18")))
+    check(not is_refused(s, b"", source="127.0.0.2"))  # of whom no header is read
+    check_eq(s.metric("handshake_failures_total"), 0)
+
+
 def test_half_a_header_and_silence(t):
     s = setup(t, more="handshake-timeout-secs 1")
     base = s.baseline()

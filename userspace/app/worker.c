@@ -224,14 +224,18 @@ static void count_refused(struct worker *w, const char *reason)
 	metric_cell_add(metric_cell(w->metrics, METRIC_REFUSED_CONNECTIONS_TOTAL, &label), 1);
 }
 
-/* The guard's rules once more: the client may have come in where no guard is. */
-static bool connection_is_refused(struct worker *w, int fd)
+static bool has_rules(const struct worker *w)
 {
-	struct addr peer = { .len = sizeof(peer.in6) };
+	return w->rules->has_acl || bans_count(w->config.bans) > 0;
+}
+
+/* The guard's rules once more: the client may have come in where no guard is, or through a proxy. */
+static bool is_refused(struct worker *w, const struct addr *client)
+{
 	struct rules_verdict verdict;
 	uint8_t ip[16];
 
-	if (getpeername(fd, &peer.sa, &peer.len) < 0 || !addr_to_ip16(&peer, ip))
+	if (!addr_to_ip16(client, ip))
 		return false;
 	verdict = rules_judge(w->rules->rules, w->config.bans, ip, clock_boot_ns());
 	if (!verdict.is_refused)
@@ -240,12 +244,26 @@ static bool connection_is_refused(struct worker *w, int fd)
 	return true;
 }
 
+static bool connection_is_refused(struct worker *w, int fd)
+{
+	struct addr peer = { .len = sizeof(peer.in6) };
+
+	return getpeername(fd, &peer.sa, &peer.len) == 0 && is_refused(w, &peer);
+}
+
+static bool admits(struct proxy_worker *proxy, const struct addr *client)
+{
+	struct worker *w = container_of(proxy, struct worker, proxy);
+
+	return !has_rules(w) || !is_refused(w, client);
+}
+
 static void on_accept(struct acceptor *a, int fd)
 {
 	struct accepting *s = container_of(a, struct accepting, acceptor);
 	struct worker *w = s->worker;
 
-	if ((w->rules->has_acl || bans_count(w->config.bans) > 0) && connection_is_refused(w, fd)) {
+	if (has_rules(w) && connection_is_refused(w, fd)) {
 		const struct linger reset = { .l_onoff = 1, .l_linger = 0 };
 
 		(void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
@@ -419,6 +437,7 @@ static void *worker_main(void *arg)
 	}
 	proxy_worker_init(&w->proxy, w->loop, w->config.shared, w->config.index, w->config.sessions_max);
 	w->proxy.render = render;
+	w->proxy.admits = admits;
 	w->proxy.audit = audit;
 	w->metrics = w->proxy.metrics;
 	loop_on_turn(w->loop, on_turn, metric_cell(w->metrics, METRIC_LOOP_TURN_SECONDS, NULL));

@@ -31,6 +31,13 @@ static const struct server_settings *host_settings(struct server_host *h, uint32
 	return l && !l->is_removed ? &l->server : NULL;
 }
 
+static bool host_admits(struct server_host *h, const struct addr *client)
+{
+	struct proxy_worker *w = of_host(h);
+
+	return !w->admits || w->admits(w, client);
+}
+
 static void host_on_request(struct server_host *h, struct http_stream *st, uint32_t listener_id,
 			    struct message *m, struct arena *a)
 {
@@ -261,6 +268,7 @@ void proxy_worker_init(struct proxy_worker *w, struct loop *l, struct proxy_shar
 	w->scratch = router_scratch_new();
 	w->host.loop = l;
 	w->host.settings = host_settings;
+	w->host.admits = host_admits;
 	w->host.on_request = host_on_request;
 	w->host.on_bad_request = host_on_bad_request;
 	w->host.on_session_end = host_on_session_end;

@@ -69,6 +69,8 @@ struct proxy_worker {
 	 * worker, and owns the slice.  Set by app.
 	 */
 	void (*render)(struct proxy_worker *w, const char *what, void (*done)(void *ctx, struct slice text), void *ctx);
+	/* server_host's admits(): counts whom it refuses.  Set by app; may be NULL. */
+	bool (*admits)(struct proxy_worker *w, const struct addr *client);
 	/* A line for the audit log, which control writes; texts are copied.  Set by app; may be NULL. */
 	void (*audit)(struct proxy_worker *w, const struct addr *peer, const char *type, const char *reason,
 		      const char *detail);

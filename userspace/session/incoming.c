@@ -78,14 +78,17 @@ static void turn_end(struct incoming *in)
 
 /* ---- the end ---- */
 
-static void incoming_close(struct incoming *in)
+static void incoming_close(struct incoming *in, bool with_reset)
 {
 	if (in->state == INCOMING_CLOSING)
 		return;
 	turn_end(in);
 	in->state = INCOMING_CLOSING;
 	timer_disarm(in->base.host->loop, &in->deadline);
-	stream_close(in->stream);
+	if (with_reset)
+		stream_abort(in->stream);
+	else
+		stream_close(in->stream);
 }
 
 static void incoming_fail(struct incoming *in, enum handshake_fault fault)
@@ -96,7 +99,7 @@ static void incoming_fail(struct incoming *in, enum handshake_fault fault)
 		return;
 	if (h->on_handshake_failure)
 		h->on_handshake_failure(h, in->base.listener_id, in->stream, fault);
-	incoming_close(in);
+	incoming_close(in, false);
 }
 
 static void incoming_free(struct incoming *in)
@@ -228,7 +231,7 @@ static void turns_give(struct handshake_turns *t)
 		const struct server_settings *set = server_session_settings(&in->base);
 
 		if (!set) {
-			incoming_close(in);
+			incoming_close(in, false);
 			continue;
 		}
 		if (!may_handshake(t, set))
@@ -267,13 +270,21 @@ static bool is_trusted(struct stream *st, const struct server_settings *set)
 	return false;
 }
 
-/* Of a proxy's own socket (its health check), and of a Unix socket, the address stays what it is. */
-static void take_peer(struct stream *st, const struct proxy_header *header)
+/*
+ * Of a proxy's own socket (its health check), and of a Unix socket, the address stays what it is.  False: the client is
+ * not wanted.
+ */
+static bool take_peer(struct incoming *in, const struct proxy_header *header)
 {
 	sa_family_t family = header->source.sa.sa_family;
+	struct server_host *h = in->base.host;
 
-	if (header->has_addresses && (family == AF_INET || family == AF_INET6))
-		stream_set_peer(st, &header->source);
+	if (!header->has_addresses || (family != AF_INET && family != AF_INET6))
+		return true;
+	if (h->admits && !h->admits(h, &header->source))
+		return false;
+	stream_set_peer(in->stream, &header->source);
+	return true;
 }
 
 static void look_for_header(struct incoming *in, const struct server_settings *set)
@@ -287,7 +298,10 @@ static void look_for_header(struct incoming *in, const struct server_settings *s
 		read_more(in);
 		return;
 	case PROXY_PROTOCOL_DONE:
-		take_peer(in->stream, &header);
+		if (!take_peer(in, &header)) {
+			incoming_close(in, true);
+			return;
+		}
 		bytes_drop(in, used);
 		break;
 	case PROXY_PROTOCOL_ABSENT:
@@ -357,7 +371,7 @@ static void on_data(struct stream *st, struct slice data)
 
 	bytes_add(in, data);
 	if (!set) /* the listener left */
-		incoming_close(in);
+		incoming_close(in, false);
 	else if (in->state == INCOMING_PROXY_HEADER)
 		look_for_header(in, set);
 	else if (in->state == INCOMING_FIRST_BYTES)
@@ -372,7 +386,7 @@ static void peer_left(struct incoming *in)
 	if (bytes_of(in).len > 0)
 		incoming_fail(in, HANDSHAKE_CLOSED);
 	else
-		incoming_close(in);
+		incoming_close(in, false);
 }
 
 static void on_eof(struct stream *st)
@@ -418,7 +432,7 @@ static void session_drain(struct server_session *base)
 
 static void session_abort(struct server_session *base)
 {
-	incoming_close(of_session(base));
+	incoming_close(of_session(base), false);
 }
 
 static const struct server_session_ops session_ops = {

@@ -44,7 +44,7 @@ struct server_settings {
 	uint64_t keep_alive_requests_max; /* 0: no limit */
 	uint32_t h2_streams_max;	  /* max-concurrent-streams: 100 */
 	uint64_t h2_ping_interval_ms;	  /* 0: none */
-	unsigned handshakes_max;	  /* of the listener in a worker, at once; more connections wait for their turn */
+	unsigned handshakes_max;	  /* of the listener and worker, at once; more wait for their turn */
 };
 
 #define SERVER_CODECS_MAX 64
@@ -94,6 +94,11 @@ struct server_host {
 
 	/* Settings of a listener now, or NULL: it is gone (finish, then close). */
 	const struct server_settings *(*settings)(struct server_host *h, uint32_t listener_id);
+	/*
+	 * May the client that a PROXY header named come in?  False: counted, and the connection is reset.  May be NULL.
+	 * The peer of the socket itself is judged before server_accept().
+	 */
+	bool (*admits)(struct server_host *h, const struct addr *client);
 	/*
 	 * A request.  The owner becomes whoever sets st->events and st->owner here.  `a` holds the message
 	 * and is the owner's: it goes back with arena_cache_give() after http_stream_done()/reset().

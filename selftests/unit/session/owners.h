@@ -46,6 +46,7 @@ struct owners {
 	struct server_host host;
 	struct server_settings settings;
 	bool has_no_listener;
+	const char *banned; /* what a PROXY header may not name */
 	bool waits_raw; /* raw requests get no answer */
 	size_t first_credit;
 	bool keeps_broken; /* on_fail() does not leave: the test calls request_leave() */
@@ -267,6 +268,15 @@ static inline void owners_on_handshake_failure(struct server_host *h, uint32_t i
 	o->last_handshake = fault;
 }
 
+static inline bool owners_admits(struct server_host *h, const struct addr *client)
+{
+	struct owners *o = container_of(h, struct owners, host);
+	char text[ADDR_TEXT_MAX];
+
+	text[addr_format_ip(client, text)] = 0;
+	return !o->banned || strcmp(o->banned, text) != 0;
+}
+
 static inline void owners_on_session_end(struct server_host *h, uint32_t id)
 {
 	(void)id;
@@ -297,6 +307,7 @@ static inline void owners_init(struct owners *o, struct loop *l, size_t sessions
 		.host = {
 			.loop = l,
 			.settings = owners_settings,
+			.admits = owners_admits,
 			.on_request = owners_on_request,
 			.on_bad_request = owners_on_bad_request,
 			.on_session_fault = owners_on_session_fault,

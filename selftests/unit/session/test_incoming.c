@@ -234,6 +234,24 @@ static void test_header_byte_by_byte(void **state)
 	assert_string_equal(f->o.requests[0]->peer, "[2001:db8::1]:1");
 }
 
+static void test_client_that_is_not_admitted_is_reset(void **state)
+{
+	struct fixture *f = *state;
+	struct client *c;
+
+	f->o.settings.proxy_protocol = SERVER_PROXY_ACCEPT;
+	f->o.banned = "192.0.2.7";
+	c = client_open(f);
+	say(c, "PROXY TCP4 192.0.2.7 198.51.100.1 4711 80\r\n" REQUEST);
+	TURN_UNTIL(f, c->is_eof && is_empty(f));
+	assert_int_equal(c->got_len, 0);
+	assert_int_equal(f->o.count, 0);
+	assert_int_equal(f->o.handshake_failures, 0); /* who refused it has counted it */
+	c = client_open(f);
+	say(c, "PROXY TCP4 192.0.2.8 198.51.100.1 4711 80\r\n" REQUEST);
+	TURN_UNTIL(f, strstr(c->got, "200 OK"));
+}
+
 static void test_local_header_leaves_the_address(void **state)
 {
 	static const char header[] = "\r\n\r\n\0\r\nQUIT\n\x20\0\0\0";
@@ -625,6 +643,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(test_header_of_a_trusted_peer_names_the_client),
 		T(test_header_byte_by_byte),
+		T(test_client_that_is_not_admitted_is_reset),
 		T(test_local_header_leaves_the_address),
 		T(test_header_may_be_missing_if_only_accepted),
 		T(test_header_that_is_required_and_missing),
