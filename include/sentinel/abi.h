@@ -132,6 +132,52 @@ struct sn_event_budget {
 };
 _Static_assert(sizeof(struct sn_event_budget) == 16, "map value layout");
 
+/*
+ * The maps of spliced tunnels (bpf/splice.bpf.c).  None is pinned: they end with the last process that holds them.
+ *   flow_slots   socket cookie -> slot of a row (written by the worker that owns the tunnel)
+ *   flow_socks   socket cookie -> socket (put in by the worker, taken out by the worker or by the tcp iterator)
+ *   flow_ctl     what the worker tells the kernel about the bytes that arrive on one socket
+ *   flow_stat    what the kernel did with them; zeroed by the worker while no socket leads to the slot
+ *   splice_rings a ring of sn_splice_event for each worker
+ */
+#define SN_FLOWS_MAX 32768 /* sockets, two a tunnel, over all workers */
+#define SN_SPLICE_WORKERS_MAX 64
+#define SN_SPLICE_RING_BYTES (64 * 1024)
+
+#define SN_FLOW_NEVER (~(__u64)0)
+
+/* Value of flow_ctl: one writer, the worker. */
+struct sn_flow_ctl {
+	__u64 peer;	/* cookie of the destination */
+	__u64 armed_at; /* redirect only while sn_flow_stat.passed is exactly this; SN_FLOW_NEVER: not at all */
+	__u64 limit;	/* redirect only up to so many bytes in all; SN_FLOW_NEVER: no limit */
+	__u64 consumed; /* passed bytes that userspace has read, for the iterator */
+	__u32 worker;	/* whose ring hears of it */
+	__u32 wants_out; /* the iterator takes the socket out once nothing is queued and passed == consumed */
+};
+_Static_assert(sizeof(struct sn_flow_ctl) == 40, "map value layout");
+
+/* Value of flow_stat: one writer, whoever holds the source's socket lock in the kernel. */
+struct sn_flow_stat {
+	__u64 redirected; /* bytes moved to the destination */
+	__u64 passed;	  /* bytes left to userspace */
+	__u64 active_ns;  /* CLOCK_MONOTONIC, coarse: the last bytes */
+	__u64 skbs;
+	__u64 fins;
+	__u64 lost;	  /* skbs that came to nothing: the tunnel must be reset */
+	__u64 absent;	  /* passed: the destination was not in the map */
+	__u64 slow;	  /* passed: no room in the destination's send buffer */
+	__u64 bounded;	  /* passed: the limit was reached */
+	__u64 trimmed;	  /* bytes cut off that userspace had read before the join */
+	__u64 overlapped; /* bytes cut off that had come twice */
+	__u64 based_at;	  /* armed_at for which wseq_base holds */
+	__u32 wseq_base;  /* write_seq of the destination, less redirected */
+	__u32 next_seq;	  /* where the next skb must begin */
+	__u32 has_next;
+	__u32 is_out; /* the iterator took the socket out */
+};
+_Static_assert(sizeof(struct sn_flow_stat) == 112, "map value layout");
+
 enum sn_drop {
 	SN_DROP_NONE, /* passed */
 #define X(NAME, label, text) SN_DROP_##NAME,

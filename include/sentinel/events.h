@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* events.h - records that the guard writes into its ring buffer; rules of abi.h apply. */
+/* events.h - records that the kernel's programs write into ring buffers; rules of abi.h apply. */
 #ifndef SN_EVENTS_H
 #define SN_EVENTS_H
 
@@ -29,5 +29,16 @@ struct sn_drop_event {
 _Static_assert(sizeof(struct sn_drop_event) == 64, "record layout");
 
 #define SN_EVENTS_PER_SECOND 100
+
+/*
+ * A splice stopped redirecting.  Only a hint, so that the worker need not wait for its next look at flow_stat: it
+ * may be missing, late, or about a tunnel that has left.
+ */
+struct sn_splice_event {
+	__u64 cookie; /* of the source */
+	__u32 slot;
+	__u32 pad;
+};
+_Static_assert(sizeof(struct sn_splice_event) == 16, "record layout");
 
 #endif

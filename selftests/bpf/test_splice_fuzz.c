@@ -1,0 +1,298 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * test_splice_fuzz.c - tunnels that join the kernel and leave it at random moments while both peers send and receive,
+ * in every style, with half-closes and slow receivers: not a byte may be lost, doubled or out of order.
+ *
+ * SPLICE_CYCLES (300) is how often each test leaves, SPLICE_TUNNELS (6) how many tunnels run at once, SPLICE_SEED what
+ * chance begins with.
+ */
+#include "fastpath/offload.h"
+#include "tunnels.h"
+
+#define STALL_MS 20000
+
+enum phase {
+	PHASE_PLAIN, /* copied here */
+	PHASE_IN,
+	PHASE_LEAVING,
+	PHASE_OVER,
+};
+
+struct relay {
+	struct tunnel t;
+	struct peer peers[2];
+	enum phase phase;
+	uint64_t until_us;
+	bool is_eof[2], is_shut[2];
+	uint64_t seen, seen_ms; /* progress */
+};
+
+struct fuzz {
+	struct rig rig;
+	unsigned seed;
+	unsigned joins, refused, cycles, tunnels, ended_inside, failed;
+	uint64_t bytes, copied;
+};
+
+static unsigned setting(const char *name, unsigned otherwise)
+{
+	const char *text = getenv(name);
+
+	return text ? (unsigned)strtoul(text, NULL, 10) : otherwise;
+}
+
+static uint64_t now_us(void)
+{
+	return clock_mono_ns() / 1000;
+}
+
+static void relay_start(struct fuzz *z, struct relay *r)
+{
+	static const uint64_t goals[SENDER_STYLES] = { 24 * MB, 8 * MB, 100 * 1024, 16 * MB };
+
+	tunnel_open(&r->t);
+	for (int i = 0; i < 2; i++) {
+		struct peer *p = &r->peers[i];
+
+		*p = (struct peer){
+			.fd = i ? r->t.origin : r->t.client,
+			.sender = random_below(&z->seed, SENDER_STYLES),
+			.receiver = random_below(&z->seed, RECEIVER_STYLES),
+			.seed = (unsigned)rand_r(&z->seed),
+			.tx_seed = (uint64_t)z->tunnels * 2 + (uint64_t)i,
+			.rx_seed = (uint64_t)z->tunnels * 2 + (uint64_t)!i,
+		};
+		p->goal = 1 + (unsigned)rand_r(&z->seed) % goals[p->sender];
+		if (random_below(&z->seed, 2))
+			set_int(p->fd, SOL_SOCKET, SO_RCVBUF, 131072 << random_below(&z->seed, 3));
+		if (random_below(&z->seed, 2))
+			set_int(p->fd, IPPROTO_TCP, 1 /* TCP_NODELAY */, 1);
+	}
+	/* Two that both wait for the other's end before they read would wait for ever, with or without us. */
+	if (r->peers[0].receiver == RECEIVER_LATE && r->peers[1].receiver == RECEIVER_LATE)
+		r->peers[1].receiver = RECEIVER_STEADY;
+	for (int i = 0; i < 2; i++)
+		peer_start(&r->peers[i]);
+	r->phase = PHASE_PLAIN;
+	r->until_us = now_us() + random_below(&z->seed, 2000);
+	memset(r->is_eof, 0, sizeof(r->is_eof));
+	memset(r->is_shut, 0, sizeof(r->is_shut));
+	r->seen_ms = now_ms();
+	z->tunnels++;
+}
+
+static void relay_fail(struct relay *r, const char *what)
+{
+	printf("    %s (err %d, phase %d)\n", what, r->t.err, r->phase);
+	for (int i = 0; i < 2; i++) {
+		const struct peer *p = &r->peers[i];
+
+		printf("    peer %d: sent %llu of %llu (style %d, err %d), received %llu (style %d, err %d, wrong %lld), "
+		       "eof %d shut %d held %zu\n",
+		       i, (unsigned long long)p->sent, (unsigned long long)p->goal, p->sender, p->send_err,
+		       (unsigned long long)p->received, p->receiver, p->receive_err, p->wrong_at, r->is_eof[i],
+		       r->is_shut[i], r->t.held[i].bytes);
+	}
+	fflush(stdout);
+	_exit(1);
+}
+
+/* Copy one piece of one direction.  True: something moved. */
+static bool relay_copy(struct fuzz *z, struct relay *r, int from)
+{
+	static uint8_t buf[65536];
+	struct slice_queue *held = &r->t.held[from];
+	ssize_t n;
+
+	if (held->count == 0 && !r->is_eof[from]) {
+		size_t want = random_below(&z->seed, 2) ? sizeof(buf) : 1 + random_below(&z->seed, 20000);
+
+		n = recv(r->t.fd[from], buf, want, MSG_DONTWAIT);
+		if (n < 0 && errno != EAGAIN)
+			relay_fail(r, "recv");
+		if (n > 0)
+			slice_queue_push(held, slice_copy(buf, (uint32_t)n));
+		r->is_eof[from] = n == 0;
+	}
+	if (held->count > 0) {
+		struct slice *s = slice_queue_at(held, 0);
+
+		n = send(r->t.fd[!from], s->ptr, s->len, MSG_DONTWAIT | MSG_NOSIGNAL);
+		if (n < 0 && errno != EAGAIN)
+			relay_fail(r, "send");
+		if (n <= 0)
+			return false;
+		slice_queue_consume(held, (size_t)n);
+		z->copied += (uint64_t)n;
+		return true;
+	}
+	if (r->is_eof[from] && !r->is_shut[from]) {
+		(void)shutdown(r->t.fd[!from], SHUT_WR);
+		r->is_shut[from] = true;
+		return true;
+	}
+	return false;
+}
+
+static void relay_plain(struct fuzz *z, struct relay *r)
+{
+	bool has_moved = true;
+	int err;
+
+	for (int i = 0; i < 20 && has_moved; i++) {
+		has_moved = relay_copy(z, r, 0);
+		has_moved = relay_copy(z, r, 1) || has_moved;
+	}
+	if (r->is_shut[0] && r->is_shut[1]) {
+		r->phase = PHASE_OVER;
+		return;
+	}
+	if (now_us() < r->until_us || r->t.held[0].count || r->t.held[1].count)
+		return;
+	err = offload_join(z->rig.offload, r->t.fd, &tunnel_events, &r->t, &r->t.pair);
+	if (err) {
+		if (err != -EOPNOTSUPP)
+			relay_fail(r, "join");
+		z->refused++;
+		r->until_us = now_us() + 100000;
+		return;
+	}
+	z->joins++;
+	r->t.ended = 0;
+	r->phase = PHASE_IN;
+	/* Sometimes out before it is really in. */
+	r->until_us = now_us() + (random_below(&z->seed, 8) ? random_below(&z->seed, 20000) : 0);
+}
+
+/* What the kernel gave back. */
+static void relay_back(struct fuzz *z, struct relay *r)
+{
+	if (r->t.err)
+		relay_fail(r, "the pair failed");
+	if (r->phase == PHASE_LEAVING)
+		z->cycles++;
+	for (int i = 0; i < 2; i++) {
+		r->is_eof[i] = r->t.report.sides[i].is_eof;
+		r->is_shut[i] = r->t.report.sides[i].is_shut;
+		z->bytes += r->t.report.sides[i].kernel_bytes;
+		z->copied += r->t.report.sides[i].user_bytes;
+	}
+	if (r->t.report.why == OFFLOAD_LEFT_ENDED) {
+		z->ended_inside++;
+		r->phase = PHASE_OVER;
+		return;
+	}
+	r->phase = PHASE_PLAIN;
+	r->until_us = now_us() + random_below(&z->seed, 2000);
+}
+
+static void relay_end(struct relay *r)
+{
+	for (int i = 0; i < 2; i++)
+		peer_join(&r->peers[i]);
+	for (int i = 0; i < 2; i++)
+		if (!peer_has_all(&r->peers[i], &r->peers[!i]))
+			relay_fail(r, "a peer did not get what was sent");
+	tunnel_close(&r->t);
+}
+
+static void relay_step(struct fuzz *z, struct relay *r)
+{
+	uint64_t seen = r->peers[0].received + r->peers[1].received;
+
+	if (seen != r->seen || r->phase == PHASE_OVER) {
+		r->seen = seen;
+		r->seen_ms = now_ms();
+	} else if (now_ms() - r->seen_ms > STALL_MS) {
+		relay_fail(r, "stuck");
+	}
+	if (r->phase == PHASE_PLAIN) {
+		relay_plain(z, r);
+	} else if (r->t.ended) {
+		relay_back(z, r);
+	} else if (r->phase == PHASE_IN && now_us() >= r->until_us) {
+		offload_leave(r->t.pair);
+		r->phase = PHASE_LEAVING;
+	}
+}
+
+static void fuzz_report(struct fuzz *z)
+{
+	const struct offload_counts *c = offload_counts(z->rig.offload);
+
+	printf("    %u cycles, %u tunnels, %u joins, %u refused, %u ended inside; %llu MB in the kernel, %llu MB copied "
+	       "(%llu %%); arms %llu, slow %llu, iterations %llu, retries %llu, events %llu, drain at most %llu ms\n",
+	       z->cycles, z->tunnels, z->joins, z->refused, z->ended_inside, (unsigned long long)(z->bytes / MB),
+	       (unsigned long long)(z->copied / MB),
+	       (unsigned long long)(100 * z->bytes / (z->bytes + z->copied + 1)), (unsigned long long)c->arms,
+	       (unsigned long long)c->slow, (unsigned long long)c->iterations, (unsigned long long)c->leave_retries,
+	       (unsigned long long)c->events, (unsigned long long)c->drain_max_ms);
+}
+
+static void fuzz_run(const struct flows_options *options, const struct offload_options *o)
+{
+	unsigned want = setting("SPLICE_CYCLES", 300), count = setting("SPLICE_TUNNELS", 6), busy;
+	struct relay *relays = mem_array(count, sizeof(*relays));
+	struct fuzz z = { .seed = setting("SPLICE_SEED", (unsigned)clock_mono_ns()) };
+
+	printf("    seed %u\n", z.seed);
+	(void)alarm(TEST_SECONDS + want / 10);
+	rig_open(&z.rig, options, o);
+	for (unsigned i = 0; i < count; i++)
+		relay_start(&z, &relays[i]);
+	do {
+		EXPECT_EQ(loop_turn(z.rig.loop, 1), 0);
+		busy = 0;
+		for (unsigned i = 0; i < count; i++) {
+			struct relay *r = &relays[i];
+
+			if (r->t.client < 0)
+				continue;
+			busy++;
+			relay_step(&z, r);
+			if (r->phase != PHASE_OVER)
+				continue;
+			relay_end(r);
+			if (z.cycles < want)
+				relay_start(&z, r);
+			else
+				r->t.client = -1;
+		}
+	} while (busy > 0);
+	fuzz_report(&z);
+	EXPECT(z.cycles >= want);
+	EXPECT(z.bytes > 0);
+	rig_close(&z.rig);
+	free(relays);
+}
+
+static void test_join_and_leave(void)
+{
+	fuzz_run(NULL, NULL);
+}
+
+static void test_without_events(void)
+{
+	const struct flows_options f = { .worker_count = 1, .tunnels_per_worker = 64, .is_mute = true };
+
+	fuzz_run(&f, NULL);
+}
+
+/* The ring fills up, because nobody reads it, and events are lost. */
+static void test_with_a_full_ring(void)
+{
+	const struct offload_options o = { .is_deaf = true };
+
+	fuzz_run(NULL, &o);
+}
+
+int main(int argc, char **argv)
+{
+	static const struct tunnel_test tests[] = {
+		{ "random joins and leaves under traffic", test_join_and_leave },
+		{ "the same without any event", test_without_events },
+		{ "the same with a full event ring", test_with_a_full_ring },
+	};
+
+	return tests_main(argc, argv, tests, ARRAY_LEN(tests));
+}

@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * offload.h - lets the kernel carry the bytes of two connected TCP sockets to each other, and takes them back at any
+ * time without a byte lost, doubled or out of order.
+ *
+ * `struct offload` is a worker's part: made and used on the thread of its loop.  A pair is two sockets in the kernel's
+ * map.  From offload_join() until its one last event, both sockets are the pair's: whoever joined them neither reads,
+ * writes, polls, shuts down nor closes them, nor changes SO_RCVLOWAT or SO_SNDBUF.
+ *
+ * What the kernel may not redirect (the receiver is slow, bytes came between two steps) it leaves to userspace, and the
+ * pair copies it: slower, and never wrong.  The end of a peer's stream (FIN) is passed on after its last byte, while
+ * the other direction goes on.  A receiver that does not read stops its sender by TCP's window, as a copy would;
+ * what the kernel holds of a pair is bounded by the send and receive buffers of its sockets.
+ *
+ * Whatever cannot be proven complete is an error (on_fail), and the sockets are set to be reset by close().
+ */
+#ifndef SN_FASTPATH_OFFLOAD_H
+#define SN_FASTPATH_OFFLOAD_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/iobuf.h"
+#include "fastpath/flows.h"
+#include "loop/loop.h"
+
+struct offload;
+struct offload_pair;
+
+/* At most so much is read ahead of a receiver that is slow: while the pair is in, and to let it leave. */
+#define OFFLOAD_HELD_MAX (64 * 1024)
+#define OFFLOAD_HELD_LEAVING_MAX (4 * 1024 * 1024)
+
+enum offload_why {
+	OFFLOAD_LEFT_ASKED,   /* offload_leave() */
+	OFFLOAD_LEFT_ENDED,   /* both peers ended, and everything is in the sockets: only close() is left to do */
+	OFFLOAD_LEFT_REFUSED, /* the kernel took one of the sockets and refused the other */
+	OFFLOAD_LEFT_COUNT
+};
+
+/* One direction: what came from fd[i] and goes to the other. */
+struct offload_side {
+	uint64_t kernel_bytes;	  /* redirected by the kernel since the join */
+	uint64_t user_bytes;	  /* copied by the pair since the join */
+	struct slice_queue *held; /* read, and not written yet: the owner writes it before anything it reads */
+	uint64_t undelivered;	  /* of a failed pair: taken from fd[i], and did not get into the other socket */
+	bool is_eof;		  /* the peer's FIN was read: nothing comes any more */
+	bool is_shut;		  /* and passed on: the other socket is shut down for writing */
+};
+
+struct offload_report {
+	enum offload_why why; /* of on_left() */
+	struct offload_side sides[2];
+};
+
+/*
+ * Exactly one of them comes, once, from the loop and never from inside an offload_*() call; it is the last thing that
+ * happens to the pair, which is freed when it returns.  The pair has no operation in flight on the sockets then.
+ * Slices of `held` are the owner's if it moves them (slice_queue_move()); what is left is put.
+ */
+struct offload_events {
+	/* Both sockets are plain again, at exactly the byte where the report says. */
+	void (*on_left)(void *owner, struct offload_report *r);
+	/* err: -errno.  Both sockets must be closed, which resets them. */
+	void (*on_fail)(void *owner, int err, struct offload_report *r);
+};
+
+struct offload_options {
+	uint64_t stall_ms;	 /* give up draining after so long without a byte; 0: 30,000 */
+	bool is_deaf;		 /* for tests: never read the events */
+};
+
+/* Since the start. */
+struct offload_counts {
+	uint64_t joins;
+	uint64_t refused;		   /* offload_join() failed, or left as REFUSED */
+	uint64_t left[OFFLOAD_LEFT_COUNT]; /* index OFFLOAD_LEFT_* */
+	uint64_t failed;
+	uint64_t lost_races; /* of them: the numbers did not fit after leaving */
+	uint64_t arms, disarms;
+	uint64_t kernel_bytes, user_bytes; /* of pairs that are gone */
+	uint64_t undelivered;
+	uint64_t slow;		 /* skbs passed because the receiver had no room */
+	uint64_t iterations;	 /* runs of the iterator */
+	uint64_t leave_retries;	 /* a socket was not ready when the iterator came by */
+	uint64_t drain_max_ms;
+	uint64_t events;
+};
+
+/* worker: 0.. below flows_options.worker_count, each once.  NULL and *out_err: no ring for the events. */
+struct offload *offload_new(struct loop *l, struct flows *f, unsigned worker, const struct offload_options *o,
+			    int *out_err);
+/*
+ * Let go of the loop: then on_closed(ctx), and o is gone.  CHECKs that there is no pair any more.
+ */
+void offload_close(struct offload *o, void (*on_closed)(void *ctx), void *ctx);
+
+/*
+ * Give two sockets to the kernel.  Before: both ESTABLISHED, no receive in flight (a cancelled one has completed),
+ * everything that was read is written, nothing is queued.  Unread bytes in the sockets are no hindrance.
+ * 0, and *out_pair; or nothing has changed: -ENOBUFS: no row is free; -EOPNOTSUPP: not TCP, or not established;
+ * -EINVAL: a ULP (kTLS); -EBUSY, -EEXIST: in a map already; …
+ */
+int offload_join(struct offload *o, const int fd[2], const struct offload_events *ev, void *owner,
+		 struct offload_pair **out_pair);
+/*
+ * Leave the kernel: on_left() or on_fail() follows, mostly within a few milliseconds.  It takes until the receivers
+ * have read, if more than OFFLOAD_HELD_LEAVING_MAX is on its way to them.  Again: nothing.
+ */
+void offload_leave(struct offload_pair *p);
+/* Give the pair up: on_fail(err) follows at once, with what was not delivered. */
+void offload_abort(struct offload_pair *p, int err);
+
+struct offload_progress {
+	uint64_t kernel_bytes[2], user_bytes[2]; /* since the join, index as fd[] */
+	uint64_t active_ns; /* CLOCK_MONOTONIC, within a few milliseconds: when a byte arrived or was written last */
+};
+/* Memory of the kernel, read without a system call. */
+void offload_progress(const struct offload_pair *p, struct offload_progress *out);
+
+const struct offload_counts *offload_counts(const struct offload *o);
+unsigned offload_pair_count(const struct offload *o);
+
+#endif

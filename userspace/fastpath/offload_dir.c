@@ -1,0 +1,278 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * offload_dir.c - one direction of a pair: passing, armed, draining, ended.
+ *
+ * Arming is a compare: "redirect while you have passed exactly what I have consumed".  If a byte was passed meanwhile
+ * the numbers differ, and the kernel goes on passing: the order cannot be broken.  It is done only with nothing
+ * unwritten, so that the destination's write_seq is the base of what will be redirected.
+ */
+#include <errno.h>
+#include <poll.h>
+#include <sys/socket.h>
+
+#include "fastpath/offload_private.h"
+
+#define RETRY_MS 1
+#define SLOW_RETRY_MS 4
+
+static uint64_t row_load(const __u64 *cell)
+{
+	return __atomic_load_n(cell, __ATOMIC_ACQUIRE);
+}
+
+uint64_t dir_passed(const struct offload_dir *d)
+{
+	return row_load(&d->row.stat->passed);
+}
+
+static bool dir_is_lost(const struct offload_dir *d)
+{
+	return row_load(&d->row.stat->lost) > 0;
+}
+
+bool dir_needs_run(const struct offload_dir *d)
+{
+	return dir_is_lost(d) || (d->state == DIR_ARMED && dir_passed(d) != d->consumed);
+}
+
+static void dir_arm(struct offload_dir *d)
+{
+	d->slow_seen = row_load(&d->row.stat->slow);
+	d->state = DIR_ARMED;
+	d->pair->offload->counts.arms++;
+	pair_poll_cancel(d->pair, d->index, POLL_READ);
+	__atomic_store_n(&d->row.ctl->armed_at, d->consumed, __ATOMIC_RELEASE);
+	/* Runs the verdict on what is queued.  Not by recv(): that would put copied_seq back. */
+	sock_set_rcvlowat(d->source, 1);
+}
+
+void dir_disarm(struct offload_dir *d)
+{
+	if (d->state != DIR_ARMED)
+		return;
+	__atomic_store_n(&d->row.ctl->armed_at, SN_FLOW_NEVER, __ATOMIC_SEQ_CST);
+	sock_lock_once(d->source); /* a verdict in flight is over after it */
+	d->state = DIR_DRAINING;
+	d->is_slow = row_load(&d->row.stat->slow) != d->slow_seen;
+	d->drain_written = 0;
+	d->drain_since_ms = d->drain_moved_ms = loop_now_ms(d->pair->offload->loop);
+	d->pair->offload->counts.disarms++;
+}
+
+/* What userspace and the kernel have moved, less what is in the destination's queue or beyond. */
+static uint64_t dir_backlog(const struct offload_dir *d, uint64_t written)
+{
+	uint64_t sent = d->user_bytes + row_load(&d->row.stat->redirected);
+
+	return sent > written - d->base_written ? sent - (written - d->base_written) : 0;
+}
+
+static bool dir_drain(struct offload_dir *d)
+{
+	struct offload *o = d->pair->offload;
+	uint64_t now = loop_now_ms(o->loop), written = sock_written(d->destination);
+
+	if (dir_backlog(d, written) == 0) {
+		o->counts.drain_max_ms = MAX(o->counts.drain_max_ms, now - d->drain_since_ms);
+		d->state = DIR_PASSING;
+		return true;
+	}
+	if (written != d->drain_written) {
+		d->drain_written = written;
+		d->drain_moved_ms = now;
+	} else if (now - d->drain_moved_ms >= o->stall_ms) {
+		pair_fail(d->pair, -ETIMEDOUT);
+		return false;
+	}
+	pair_wake_in(d->pair, RETRY_MS);
+	return false;
+}
+
+/* One send.  How many bytes, 0: not now, or -1 after a failure. */
+static ssize_t dir_send(struct offload_dir *d, const void *data, size_t len)
+{
+	ssize_t n = send(d->destination, data, len, MSG_DONTWAIT | MSG_NOSIGNAL);
+
+	if (n < 0) {
+		if (errno == EAGAIN || errno == EINTR)
+			return 0;
+		pair_fail(d->pair, -errno);
+		return -1;
+	}
+	d->user_bytes += (uint64_t)n;
+	d->pair->user_active_ns = loop_now_ns(d->pair->offload->loop);
+	return n;
+}
+
+/* Write what is held.  True: something was written. */
+static bool dir_flush(struct offload_dir *d)
+{
+	bool moved = false;
+
+	while (d->held.count > 0) {
+		struct slice *s = slice_queue_at(&d->held, 0);
+		uint32_t len = s->len;
+		ssize_t n = dir_send(d, s->ptr, len);
+
+		if (n <= 0)
+			break;
+		slice_queue_consume(&d->held, (size_t)n);
+		moved = true;
+		if ((uint32_t)n < len)
+			break;
+	}
+	if (d->held.count > 0)
+		pair_poll(d->pair, !d->index, POLL_WRITE, POLLOUT);
+	return moved;
+}
+
+static bool dir_may_read(const struct offload_dir *d)
+{
+	if (d->is_eof)
+		return false;
+	/* Out already, while the other direction is not: bytes go on, or two peers could wait for each other. */
+	if (!d->is_in_map)
+		return d->held.count == 0;
+	if (dir_passed(d) == d->consumed && !d->has_hangup)
+		return false;
+	return d->held.count == 0 || (d->pair->state == PAIR_LEAVING && d->held.bytes < OFFLOAD_HELD_LEAVING_MAX);
+}
+
+static bool dir_read_end(struct offload_dir *d)
+{
+	/* The kernel says 0 as well while passed bytes are still in its queue. */
+	if (dir_passed(d) != d->consumed) {
+		pair_wake_in(d->pair, RETRY_MS);
+		return false;
+	}
+	d->is_eof = true;
+	return true;
+}
+
+/* One receive, and its sending. */
+static bool dir_read(struct offload_dir *d)
+{
+	struct offload *o = d->pair->offload;
+	ssize_t sent, n = recv(d->source, o->scratch, sizeof(o->scratch), MSG_DONTWAIT);
+
+	if (n == 0)
+		return dir_read_end(d);
+	if (n < 0 && errno != EAGAIN && errno != EINTR) {
+		pair_fail(d->pair, -errno);
+		return false;
+	}
+	if (n < 0) {
+		pair_poll(d->pair, d->index, POLL_READ, POLLIN);
+		/* Passed, and not to be had yet: the kernel's worker brings it, and may not wake us. */
+		if (d->is_in_map)
+			pair_wake_in(d->pair, RETRY_MS);
+		return false;
+	}
+	if (d->is_in_map)
+		d->consumed += (uint64_t)n;
+	else
+		d->base_received += (uint64_t)n;
+	sent = d->held.count > 0 ? 0 : dir_send(d, o->scratch, (size_t)n);
+	if (sent < 0)
+		return false;
+	if (sent < n) {
+		slice_queue_push(&d->held, slice_copy(o->scratch + sent, (uint32_t)(n - sent)));
+		pair_poll(d->pair, !d->index, POLL_WRITE, POLLOUT);
+	}
+	return true;
+}
+
+static bool dir_end(struct offload_dir *d)
+{
+	/* ENOTCONN: the peer has reset meanwhile, which the watch tells. */
+	if (shutdown(d->destination, SHUT_WR) < 0 && errno != ENOTCONN) {
+		pair_fail(d->pair, -errno);
+		return false;
+	}
+	d->state = DIR_ENDED;
+	return true;
+}
+
+/* After a slow receiver: when it has taken everything. */
+static bool dir_is_still_slow(struct offload_dir *d)
+{
+	if (d->is_slow)
+		d->is_slow = sock_unacked(d->destination) > 0;
+	return d->is_slow;
+}
+
+static bool dir_pass(struct offload_dir *d)
+{
+	struct offload_pair *p = d->pair;
+	bool moved = dir_flush(d);
+
+	if (p->err)
+		return false;
+	if (dir_may_read(d))
+		return dir_read(d) || moved;
+	if (d->held.count > 0)
+		return moved;
+	if (d->is_eof)
+		return dir_end(d);
+	if (p->state != PAIR_IN || p->is_refused)
+		pair_poll(p, d->index, POLL_READ, POLLIN);
+	else if (dir_is_still_slow(d)) {
+		pair_poll(p, d->index, POLL_READ, POLLIN);
+		pair_wake_in(p, SLOW_RETRY_MS);
+	} else {
+		dir_arm(d);
+		return true;
+	}
+	return moved;
+}
+
+bool dir_step(struct offload_dir *d)
+{
+	if (d->pair->err)
+		return false;
+	if (dir_is_lost(d)) {
+		pair_fail(d->pair, -EIO);
+		return false;
+	}
+	switch (d->state) {
+	case DIR_PASSING:
+		return dir_pass(d);
+	case DIR_ARMED:
+		if (d->pair->state == PAIR_IN && !d->has_hangup && dir_passed(d) == d->consumed)
+			return false;
+		dir_disarm(d);
+		return true;
+	case DIR_DRAINING:
+		return dir_drain(d);
+	default:
+		return false;
+	}
+}
+
+bool dir_is_quiet(const struct offload_dir *d)
+{
+	if (!d->is_in_map || d->state == DIR_ENDED)
+		return true;
+	return d->state == DIR_PASSING && dir_passed(d) == d->consumed && (!d->has_hangup || d->is_eof);
+}
+
+/* Everything that ever arrived was read by somebody, redirected, or is in the queue. */
+bool dir_adds_up(const struct offload_dir *d)
+{
+	uint64_t known = d->base_received + d->consumed + row_load(&d->row.stat->redirected);
+	bool has_fin;
+	uint64_t seen = sock_read(d->source, &has_fin);
+
+	/* A FIN counts as a byte that arrived; it is not read before the data. */
+	return dir_passed(d) == d->consumed && !dir_is_lost(d) && (seen == known || (has_fin && seen == known + 1));
+}
+
+uint64_t dir_undelivered(const struct offload_dir *d)
+{
+	uint64_t passed = dir_passed(d);
+
+	if (d->state == DIR_ENDED)
+		return 0;
+	return dir_backlog(d, sock_written(d->destination)) + (passed > d->consumed ? passed - d->consumed : 0) +
+	       d->held.bytes;
+}

@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * offload_private.h - what the files of offload share.
+ *
+ * offload.c      a worker's part: events, sweep, the iterator
+ * offload_pair.c a pair's life: join, run, leave, close
+ * offload_dir.c  one direction: arm, disarm, drain, relay
+ * offload_sock.c questions to a TCP socket
+ */
+#ifndef SN_FASTPATH_OFFLOAD_PRIVATE_H
+#define SN_FASTPATH_OFFLOAD_PRIVATE_H
+
+#include "base/list.h"
+#include "fastpath/offload.h"
+
+#define TAG_OFFLOAD TAG('o', 'f', 'f', 'l')
+#define TAG_OFFLOAD_PAIR TAG('o', 'f', 'p', 'r')
+
+#define OFFLOAD_READ_MAX (64 * 1024)
+
+struct ring_buffer;
+
+enum dir_state {
+	DIR_PASSING,  /* userspace owns the destination: it copies what the kernel passes */
+	DIR_ARMED,    /* the kernel owns it */
+	DIR_DRAINING, /* disarmed; redirected bytes are on their way into the destination's queue */
+	DIR_ENDED,    /* FIN passed on */
+};
+
+enum poll_kind {
+	POLL_END, /* RDHUP, ERR, HUP; of the source */
+	POLL_READ,
+	POLL_WRITE,
+	POLL_COUNT
+};
+
+struct offload_poll {
+	struct op op;
+	struct offload_pair *pair;
+	uint8_t index; /* of the socket */
+	uint8_t kind;
+	bool is_armed;
+	bool is_cancelled;
+};
+
+/* The bytes from socket `index` to the other. */
+struct offload_dir {
+	struct offload_pair *pair;
+	unsigned index;
+	int source, destination; /* borrowed */
+	uint64_t cookie;	 /* of source */
+	uint32_t slot;
+	struct flow_row row;
+
+	enum dir_state state;
+	bool is_in_map;
+	bool has_hangup; /* RDHUP was seen */
+	bool is_eof;
+	bool is_slow;	 /* the receiver had no room when this was armed last */
+	uint64_t base_written;	/* to the destination, before the join */
+	uint64_t base_received; /* by the source and read, while it was not in the map */
+	uint64_t user_bytes;	/* written by us */
+	uint64_t consumed;	/* passed bytes that we have read */
+	uint64_t slow_seen;	/* row.stat->slow when this was armed */
+	uint64_t drain_written, drain_moved_ms, drain_since_ms;
+	struct slice_queue held; /* of consumed, not written */
+};
+
+enum pair_state {
+	PAIR_IN,
+	PAIR_LEAVING,
+	PAIR_CLOSING, /* waiting for polls to end, then the event */
+};
+
+struct offload_pair {
+	uint32_t tag;
+	struct offload *offload;	 /* borrowed */
+	const struct offload_events *events; /* borrowed */
+	void *owner;			 /* borrowed */
+
+	enum pair_state state;
+	enum offload_why why;
+	int err; /* < 0: on_fail() */
+	bool is_refused; /* one socket is not in the map: never arm */
+	bool is_iterating;
+	struct offload_dir dirs[2];
+	struct offload_poll polls[2][POLL_COUNT];
+	unsigned inflight;
+	struct task task;
+	struct timer timer;
+	struct timer gate_timer; /* opens the gate again */
+	struct list node;	/* offload->pairs */
+	struct list leave_node; /* offload->leavers or ->iterated */
+	uint64_t user_active_ns;
+	struct offload_report report;
+};
+
+struct offload {
+	uint32_t tag;
+	struct loop *loop;   /* borrowed */
+	struct flows *flows; /* borrowed */
+	unsigned worker;
+	uint64_t stall_ms;
+	bool is_deaf;
+
+	struct list pairs;
+	unsigned pair_count;
+	unsigned sweep_left; /* pairs of this sweep that were not looked at yet */
+	struct timer sweep_timer;
+
+	struct offload_pair **by_slot; /* owned */
+	uint32_t *free_slots;	       /* owned; a stack */
+	unsigned free_count, slot_count;
+
+	struct ring_buffer *ring; /* owned */
+	struct op ring_op;
+	bool is_ring_armed;
+
+	struct list leavers, iterated;
+	struct task iterate_task;
+	struct timer iterate_timer;
+	struct op iterate_op;
+	int iterate_fd; /* owned; -1: not running */
+	char iterate_buf[64];
+	uint64_t iterate_began_ns, iterate_took_ns;
+
+	void (*on_closed)(void *ctx);
+	void *closed_ctx;
+	struct task close_task;
+	bool is_closing;
+
+	struct offload_counts counts;
+	uint8_t scratch[OFFLOAD_READ_MAX];
+};
+
+/* offload.c */
+void offload_iterate(struct offload *o, struct offload_pair *p);
+void offload_pair_added(struct offload *o, struct offload_pair *p);
+void offload_pair_gone(struct offload *o, struct offload_pair *p);
+
+/* offload_pair.c */
+void pair_run(struct offload_pair *p);
+void pair_run_later(struct offload_pair *p);
+void pair_fail(struct offload_pair *p, int err);
+void pair_wake_in(struct offload_pair *p, uint64_t ms);
+void pair_poll(struct offload_pair *p, unsigned index, enum poll_kind kind, unsigned events);
+void pair_poll_cancel(struct offload_pair *p, unsigned index, enum poll_kind kind);
+
+/* offload_dir.c: a step is one piece of work.  True: something moved, ask again.  Failure is in pair->err. */
+bool dir_step(struct offload_dir *d);
+bool dir_is_quiet(const struct offload_dir *d); /* nothing is on its way: it may leave the map */
+void dir_disarm(struct offload_dir *d);
+bool dir_needs_run(const struct offload_dir *d);
+bool dir_adds_up(const struct offload_dir *d);
+uint64_t dir_undelivered(const struct offload_dir *d);
+uint64_t dir_passed(const struct offload_dir *d);
+
+/* offload_sock.c */
+uint64_t sock_cookie(int fd); /* 0: not a socket */
+bool sock_is_established(int fd);
+void sock_lock_once(int fd); /* takes the lock: whatever held it before is over */
+uint64_t sock_written(int fd); /* bytes ever written */
+uint64_t sock_read(int fd, bool *out_has_fin); /* bytes ever received and read */
+int sock_unacked(int fd);
+void sock_set_rcvlowat(int fd, int bytes);
+void sock_fix_sndbuf(int fd);
+void sock_reset_on_close(int fd);
+
+#endif
