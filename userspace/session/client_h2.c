@@ -168,6 +168,7 @@ static void fail_all(struct client_h2 *c, const struct session_failure *f, int c
 	if (c->is_broken)
 		return;
 	c->is_broken = true;
+	waits_stop(loop_of(c), &c->waits); /* first: when the last owner leaves, its goodbye has a time of its own */
 	list_init(&todo);
 	list_splice(&todo, &c->streams);
 	while (!list_is_empty(&todo)) {
@@ -180,7 +181,6 @@ static void fail_all(struct client_h2 *c, const struct session_failure *f, int c
 			connect = client_connect_failure(c->stream, connect_err, st->arena);
 		client_h2_stream_fail(st, connect_err ? &connect : f);
 	}
-	waits_stop(loop_of(c), &c->waits);
 	client_h2_settle(c);
 }
 

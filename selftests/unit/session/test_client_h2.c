@@ -351,6 +351,29 @@ static void test_body_that_stops_is_a_read_timeout(void **state)
 	assert_int_equal(o->requests[0].error, NGHTTP2_CANCEL);
 }
 
+/* Its socket takes nothing any more, not even our goodbye. */
+static void test_connection_that_is_given_up_does_not_wait_for_ever(void **state)
+{
+	struct fixture *f = *state;
+	const int small = 2048;
+	struct caller *c;
+
+	assert_int_equal(setsockopt(f->k.listen_fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof(small)), 0);
+	f->k.settings.h2_ping_interval_ms = 40;
+	f->k.settings.write_timeout_ms = 60000;
+	c = call_open(&f->k, false);
+	assert_int_equal(setsockopt(stream_fd(http_stream_transport(c->st)), SOL_SOCKET, SO_SNDBUF, &small,
+				    sizeof(small)), 0);
+	call_send(c, "POST", "/a", false);
+	call_send_bytes(c, 60000);
+	for (int i = 0; i < 1000 && c->fails == 0; i++)
+		loop_turn(f->k.loop, 5);
+	assert_int_equal(c->failure.fault, SESSION_FAULT_PING_TIMEOUT);
+	for (int i = 0; i < 400 && f->k.pool.open_count > 0; i++)
+		loop_turn(f->k.loop, 5);
+	assert_int_equal(f->k.pool.open_count, 0);
+}
+
 static void test_body_that_nobody_reads_is_a_write_timeout(void **state)
 {
 	struct fixture *f = *state;
@@ -682,6 +705,7 @@ int main(void)
 		T(test_early_answer_is_an_answer),
 		T(test_silent_peer_is_pinged_and_given_up),
 		T(test_body_that_stops_is_a_read_timeout),
+		T(test_connection_that_is_given_up_does_not_wait_for_ever),
 		T(test_body_that_nobody_reads_is_a_write_timeout),
 		T(test_socket_that_nobody_reads_ends_the_connection),
 		T(test_end_of_the_connection),
