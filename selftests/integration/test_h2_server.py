@@ -56,6 +56,18 @@ def test_alpn_chooses_the_protocol(t):
     check_eq(sorted(x["protocol"] for x in line), ["HTTP/1.1", "HTTP/1.1", "HTTP/2", "HTTP/2"])
 
 
+def test_a_listener_for_http2_alone_refuses_others(t):
+    ca = tls.Authority(t)
+    s = t.sentinel(t.origin(), listener=tls.tls_block(ca.issue("a.example")).replace('"https"', '"h2"'))
+    base = ["--cacert", ca.cert, "--resolve", "a.example:%d:127.0.0.1" % s.port, "-o", "/dev/null", "-w",
+            "%{http_version} %{http_code}", "https://a.example:%d/headers" % s.port]
+    check_eq(tls.curl("--http2", *base), "2 200")
+    for words in (["--http1.1"], ["--no-alpn", "--http1.1"]):
+        tls.curl(*words, *base, check_code=35)  # the handshake fails
+    check_eq(s.metric("handshake_failures_total", reason="no_shared_alpn"), 2)
+    check_eq(len(s.origins[0].requests), 1)
+
+
 def test_nghttp_and_h2load(t):
     s = h2c(t, t.origin(), workers=2)
     text = run("nghttp", "-nv", "-t", "10", "http://127.0.0.1:%d/bytes/70000" % s.port)

@@ -226,6 +226,7 @@ static struct tls_server *server_alloc(const struct tls_server_config *c, struct
 	s->client_auth = c->client_auth;
 	s->verify_depth = c->verify_depth;
 	s->is_strict = c->strict_sni;
+	s->requires_alpn = c->requires_alpn;
 	s->has_resumption = c->session_resumption;
 	s->has_early_data = c->early_data;
 	s->prefers_client = c->prefer_client;

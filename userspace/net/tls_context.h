@@ -92,6 +92,7 @@ struct tls_server_config {
 	bool prefer_client; /* the client's order of suites; else ours, but ChaCha20 first for who prefers that */
 	const char *const *alpn; /* in order of preference: "h2", "http/1.1"; none: ALPN is not answered */
 	size_t alpn_count;
+	bool requires_alpn; /* refuse clients that offer none (alert no_application_protocol) */
 
 	enum tls_client_auth client_auth;
 	const char *ca_file; /* needed for client_auth; all its certificates are trust anchors */

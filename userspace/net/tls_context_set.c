@@ -42,6 +42,15 @@ static struct span hello_sni(SSL *ssl)
 	return span_of((const char *)p + 5, name_len);
 }
 
+/* OpenSSL calls on_alpn() only when there is something to choose from. */
+static bool hello_has_alpn(SSL *ssl)
+{
+	const unsigned char *p;
+	size_t len;
+
+	return SSL_client_hello_get0_ext(ssl, TLSEXT_TYPE_application_layer_protocol_negotiation, &p, &len) == 1;
+}
+
 /*
  * Here and not in the servername callback, which comes after tickets were accepted: those must be judged by the context
  * that the name leads to.
@@ -54,6 +63,11 @@ static int on_client_hello(SSL *ssl, int *alert, void *arg)
 
 	if (!row && s->is_strict) {
 		*alert = SSL_AD_UNRECOGNIZED_NAME;
+		return SSL_CLIENT_HELLO_ERROR;
+	}
+	if (s->requires_alpn && !hello_has_alpn(ssl)) {
+		ERR_raise(ERR_LIB_SSL, SSL_R_NO_APPLICATION_PROTOCOL); /* the reason that we tell */
+		*alert = SSL_AD_NO_APPLICATION_PROTOCOL;
 		return SSL_CLIENT_HELLO_ERROR;
 	}
 	CHECK(SSL_set_SSL_CTX(ssl, set->ctx));

@@ -107,7 +107,7 @@ static enum tls_failure failure_of_reason(int reason, long verify_result)
 		return failure_of_verify(verify_result);
 	case SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE:
 		return TLS_FAILURE_NO_CERTIFICATE;
-	case SSL_R_CALLBACK_FAILED: /* ours is the one that refuses names */
+	case SSL_R_CALLBACK_FAILED: /* ours that refuses names; for others it raises an error of its own before */
 		return TLS_FAILURE_UNRECOGNIZED_NAME;
 	case SSL_R_UNSUPPORTED_PROTOCOL:
 	case SSL_R_VERSION_TOO_LOW:

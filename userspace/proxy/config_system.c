@@ -106,7 +106,7 @@ const struct schema_block config_system_block =
 static const struct schema_word protocol_words[] = {
 	{ "http", CONFIG_PROTOCOL_HTTP, .help = "HTTP/1.1 and HTTP/1.0 in plain text" },
 	{ "https", CONFIG_PROTOCOL_HTTPS, .help = "TLS; HTTP/2 or HTTP/1.1 as the client chooses (ALPN)" },
-	{ "h2", CONFIG_PROTOCOL_H2, .aliases = "http2", .help = "TLS; HTTP/2 only" },
+	{ "h2", CONFIG_PROTOCOL_H2, .aliases = "http2", .help = "TLS; HTTP/2 only, chosen by ALPN" },
 	{ "h2c", CONFIG_PROTOCOL_H2C, .help = "HTTP/2 in plain text by prior knowledge" },
 	{ "tcp", CONFIG_PROTOCOL_TCP, .help = "any bytes, to the upstream of the default route" },
 	{ "tls-passthrough", CONFIG_PROTOCOL_TLS_PASSTHROUGH, .aliases = "tls",

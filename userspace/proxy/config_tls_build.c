@@ -208,6 +208,7 @@ static void server_fill(struct tls_server_config *to, const struct config_listen
 	to->prefer_client = c->prefers_client_suites;
 	to->alpn = alpn_both;
 	to->alpn_count = l->protocol == CONFIG_PROTOCOL_H2 ? 1 : ARRAY_LEN(alpn_both);
+	to->requires_alpn = l->protocol == CONFIG_PROTOCOL_H2;
 	to->client_auth = c->client_auth;
 	to->ca_file = c->ca_file;
 	to->crl_file = c->crl_file;

@@ -319,6 +319,34 @@ static void test_versions_and_suites(void **state)
 	tls_server_put(s);
 }
 
+/* A listener for HTTP/2 alone has no use for a client that does not say that it speaks it. */
+static void test_alpn_may_be_required(void **state)
+{
+	static const char *const protocols[] = { "h2" };
+	static const char *const offers[] = { NULL, "\x08http/1.1", "\x08http/1.1\x02h2" };
+	struct tls_server_config c = config_of(&ec_pair);
+	struct tls_server *s;
+
+	(void)state;
+	c.alpn = protocols;
+	c.alpn_count = 1;
+	c.requires_alpn = true;
+	s = server_make(&c, shared);
+	for (size_t i = 0; i < ARRAY_LEN(offers); i++) {
+		struct tls_link l = link_new(any_client(any, NULL), tls_server_ssl(s));
+		enum tls_failure expected = i < 2 ? TLS_FAILURE_NO_SHARED_ALPN : TLS_FAILURE_NONE;
+
+		if (offers[i])
+			SSL_set_alpn_protos(l.client, (const void *)offers[i], (unsigned)strlen(offers[i]));
+		link_run(&l);
+		assert_int_equal(l.is_up, expected == TLS_FAILURE_NONE);
+		assert_int_equal(l.server_failure, expected);
+		assert_int_equal(l.client_failure, expected);
+		link_free(&l);
+	}
+	tls_server_put(s);
+}
+
 static void test_alpn(void **state)
 {
 	static const char *const protocols[] = { "h2", "http/1.1" };
@@ -528,6 +556,7 @@ int main(void)
 		cmocka_unit_test(test_second_hello),
 		cmocka_unit_test(test_versions_and_suites),
 		cmocka_unit_test(test_alpn),
+		cmocka_unit_test(test_alpn_may_be_required),
 		cmocka_unit_test(test_connection_outlives_its_server),
 		cmocka_unit_test(test_renegotiation_is_refused),
 		cmocka_unit_test(test_rules_between_settings),
