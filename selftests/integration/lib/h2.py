@@ -204,6 +204,7 @@ class Link:
         self.socket = sock
         self.is_tls = isinstance(sock, ssl.SSLSocket)
         sock.settimeout(None)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", int(20 * scale()), 0))
         if self.is_tls:
             sock.setblocking(False)
         self.changed = threading.Condition(threading.RLock())
@@ -268,6 +269,8 @@ class Link:
                             view = view[self.socket.send(view):]
                     except (ssl.SSLWantWriteError, ssl.SSLWantReadError):
                         select.select([], [self.socket], [], 60)
+            except BlockingIOError:
+                raise AssertionError("the peer does not read") from None
             except OSError as error:
                 raise PeerReset(str(error)) from error
         return self
@@ -324,8 +327,8 @@ class Link:
                     self.received += piece
                 buffer += piece
                 self.take_all(buffer)
-        except OSError as error:
-            self.end = self.end or ("rst" if isinstance(error, ConnectionError) else "closed")
+        except (OSError, PeerReset) as error:
+            self.end = self.end or ("closed" if isinstance(error, OSError) and not isinstance(error, ConnectionError) else "rst")
         except Exception as error:  # told to whoever waits
             self.errors.append(repr(error))
         finally:
