@@ -263,9 +263,9 @@ static void say_goodbye(struct stream_tls *s)
 static void op_close(struct stream *face, bool with_reset)
 {
 	struct stream_tls *s = tls_of(face);
-	enum stream_state before = face->state;
+	bool is_all_out = face->state == STREAM_OPEN && face->queued == 0; /* else the end is none that we mean */
 
-	if (before >= STREAM_CLOSING)
+	if (face->state >= STREAM_CLOSING)
 		return;
 	face->state = STREAM_CLOSING;
 	stream_tls_drop_plain(s);
@@ -279,8 +279,7 @@ static void op_close(struct stream *face, bool with_reset)
 	} else if (is(s, HAS_ALERT) && s->below->state == STREAM_OPEN) {
 		linger_begin(s);
 	} else {
-		if (before == STREAM_OPEN && s->below->state == STREAM_OPEN && s->below->queued == 0 &&
-		    !is(s, IS_NOTIFIED))
+		if (is_all_out && s->below->state == STREAM_OPEN && s->below->queued == 0 && !is(s, IS_NOTIFIED))
 			say_goodbye(s);
 		stream_close(s->below);
 	}

@@ -726,6 +726,25 @@ static void test_close_says_goodbye(void **state)
 	peer_free(peer, fd);
 }
 
+/* What is dropped must not look like a whole message, which may end with the connection. */
+static void test_close_does_not_hide_what_it_drops(void **state)
+{
+	struct end s;
+	int fd = server_raw(&s, server);
+	SSL *peer = peer_new(fd);
+	char byte;
+
+	(void)state;
+	peer_do(SSL_connect(peer));
+	wait_until(s.connected);
+	turns(1); /* its ticket is out */
+	stream_write(s.s, slice_static("never sent", 10));
+	end_close(&s);
+	assert_int_not_equal(SSL_get_error(peer, SSL_read(peer, &byte, 1)), SSL_ERROR_ZERO_RETURN);
+	ERR_clear_error();
+	peer_free(peer, fd);
+}
+
 static void test_abort_resets_the_peer(void **state)
 {
 	struct end c, s;
@@ -1074,6 +1093,7 @@ int main(void)
 		TEST(test_what_follows_close_notify_is_ignored),
 		TEST(test_the_end_is_one_packet),
 		TEST(test_close_says_goodbye),
+		TEST(test_close_does_not_hide_what_it_drops),
 		TEST(test_abort_resets_the_peer),
 		TEST(test_watch_sees_the_end_without_reading),
 		TEST(test_answer_before_reset_waits_for_the_reader),
