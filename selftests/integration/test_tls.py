@@ -259,8 +259,15 @@ def test_secrets_are_written_only_when_asked_for(t):
     env_file, file = t.path("env.keys"), t.path("keys")
     check_eq(tls_fetch(s.port, "/bytes/1").status, 200)
     check(not os.path.exists(env_file) and not os.path.exists(file))
-    told = s.check_reload(listener=tls_block(*pairs, more='keylog-file "%s"' % file))
+    s.write_config(listener=tls_block(*pairs, more='keylog-file "%s"' % file))
+    for words in (["check"], ["explain", "GET", "/"]):
+        err = s.command(*words, check_code=None)[2]
+        check(not os.path.exists(file), "%s made the file", words)
+        if words == ["check"]:
+            check_eq(err.count("warning: "), 1, err)
+    told = s.check_reload()
     check_in("`keylog-file`: whoever reads that file", told)  # nobody may overlook it
+    check_eq(told.count("warning: "), 1, told)
     check_eq(tls_fetch(s.port, "/bytes/1", context(ca, version="1.3")).status, 200)
     wait_for(lambda: os.path.exists(file) and "CLIENT_TRAFFIC_SECRET_0" in open(file, encoding="ascii").read(), "the secrets")
     check_eq(os.stat(file).st_mode & 0o077, 0)

@@ -357,6 +357,7 @@ static int prepare(struct control *c)
 	if (!tls_kdf_start(&reason))
 		log_warn("tls: handshakes cost a tenth more: %s", reason);
 	config_registry_init(&c->registry);
+	c->registry.tls.is_serving = true;
 	if (file_load(c) < 0 || folder_change(c) < 0)
 		return -1;
 	c->worker_count = c->current->config->system.worker_count;

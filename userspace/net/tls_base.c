@@ -70,9 +70,6 @@ static void keylog_open(struct tls_base *b, const struct tls_base_config *c, str
 	if (b->keylog_fd < 0)
 		tls_report_error(r, "%s: keylog-file %s cannot be opened: %s", c->label, c->keylog_file,
 				 err_text(errno));
-	else
-		tls_report_warning(r, "%s: the secrets of all connections are written to %s", c->label,
-				   c->keylog_file);
 }
 
 void tls_base_init(struct tls_base *b, uint32_t tag, void (*free_fn)(struct tls_base *b),

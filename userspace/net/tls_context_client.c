@@ -124,7 +124,6 @@ static void trust_set(struct tls_client *c, const struct tls_client_config *conf
 
 	if (config->insecure_skip_verify) {
 		SSL_CTX_set_verify(c->ctx, SSL_VERIFY_NONE, NULL);
-		tls_report_warning(r, "%s: certificates of origins are not verified", config->label);
 		return;
 	}
 	store = config->ca_file ? tls_trust_load(config->ca_file, NULL, &c->base.stamps, NULL, NULL, r) :

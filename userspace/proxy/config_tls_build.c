@@ -217,7 +217,6 @@ static void server_fill(struct tls_server_config *to, const struct config_listen
 	to->early_data = c->has_early_data;
 	to->ocsp_stapling = c->has_ocsp_stapling;
 	to->ocsp_url = c->ocsp_url;
-	to->keylog_file = c->keylog_file;
 }
 
 static void server_fill_free(struct tls_server_config *c)
@@ -256,6 +255,7 @@ struct tls_server *config_tls_server(struct config_tls_registry *r, const struct
 		return tls_server_get(o->server);
 	strbuf_printf(&label, "listener \"%s\"", c->id);
 	server_fill(&settings, c, label.ptr);
+	settings.keylog_file = r->is_serving ? c->tls->keylog_file : NULL;
 	if (tls_server_new(&server, &settings, r->shared, &report) == 0) {
 		staples_adopt(r, server);
 		tls_server_put(o->server);

@@ -22,6 +22,7 @@ struct config_tls_registry {
 	uint64_t build;		   /* the current one */
 	bool keeps_old; /* what cannot be loaded again stays, with CONFIG_TLS_KEPT and the reason as warnings */
 	unsigned kept_count; /* in this build */
+	bool is_serving; /* keylog files are opened; else nothing is written to */
 };
 
 void config_tls_registry_init(struct config_tls_registry *r);
