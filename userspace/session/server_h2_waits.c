@@ -174,7 +174,8 @@ static void ping_look(struct server_h2 *s, uint64_t now)
 
 	if (!s->ping_interval_ms || s->goodbye != GOODBYE_NONE)
 		return;
-	if (is_over(s->ping_ms, ping_wait_ms(s), now)) {
+	/* Whatever came since then shows that it lives: its answer may be behind much else. */
+	if (s->ping_ms && is_over(MAX(s->ping_ms, s->input_ms), ping_wait_ms(s), now)) {
 		server_h2_report(s, &f);
 		server_h2_break(s, &f, true);
 	} else if (!s->ping_ms && now - s->input_ms >= s->ping_interval_ms) {

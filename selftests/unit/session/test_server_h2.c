@@ -732,6 +732,30 @@ static void test_ping_keeps_and_loses_a_client(void **state)
 	assert_int_equal(f->o.last_session_fault, SESSION_FAULT_PING_TIMEOUT);
 }
 
+/* Its answer to the PING is behind much else, on a slow way; but it lives. */
+static void test_client_that_is_heard_of_is_not_given_up(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t since;
+
+	f->o.settings.h2_ping_interval_ms = 50;
+	h2_get(&f->c, "/a");
+	TURN_UNTIL(f, f->c.closed == 1);
+	turns(f, 5);
+	since = loop_now_ms(f->loop);
+	while (loop_now_ms(f->loop) - since < 80) /* a PING is sent, and the client does not look */
+		loop_turn(f->loop, 5);
+	while (loop_now_ms(f->loop) - since < 400) {
+		h2_raw(&f->c, NGHTTP2_WINDOW_UPDATE, 0, 0, "\0\0\0\1", 4);
+		for (int i = 0; i < 4; i++)
+			loop_turn(f->loop, 5);
+	}
+	assert_int_equal(f->o.session_faults, 0);
+	while (loop_now_ms(f->loop) - since < 3000 && f->o.session_faults == 0)
+		loop_turn(f->loop, 5);
+	assert_int_equal(f->o.last_session_fault, SESSION_FAULT_PING_TIMEOUT);
+}
+
 /* ---- the end ---- */
 
 static void test_drain_lets_what_is_on_the_way_be_served(void **state)
@@ -947,6 +971,7 @@ int main(void)
 		T(test_each_head_has_its_own_time),
 		T(test_idle_connection_says_goodbye),
 		T(test_ping_keeps_and_loses_a_client),
+		T(test_client_that_is_heard_of_is_not_given_up),
 		T(test_drain_lets_what_is_on_the_way_be_served),
 		T(test_drain_does_not_wait_for_a_client_that_sleeps),
 		T(test_drain_waits_for_bytes_that_were_left_behind),
