@@ -197,6 +197,96 @@ static void check_exposed(struct schema *s, const struct config *c)
 	}
 }
 
+/* ---- the PROXY protocol ---- */
+
+/* Or wrong ones, of which somebody else complains. */
+static bool has_trusted(const struct config_system *system, const struct config_listener *l)
+{
+	if (SCHEMA_HAS(l, trusted_proxies))
+		return l->trusted_proxies.count > 0 || !SCHEMA_HAS_VALID(l, trusted_proxies);
+	return system->trusted_proxies.count > 0 ||
+	       (SCHEMA_HAS(system, trusted_proxies) && !SCHEMA_HAS_VALID(system, trusted_proxies));
+}
+
+static void check_proxy_protocol(struct schema *s, const struct config *c)
+{
+	for (size_t i = 0; i < c->listener_count; i++) {
+		const struct config_listener *l = &c->listeners[i];
+		struct diag_item *item;
+
+		if (l->proxy_protocol == SERVER_PROXY_OFF || has_trusted(&c->system, l))
+			continue;
+		if (l->proxy_protocol == SERVER_PROXY_REQUIRE)
+			item = diag_error(s->diag, SCHEMA_POS(l, proxy_protocol),
+					  "listener \"%s\" would refuse everybody: it has no `trusted-proxies`", l->id);
+		else
+			item = diag_warning(s->diag, SCHEMA_POS(l, proxy_protocol),
+					    "nobody's header is read: listener \"%s\" has no `trusted-proxies`",
+					    l->id);
+		diag_hint(s->diag, item, "add `trusted-proxies \"...\"`: the networks of the proxies in front");
+	}
+}
+
+/* ---- listeners without HTTP ---- */
+
+/* Conditions of one kind are alternatives, but for fields and parameters: all of those must hold. */
+static bool route_takes_raw(const struct config_route *r, bool has_name)
+{
+	bool has_paths = false, path_fits = false, has_methods = false, method_fits = false;
+
+	for (const struct config_match *m = r->matches.first; m; m = m->next) {
+		switch (m->kind) {
+		case MATCH_PATH_REGEX:
+			path_fits = true; /* it may */
+			has_paths = true;
+			break;
+		case MATCH_PATH:
+		case MATCH_PATH_PREFIX:
+			path_fits |= m->value && strcmp(m->value, "/") == 0;
+			has_paths = true;
+			break;
+		case MATCH_METHOD:
+			method_fits |= m->value && strcmp(m->value, "CONNECT") == 0;
+			has_methods = true;
+			break;
+		case MATCH_HOST:
+			if (!has_name)
+				return false;
+			break;
+		default:
+			return false;
+		}
+	}
+	return r->upstream && path_fits == has_paths && method_fits == has_methods;
+}
+
+static bool route_is_of(const struct config_route *r, const struct config_listener *l)
+{
+	for (size_t i = 0; i < r->listeners.count; i++)
+		if (l->id && strcmp(r->listeners.items[i].text, l->id) == 0)
+			return true;
+	return r->listeners.count == 0;
+}
+
+static void check_raw(struct schema *s, const struct config *c)
+{
+	for (size_t i = 0; i < c->listener_count; i++) {
+		const struct config_listener *l = &c->listeners[i];
+		const struct config_route *r = l->default_route ? config_route_find(c, l->default_route) : NULL;
+		bool has_name = l->protocol == CONFIG_PROTOCOL_TLS_PASSTHROUGH, is_served = r && r->upstream;
+
+		if (!has_name && l->protocol != CONFIG_PROTOCOL_TCP)
+			continue;
+		for (size_t n = 0; n < c->route_count && !is_served; n++)
+			is_served = route_is_of(&c->routes[n], l) && route_takes_raw(&c->routes[n], has_name);
+		if (!is_served)
+			diag_hint(s->diag,
+				  diag_warning(s->diag, SCHEMA_POS(l, protocol),
+					       "no route takes the connections of listener \"%s\"", l->id),
+				  "add `default-route \"...\"` with a route that has an upstream");
+	}
+}
+
 /* ---- the rest ---- */
 
 static void check_kernel(struct schema *s, const struct config *c)
@@ -215,6 +305,8 @@ void config_check(struct schema *s, void *config)
 
 	check_references(s, c);
 	check_addresses(s, c);
+	check_proxy_protocol(s, c);
+	check_raw(s, c);
 	check_kernel(s, c);
 	if (c->listener_count && c->route_count == 0)
 		diag_warning(s->diag, c->listeners[0].meta.pos, "there is no route: every request gets 404");

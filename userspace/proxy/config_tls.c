@@ -175,6 +175,9 @@ static void tls_check(struct schema *s, void *config)
 		diag_error(s->diag, SCHEMA_POS(c, has_early_data), "`early-data` needs `session-resumption`");
 	if (c->has_early_data && c->client_auth != TLS_CLIENT_AUTH_NONE)
 		diag_error(s->diag, SCHEMA_POS(c, has_early_data), "`early-data` cannot be had with `client-auth`");
+	if (c->client_auth == TLS_CLIENT_AUTH_NONE && SCHEMA_HAS(c, client_fields))
+		diag_warning(s->diag, c->client_fields.meta.pos,
+			     "`client-cert-headers` has no effect without `client-auth`");
 	if (c->keylog_file)
 		diag_warning(s->diag, SCHEMA_POS(c, keylog_file),
 			     "`keylog-file`: whoever reads that file can read all connections");

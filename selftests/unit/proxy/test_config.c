@@ -124,6 +124,11 @@ struct mistake {
 #define TLS(protocol, text)                                                                                   \
 	"listeners { listener \"a\" { address \"1.2.3.4:1\"; protocol \"" protocol "\"; tls { " text " } } }; "
 
+#define PROTOCOL(protocol, text) \
+	"listeners { listener \"a\" { address \"127.0.0.1:1\"; protocol \"" protocol "\"; " text " } }\n"
+#define RAW(protocol, conditions, more) \
+	PROTOCOL(protocol, more) "routes { route \"r\" { matches { " conditions " }; upstream \"u\" } }\n" UPSTREAMS
+
 static const struct mistake mistakes[] = {
 	{ "", "\"listeners\" is missing" },
 	{ "listeners { }", "is missing" },
@@ -154,6 +159,8 @@ static const struct mistake mistakes[] = {
 	{ TLS("https", PAIR "early-data #true; session-resumption #false"), "needs `session-resumption`" },
 	{ TLS("https", PAIR "ocsp-responder \"ldap://a\""), "is not an address like http://host/path" },
 	{ TLS("https", PAIR "client-cert-headers { subject \"Host\" }"), "a meaning of its own" },
+	{ TLS("https", PAIR "client-cert-headers { subject \"X-A\" }") ROUTE(ALL "builtin-handler \"status\""),
+	  "`client-cert-headers` has no effect without `client-auth`" },
 	{ TLS("https", PAIR "acme { }"), "\"acme\" is not in this version" },
 	{ LISTENERS "upstreams { upstream \"u\" { target \"a:1\"; tls { client-key \"/a\" } } }",
 	  "`client-key` needs a `client-cert`" },
@@ -162,6 +169,9 @@ static const struct mistake mistakes[] = {
 	  "older than `min-version`" },
 	{ LISTENERS "upstreams { upstream \"u\" { target \"a:1\"; proxy-protocol \"v3\" } }",
 	  "\"v3\" is not a value of" },
+	{ PROTOCOL("http", "proxy-protocol \"require\""), "listener \"a\" would refuse everybody" },
+	{ PROTOCOL("http", "proxy-protocol \"require\"; trusted-proxies") "system { trusted-proxies \"10.0.0.0/8\" }",
+	  "trusted-proxies" },
 	{ "listeners { listener \"a\" { address \"1.2.3.4:1\"; default-route \"x\" } }",
 	  "there is no route \"x\"" },
 	{ LISTENERS ROUTE(ALL "upstream \"v\"") UPSTREAMS, "there is no upstream \"v\"" },
@@ -265,6 +275,8 @@ static void test_several_mistakes_are_told_at_once_with_places_and_hints(void **
 
 /* ---- warnings ---- */
 
+#define NO_ROUTE "no route takes the connections of listener \"a\""
+
 static const struct mistake warnings[] = {
 	{ LISTENERS UPSTREAMS ROUTE(ALL "builtin-handler \"health\""), "no route uses upstream \"u\"" },
 	{ LISTENERS "routes { route \"a\" { matches { path-prefix \"/\" }; builtin-handler \"health\" }\n"
@@ -277,7 +289,40 @@ static const struct mistake warnings[] = {
 	{ LISTENERS, "there is no route: every request gets 404" },
 	{ LISTENERS "server { worker-threads 1 }\n" ROUTE(ALL "builtin-handler \"health\""),
 	  "\"server\" is deprecated" },
+	{ PROTOCOL("http", "proxy-protocol \"accept\"") ROUTE(ALL "builtin-handler \"health\""),
+	  "nobody's header is read" },
+	{ RAW("tcp", "path-prefix \"/api\"", ""), NO_ROUTE },
+	{ RAW("tcp", "host \"a\"", ""), NO_ROUTE },
+	{ RAW("tcp", "path-prefix \"/\"; method \"GET\"", ""), NO_ROUTE },
+	{ RAW("tls-passthrough", "host \"a\"; header \"x\"", ""), NO_ROUTE },
+	{ RAW("tls-passthrough", "host \"a\"; path \"/a\"", ""), NO_ROUTE },
+	{ PROTOCOL("tcp", "") ROUTE(ALL "builtin-handler \"health\""), NO_ROUTE },
+	{ PROTOCOL("tcp", "default-route \"r\"") ROUTE(ALL "builtin-handler \"health\""), NO_ROUTE },
+	{ "listeners { listener \"a\" { address \"1.2.3.4:1\"; protocol \"tcp\" }\n"
+	  "listener \"b\" { address \"1.2.3.4:2\" } }\n"
+	  ROUTE("listeners \"b\"; " ALL "upstream \"u\"") UPSTREAMS, NO_ROUTE },
 };
+
+static const char *const unsuspicious[] = {
+	PROTOCOL("http", "proxy-protocol \"require\"") "system { trusted-proxies \"10.0.0.0/8\" }\n"
+		ROUTE(ALL "builtin-handler \"health\""),
+	RAW("tcp", "path-prefix \"/\"", ""),
+	RAW("tcp", "path-regex \"^/$\"; method \"GET\"; method \"CONNECT\"", ""),
+	RAW("tcp", "path-prefix \"/api\"", "default-route \"r\""),
+	RAW("tls-passthrough", "host \"a\"", "proxy-protocol \"accept\"; trusted-proxies \"10.0.0.0/8\""),
+};
+
+static void test_other_files_are_built_without_a_word(void **state)
+{
+	for (size_t i = 0; i < ARRAY_LEN(unsuspicious); i++) {
+		if (i)
+			setup(state);
+		if (build(unsuspicious[i]) != 0 || text.len > 0)
+			fail_msg("%s\nsays:\n%s", unsuspicious[i], text.ptr);
+		if (i + 1 < ARRAY_LEN(unsuspicious))
+			teardown(state);
+	}
+}
 
 static void test_doubtful_files_are_built_with_a_warning(void **state)
 {
@@ -506,6 +551,7 @@ int main(void)
 		T(test_each_mistake_is_an_error_that_names_it),
 		T(test_several_mistakes_are_told_at_once_with_places_and_hints),
 		T(test_doubtful_files_are_built_with_a_warning),
+		T(test_other_files_are_built_without_a_word),
 		T(test_a_listener_with_tls_speaks_tls),
 		T(test_defaults_of_an_almost_empty_file),
 		T(test_every_spelling_of_a_target_is_a_target),
