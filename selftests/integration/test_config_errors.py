@@ -66,8 +66,8 @@ LATER = [
     "kernel { ban { }\n}\n", "observability { logging { access-log { sample-rate 0.5; }\n}\n}\n",
     'routes { route "r" { static-files { }\n}\n}\n', 'routes { route "r" { circuit-breaker { }\n}\n}\n',
     'upstreams { upstream "u" { target "127.0.0.1:1"; health-check { }\n}\n}\n',
-    'listeners { listener "l" { address "127.0.0.1:1"; tls { }\n}\n}\n',
-    'listeners { listener "l" { address "127.0.0.1:1"; protocol "https"; }\n}\n',
+    'listeners { listener "l" { address "127.0.0.1:1"; protocol "h3"; }\n}\n',
+    'listeners { listener "l" { address "127.0.0.1:1"; tls { acme { }\n}\n}\n}\n',
 ]
 
 
