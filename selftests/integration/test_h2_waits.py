@@ -4,10 +4,9 @@ import json
 import random
 import threading
 
-from lib import PeerClosed, check, check_eq, check_in, fetch, wait_for
+from lib import check, check_eq, fetch, wait_for
 from lib import h2, tls
-from lib.case import scale
-from lib.h2 import H2C, TO_H2, H2Client, faults, h2_origin
+from lib.h2 import H2C, TO_H2, H2Client, h2_origin
 from lib.origin import pattern
 
 RETRY = "retry-policy { max-attempts 3; backoff-base-ms 5; budget-percent 100; }"

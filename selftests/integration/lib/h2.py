@@ -636,7 +636,10 @@ class H2Origin:
             link = OriginLink(self, sock)
             with self.lock:
                 self.links.append(link)
-            self.on_link(link)
+            try:
+                self.on_link(link)
+            except PeerReset:
+                continue
             link.start()
 
     def on(self, path, function):
