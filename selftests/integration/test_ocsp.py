@@ -65,6 +65,39 @@ def test_answers_outlive_a_restart_and_a_reload(t):
     check_eq(s.metric("ocsp_fetches_total", result="success"), 0)
 
 
+def certificate(ca, **issue):
+    pair = ca.issue("a.example", ["a.example"], **issue)
+    with open(pair.cert, "a", encoding="ascii") as file:
+        file.write(read(ca.cert))
+    return pair
+
+
+def kept(s):
+    try:
+        return os.listdir(os.path.join(s.state_path, "ocsp"))
+    except FileNotFoundError:
+        return None
+
+
+def test_the_first_certificate_with_a_responder_comes_by_a_reload(t):
+    ca = Authority(t)
+    r = Responder(t, ca)
+    first, second = certificate(ca), certificate(ca, ocsp=r.url)
+    r.start()
+    s = t.sentinel(t.origin())
+    check_eq(kept(s), None)  # nothing to keep, no folder
+    s.check_reload(listener=tls_block(second))
+    wait_staple(s)
+    wait_for(lambda: kept(s) == [second.fingerprint + ".der"], lambda: "the file: %s; %s" % (kept(s), s.stderr()[-300:]))
+    t.sentinel(t.origin(), listener=tls_block(second, more="ocsp-stapling #false"))
+    check_eq(kept(t.proxies[-1]), None)
+    s = t.sentinel(t.origin(), listener=tls_block(first))
+    check_eq(kept(s), [])  # made at the start, when there are the rights for it
+    second.put_into(first)
+    wait_staple(s)
+    wait_for(lambda: kept(s) == [second.fingerprint + ".der"], "the file")
+
+
 def test_what_is_on_disk_is_judged_again(t):
     s, _, r = setup(t)
     wait_staple(s)

@@ -178,18 +178,21 @@ static void server_staples(void *ctx, struct tls_server *server)
 	tls_server_for_each_staple(server, found_staple, ctx);
 }
 
-/* Only who has something to keep gets a folder. */
+/* Only who may have something to keep gets a folder: also who renews to a certificate with a responder later. */
 static void state_make(struct control *c, const struct identity *id)
 {
-	const char *folder = state_folder(&c->current->config->system, &c->current->arena);
-	bool has_staples = false;
+	const struct config *config = c->current->config;
+	const char *folder = state_folder(&config->system, &c->current->arena);
+	bool may_staple = false, has_staples = false;
 	int err;
 
-	config_tls_for_each_server(&c->registry.tls, server_staples, &has_staples);
-	if (!has_staples || !folder)
+	for (size_t i = 0; i < config->listener_count; i++)
+		may_staple |= config->listeners[i].tls && config->listeners[i].tls->has_ocsp_stapling;
+	if (!may_staple || !folder)
 		return;
 	err = state_prepare(folder, id);
-	if (err < 0)
+	config_tls_for_each_server(&c->registry.tls, server_staples, &has_staples);
+	if (err < 0 && has_staples)
 		log_warn("%s cannot be made: %s; OCSP answers are not kept over a restart", folder, strerror(-err));
 }
 

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "app/state.h"
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/err.h"
@@ -22,7 +23,7 @@ struct staples {
 	struct loop *loop;
 	struct config_tls_registry *registry;
 	struct metrics_shard *metrics;
-	char *folder; /* owned; NULL: nothing is kept */
+	char *state, *folder; /* owned; the state directory and `ocsp` in it; NULL: nothing is kept */
 	struct dns *dns;
 	struct list fetches;
 	unsigned fetch_count;
@@ -105,6 +106,21 @@ static bool file_path(const struct staples *s, const char *fingerprint, char *bu
 	return s->folder && snprintf(buf, size, "%s/%s.der", s->folder, fingerprint) < (int)size;
 }
 
+/* The folder may be missing: stapling came by a reload, or somebody cleaned up. */
+static int file_create(const struct staples *s, const char *path)
+{
+	const int flags = O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC;
+	int fd = open(path, flags, 0640), err;
+
+	if (fd < 0 && errno == ENOENT) {
+		err = state_prepare(s->state, NULL);
+		if (err < 0)
+			return err;
+		fd = open(path, flags, 0640);
+	}
+	return fd < 0 ? -errno : fd;
+}
+
 static void file_write(const struct staples *s, const char *fingerprint, struct span der)
 {
 	char path[4096], part[4096 + 5];
@@ -113,9 +129,9 @@ static void file_write(const struct staples *s, const char *fingerprint, struct 
 	if (!file_path(s, fingerprint, path, sizeof(path)))
 		return;
 	(void)snprintf(part, sizeof(part), "%s.new", path);
-	fd = open(part, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0640);
+	fd = file_create(s, part);
 	if (fd < 0 || write(fd, der.ptr, der.len) != (ssize_t)der.len || rename(part, path) < 0)
-		log_warn("ocsp: %s cannot be kept: %s", path, err_text(-errno));
+		log_warn("ocsp: %s cannot be kept: %s", path, err_text(fd < 0 ? fd : -errno));
 	if (fd >= 0)
 		(void)close(fd);
 }
@@ -420,6 +436,7 @@ struct staples *staples_new(struct loop *l, struct config_tls_registry *registry
 	}
 	if (folder) {
 		strbuf_printf(&path, "%s/ocsp", folder);
+		s->state = mem_strdup(folder);
 		s->folder = mem_strdup(path.ptr);
 		strbuf_fini(&path);
 	}
@@ -450,6 +467,7 @@ void staples_free(struct staples *s)
 	while (s->fetch_count > 0)
 		if (loop_turn(s->loop, 10) < 0)
 			break;
+	free(s->state);
 	free(s->folder);
 	free(s);
 }
