@@ -36,8 +36,10 @@ class Server:
         self.seen = []
         self.gate = threading.Event()
         self.server = grpc.server(concurrent.futures.ThreadPoolExecutor(32), options=OPTIONS)
-        kinds = {"Unary": (grpc.unary_unary_rpc_method_handler, self.unary), "Up": (grpc.stream_unary_rpc_method_handler, self.up),
-                 "Down": (grpc.unary_stream_rpc_method_handler, self.down), "Both": (grpc.stream_stream_rpc_method_handler, self.both)}
+        kinds = {"Unary": (grpc.unary_unary_rpc_method_handler, self.unary),
+                 "Up": (grpc.stream_unary_rpc_method_handler, self.up),
+                 "Down": (grpc.unary_stream_rpc_method_handler, self.down),
+                 "Both": (grpc.stream_stream_rpc_method_handler, self.both)}
         self.server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(
             "t.Test", {name: make(f) for name, (make, f) in kinds.items()}),))
         if pair:
@@ -153,11 +155,13 @@ def test_every_kind_of_call(t):
 
 def test_metadata_and_trailers(t):
     server, s, c = cleartext(t)
-    answer, call = c.unary.with_call(b"hello", metadata=(("x-a", "1"), ("x-b-bin", bytes(range(64)))), timeout=10 * scale())
+    answer, call = c.unary.with_call(b"hello", metadata=(("x-a", "1"), ("x-b-bin", bytes(range(64)))),
+                                     timeout=10 * scale())
     check_eq(answer, b"hello")
     check_eq((server.seen[0]["x-a"], server.seen[0]["x-b-bin"]), ("1", bytes(range(64))))
     first, last = dict(call.initial_metadata()), dict(call.trailing_metadata())
-    check_eq((first["x-first"], first["x-raw-bin"], last["x-last"], last["x-last-bin"]), ("1", b"\0\xff\n", "2", b"\1\2"))
+    check_eq((first["x-first"], first["x-raw-bin"], last["x-last"], last["x-last-bin"]),
+             ("1", b"\0\xff\n", "2", b"\1\2"))
 
 
 def test_error_status(t):
@@ -223,14 +227,17 @@ def test_end_by_the_server(t):
     calls = c.down(b"0", timeout=10 * scale())
     check_eq(next(calls), b"more")
     o.gate.set()
-    check_in(code_of(lambda: list(calls)), (grpc.StatusCode.CANCELLED, grpc.StatusCode.INTERNAL, grpc.StatusCode.UNAVAILABLE,
+    check_in(code_of(lambda: list(calls)), (grpc.StatusCode.CANCELLED, grpc.StatusCode.INTERNAL,
+                                            grpc.StatusCode.UNAVAILABLE,
                                             grpc.StatusCode.UNKNOWN))
-    check_in(code_of(lambda: c.unary(b"x", timeout=10 * scale())), (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED))
+    check_in(code_of(lambda: c.unary(b"x", timeout=10 * scale())), (grpc.StatusCode.UNAVAILABLE,
+                                                                    grpc.StatusCode.CANCELLED))
 
 
 def test_answer_of_trailers_only(t):
     o = h2_origin(t)
-    o.on("/t.Test/*", lambda stream: stream.head([(":status", "200"), ("content-type", "application/grpc"), ("grpc-status", "12"),
+    o.on("/t.Test/*", lambda stream: stream.head([(":status", "200"), ("content-type", "application/grpc"),
+                                                  ("grpc-status", "12"),
                                                   ("grpc-message", "not here")], True))
     s = t.sentinel(o, listener=H2C, upstream=TO_H2)
     Server(t)

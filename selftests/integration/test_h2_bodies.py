@@ -78,7 +78,8 @@ def bulk(t, make, upstream, tls_pair=None, ca=None, share=1):
     check_eq(tls.curl(*base, url + "/source/20", "-o", "/dev/null", "-w", "%{size_download}"), str(20 << 20))  # warm
     total = size() // share
     with Peak(s) as peak:
-        out = tls.curl(*base, "-o", "/dev/null", "-w", "%{size_download} %{http_version}", "%s/source/%d" % (url, total >> 20), timeout=60)
+        out = tls.curl(*base, "-o", "/dev/null", "-w", "%{size_download} %{http_version}",
+                       "%s/source/%d" % (url, total >> 20), timeout=60)
     check_eq(out, "%d 2" % total)
     check(peak.growth < GROWTH or scale() > 1, "down: %d bytes more", peak.growth)
     print("down: %d bytes more" % peak.growth)
@@ -115,8 +116,10 @@ def test_a_quarter_of_it_between_h1_clients_and_an_h2_origin(t):
         file.truncate(total)
     tls.curl("-T", t.path("zeros"), "-H", "Transfer-Encoding: chunked", url + "/sink")
     with Peak(s) as peak:
-        check_eq(tls.curl("-T", t.path("zeros"), "-H", "Transfer-Encoding: chunked", url + "/sink", timeout=60), str(total))
-        check_eq(tls.curl("-o", "/dev/null", "-w", "%{size_download}", "%s/source/%d" % (url, total >> 20), timeout=60), str(total))
+        check_eq(tls.curl("-T", t.path("zeros"), "-H", "Transfer-Encoding: chunked", url + "/sink", timeout=60),
+                 str(total))
+        check_eq(tls.curl("-o", "/dev/null", "-w", "%{size_download}", "%s/source/%d" % (url, total >> 20), timeout=60),
+                 str(total))
     check(peak.growth < GROWTH or scale() > 1, "%d bytes more", peak.growth)
 
 
@@ -124,7 +127,8 @@ def test_bytes_are_the_same(t):
     """What the large ones do not look at."""
     for make, upstream in ((h1_bulk, ""), (h2_origin, TO_H2)):
         s = t.sentinel(make(t), listener=H2C, limits=LIMITS, upstream=upstream)
-        out = subprocess.run([tls.tool("curl"), "-sS", "--http2-prior-knowledge", "http://127.0.0.1:%d/source/48" % s.port],
+        out = subprocess.run([tls.tool("curl"), "-sS", "--http2-prior-knowledge",
+                              "http://127.0.0.1:%d/source/48" % s.port],
                              stdout=subprocess.PIPE, timeout=60 * scale()).stdout
         check(out == pattern(1 << 20) * 48, "other bytes, or %d", len(out))
         with open(t.path("body"), "wb") as file:

@@ -11,7 +11,8 @@ from lib import h2, tls
 from lib.case import scale
 from lib.h2 import H2C, TO_H2, H2Client, h2_origin
 
-WEBSOCKET = [(":method", "CONNECT"), (":protocol", "websocket"), (":scheme", "http"), (":path", "/upgrade"), (":authority", "a")]
+WEBSOCKET = [(":method", "CONNECT"), (":protocol", "websocket"), (":scheme", "http"), (":path", "/upgrade"),
+             (":authority", "a")]
 
 
 def two_steps(t, s, o, begin, is_over):
@@ -174,7 +175,8 @@ def reload_ten_times(t, s, url, change):
 
     def load():
         try:
-            found["text"] = h2load(["-n%d" % count, "-c8", "-m10", "-D", "4", url] if scale() > 1 else ["-c8", "-m10", "-D", "4", url], 60)
+            found["text"] = h2load(["-n%d" % count, "-c8", "-m10", "-D", "4",
+                                    url] if scale() > 1 else ["-c8", "-m10", "-D", "4", url], 60)
         except BaseException as error:
             found["error"] = error
     thread = threading.Thread(target=load, daemon=True)
@@ -200,7 +202,8 @@ def header(i):
 
 def test_reload_ten_times_under_load(t):
     s = t.sentinel(listener=H2C, workers=2)
-    reload_ten_times(t, s, "http://127.0.0.1:%d/" % s.port, lambda i: {"routes": 'route "all" {\nmatches { path-prefix "/"; }\n%s\n}' % header(i)})
+    reload_ten_times(t, s, "http://127.0.0.1:%d/" % s.port,
+                     lambda i: {"routes": 'route "all" {\nmatches { path-prefix "/"; }\n%s\n}' % header(i)})
     check_eq(s.metric("config_reloads_total", result="success") >= 10, True)
 
 

@@ -207,7 +207,8 @@ def test_hpack_bombs(t):
         c.write(h2.frame(h2.HEADERS, 5, 1, first))
         c.round_trip()
         c.open()
-        c.write(h2.frame(h2.HEADERS, 1, 3, c.encoder.encode(HEAD) + b"\xbe" * 16000) + h2.frame(h2.CONTINUATION, 4, 3, b"\xbe" * 16000))
+        c.write(h2.frame(h2.HEADERS, 1, 3,
+                         c.encoder.encode(HEAD) + b"\xbe" * 16000) + h2.frame(h2.CONTINUATION, 4, 3, b"\xbe" * 16000))
     flood(s, "h2_hpack_bomb", bomb)
     check(len(o.requests) < 50 and not [r for r in o.requests if len(r.all("x")) > 1], "the bomb reached the origin")
 

@@ -51,7 +51,8 @@ def test_requests_share_a_connection(t):
     o.gate.set()
     check_eq({r.body for r in join(threads, found)}, {b"at last"})
     fields = dict(o.requests[0].fields)
-    check_eq((fields[":method"], fields[":scheme"], fields[":path"], fields[":authority"]), ("GET", "http", "/headers", "test.example"))
+    check_eq((fields[":method"], fields[":scheme"], fields[":path"], fields[":authority"]),
+             ("GET", "http", "/headers", "test.example"))
     check("host" not in fields, "%s", fields)
 
 
@@ -250,14 +251,17 @@ def test_malformed_answers_are_502(t):
     ok = [(":status", "200")]
     cases = {
         "upper case": ok + [("X-Upper", "1")], "connection": ok + [("connection", "close")],
-        "transfer-encoding": ok + [("transfer-encoding", "chunked")], "no :status": [("x", "y")], "two :status": ok + ok,
+        "transfer-encoding": ok + [("transfer-encoding", "chunked")], "no :status": [("x", "y")],
+        "two :status": ok + ok,
         ":status 20": [(":status", "20")], ":status abc": [(":status", "abc")], ":status 2000": [(":status", "2000")],
         ":status 101": [(":status", "101")], ":status 099": [(":status", "099")], ":status 600": [(":status", "+20")],
         ":path in a response": ok + [(":path", "/")],
         "pseudo-header after a field": [("x", "y")] + ok, "CR LF in a value": ok + [("x", "a\r\nx-evil: 1")],
-        "NUL in a value": ok + [("x", "a\0b")], "LF in a name": ok + [("a\nb", "x")], "space in a name": ok + [("a b", "x")],
+        "NUL in a value": ok + [("x", "a\0b")], "LF in a name": ok + [("a\nb", "x")],
+        "space in a name": ok + [("a b", "x")],
         "two content-lengths": ok + [("content-length", "0"), ("content-length", "1")],
-        "content-length list": ok + [("content-length", "0, 0")], "content-length sign": ok + [("content-length", "+0")],
+        "content-length list": ok + [("content-length", "0, 0")],
+        "content-length sign": ok + [("content-length", "+0")],
         "content-length and no DATA": ok + [("content-length", "5")], "interim that ends": [(":status", "103")],
     }
 
@@ -299,7 +303,8 @@ def test_answers_that_lie_about_their_length(t):
             c.send("GET /lie/%d/%d HTTP/1.1\r\nHost: a\r\n\r\n" % (said, sent))
             try:
                 r = c.response()
-                check(r.status == 502 or (sent > said and len(r.body) == said), "%d, %d: complete: %s", said, sent, r.body[:20])
+                check(r.status == 502 or (sent > said and len(r.body) == said), "%d, %d: complete: %s", said, sent,
+                      r.body[:20])
                 if r.status == 200:
                     c.check_closed()
             except (PeerClosed, PeerReset):
@@ -310,11 +315,15 @@ def test_connection_errors_of_an_origin(t):
     o = h2_origin(t)
     s = start(t, o, listener=H2C)
     floods = {
-        "DATA on stream 0": h2.frame(h2.DATA, 0, 0, b"x"), "HPACK that is none": h2.frame(h2.HEADERS, 4, 1, b"\xff\xff\x03"),
-        "PUSH_PROMISE": h2.frame(h2.PUSH_PROMISE, 4, 1, b"\0\0\0\2"), "a frame too large": h2.frame(h2.DATA, 0, 1, b"x" * 20000),
-        "HTTP/1.1": b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", "HEADERS on an even stream": h2.frame(h2.HEADERS, 5, 2, b"\x88"),
+        "DATA on stream 0": h2.frame(h2.DATA, 0, 0, b"x"),
+        "HPACK that is none": h2.frame(h2.HEADERS, 4, 1, b"\xff\xff\x03"),
+        "PUSH_PROMISE": h2.frame(h2.PUSH_PROMISE, 4, 1, b"\0\0\0\2"),
+        "a frame too large": h2.frame(h2.DATA, 0, 1, b"x" * 20000),
+        "HTTP/1.1": b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
+        "HEADERS on an even stream": h2.frame(h2.HEADERS, 5, 2, b"\x88"),
         "a window overflow": h2.window_update(0, 0x7fffffff), "SETTINGS flood": h2.settings({}) * 5000,
-        "PING flood": h2.frame(h2.PING, 0, 0, b"12345678") * 20000, "CONTINUATION flood": h2.frame(h2.HEADERS, 0, 1, b"\x88") + h2.frame(h2.CONTINUATION, 0, 1, b"\x88") * 5000,
+        "PING flood": h2.frame(h2.PING, 0, 0, b"12345678") * 20000,
+        "CONTINUATION flood": h2.frame(h2.HEADERS, 0, 1, b"\x88") + h2.frame(h2.CONTINUATION, 0, 1, b"\x88") * 5000,
         "empty DATA flood": h2.frame(h2.HEADERS, 4, 1, b"\x88") + h2.frame(h2.DATA, 0, 1) * 20000,
     }
     for name, data in floods.items():
@@ -419,7 +428,8 @@ def nginx(t, pair):
     ports = {name: t.port() for name in ("h1", "h2", "h2c")}
     os.chmod(t.dir, 0o777)
     conf = t.write("nginx.conf", NGINX % dict(ports, dir=t.dir, cert=pair.cert, key=pair.key))
-    process = subprocess.Popen([tls.tool("nginx"), "-c", conf, "-e", t.path("nginx.log"), "-p", t.dir], stdin=subprocess.DEVNULL,
+    process = subprocess.Popen([tls.tool("nginx"), "-c", conf, "-e", t.path("nginx.log"), "-p", t.dir],
+                               stdin=subprocess.DEVNULL,
                                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
     def end():
@@ -442,7 +452,8 @@ def test_alpn_chooses_what_nginx_speaks(t):
     ca = tls.Authority(t)
     ports = nginx(t, ca.issue("o.example"))
     to_tls = 'tls { sni "o.example"; ca-file "%s"; }' % ca.cert
-    for port, upstream, wanted in (("h2", to_tls, b"HTTP/2.0"), ("h1", to_tls, b"HTTP/1.1"), ("h2c", TO_H2, b"HTTP/2.0"),
+    for port, upstream, wanted in (("h2", to_tls, b"HTTP/2.0"), ("h1", to_tls, b"HTTP/1.1"),
+                                   ("h2c", TO_H2, b"HTTP/2.0"),
                                    ("h2", to_tls + "\n" + TO_H2, b"HTTP/2.0"),
                                    ("h2", to_tls + "\nhttp-version { max-version 1; }", b"HTTP/1.1")):
         s = t.sentinel("127.0.0.1:%d" % ports[port], upstream=upstream, listener=H2C)
@@ -466,11 +477,14 @@ def test_the_origins_protocol_changes_while_we_run(t):
     ca = tls.Authority(t)
     pair = ca.issue("o.example")
     ports = nginx(t, pair)
-    s = t.sentinel("127.0.0.1:%d" % ports["h2"], listener=H2C, upstream='tls { sni "o.example"; ca-file "%s"; }' % ca.cert)
+    s = t.sentinel("127.0.0.1:%d" % ports["h2"], listener=H2C,
+                   upstream='tls { sni "o.example"; ca-file "%s"; }' % ca.cert)
     with H2Client(s.port) as c:
         check_in(b"HTTP/2.0", c.get("/").body)
         with open(t.path("nginx.conf"), encoding="ascii") as file:
-            text = file.read().replace("ssl http2", "ssl").replace("127.0.0.1:%d http2" % ports["h2c"], "127.0.0.1:%d" % ports["h2c"])
+            text = file.read().replace("ssl http2",
+                                       "ssl").replace("127.0.0.1:%d http2" % ports["h2c"],
+                                                      "127.0.0.1:%d" % ports["h2c"])
         t.write("nginx.conf", text)
         with open(t.path("nginx.pid"), encoding="ascii") as file:
             os.kill(int(file.read()), 1)

@@ -11,7 +11,8 @@ from lib import h2
 from lib.h2 import H2C, TO_H2, H2Client
 
 SECONDS = float(os.environ.get("SENTINEL_TEST_RANDOM_S", "2"))
-PATHS = ["/headers", "/echo", "/bytes/0", "/bytes/100", "/bytes/70000", "/bytes/300000", "/status/204", "/status/304", "/never", "/sink",
+PATHS = ["/headers", "/echo", "/bytes/0", "/bytes/100", "/bytes/70000", "/bytes/300000", "/status/204", "/status/304",
+         "/never", "/sink",
          "/odd", "/upgrade", "/early-hints", "/chunked", "/reset", "/short", "/garbage", "/slow-body", "*"]
 
 
@@ -21,11 +22,13 @@ def pick_head(r, is_broken):
     if method == "CONNECT":
         head = head[:1] + head[2:3] if r.random() < 0.5 else head + [(":protocol", "websocket")]
     for _ in range(r.randrange(4)):
-        head.append(r.choice([("x", "y" * r.randrange(50)), ("cookie", "a=1"), ("content-length", str(r.randrange(100))), ("te", "trailers"),
+        head.append(r.choice([("x", "y" * r.randrange(50)), ("cookie", "a=1"),
+                              ("content-length", str(r.randrange(100))), ("te", "trailers"),
                               ("expect", "100-continue"), ("range", "bytes=0-5"), ("accept", "*/*"), ("host", "a")]))
     if is_broken:
         at = r.randrange(len(head) + 1)
-        head.insert(at, r.choice([("Upper", "x"), ("connection", "close"), (":path", "/"), ("x", "a\r\nb"), ("", ""), ("te", "x"),
+        head.insert(at, r.choice([("Upper", "x"), ("connection", "close"), (":path", "/"), ("x", "a\r\nb"), ("", ""),
+                                  ("te", "x"),
                                   ("transfer-encoding", "chunked"), (":status", "200"), ("x" * 20000, "y")]))
         if r.random() < 0.3:
             r.shuffle(head)
@@ -36,9 +39,12 @@ def pick_frame(r, numbers):
     """Of any kind, on any stream."""
     kind = r.choice([0, 0, 1, 2, 3, 3, 4, 5, 6, 7, 8, 8, 8, 9, 99])
     number = r.choice(numbers + [0, 1, 2, numbers[-1] + 2, 0x7fffffff])
-    body = {3: struct.pack(">I", r.choice([0, 5, 7, 8, 11, 99])), 8: struct.pack(">I", r.choice([0, 1, 100, 70000, 0x7fffffff])),
-            6: os.urandom(8), 2: struct.pack(">IB", r.choice(numbers), 3), 7: struct.pack(">II", r.choice([0, 1, 0x7fffffff]), 0),
-            4: struct.pack(">HI", r.randrange(10), r.choice([0, 1, 100, 16384, 65535, 1 << 20]))}.get(kind, os.urandom(r.randrange(40)))
+    body = {3: struct.pack(">I", r.choice([0, 5, 7, 8, 11, 99])),
+            8: struct.pack(">I", r.choice([0, 1, 100, 70000, 0x7fffffff])),
+            6: os.urandom(8), 2: struct.pack(">IB", r.choice(numbers), 3),
+            7: struct.pack(">II", r.choice([0, 1, 0x7fffffff]), 0),
+            4: struct.pack(">HI", r.randrange(10),
+                           r.choice([0, 1, 100, 16384, 65535, 1 << 20]))}.get(kind, os.urandom(r.randrange(40)))
     if r.random() < 0.1:
         body = body[:-1] + os.urandom(r.randrange(3))
     return h2.frame(kind, r.choice([0, 0, 1, 4, 5, 8, 9, 0x20, 0x2d, r.randrange(256)]), number, body)
@@ -46,7 +52,8 @@ def pick_frame(r, numbers):
 
 def client_life(s, r):
     """One connection: mostly right, sometimes not."""
-    c = H2Client(s.port, own=r.choice([{}, {}, {h2.INITIAL_WINDOW: r.choice([0, 1, 100, 1 << 20])}, {h2.TABLE_SIZE: 0}]),
+    c = H2Client(s.port, own=r.choice([{}, {}, {h2.INITIAL_WINDOW: r.choice([0, 1, 100, 1 << 20])},
+                                       {h2.TABLE_SIZE: 0}]),
                  window=r.choice([1 << 24, 65535]))
     c.answers_pings = r.random() < 0.8
     wildness = r.choice([0, 0.02, 0.2])
@@ -65,7 +72,8 @@ def client_life(s, r):
                     stream.gives_window = r.random() < 0.8
                     head = pick_head(r, r.random() < wildness)
                     stream.method = dict(head).get(":method", "GET")
-                    c.send_block(stream.id, head, is_end, priority=priority, sizes=[r.randrange(9)] if r.random() < 0.2 else ())
+                    c.send_block(stream.id, head, is_end, priority=priority,
+                                 sizes=[r.randrange(9)] if r.random() < 0.2 else ())
                 numbers.append(stream.id)
             elif what < 0.8:
                 number = r.choice(numbers)
@@ -153,7 +161,8 @@ def run(t, make, odd, upstream):
             if stream.wait_end().status == 200:
                 break
         check_eq(stream.received, 1000)
-    wait_for(lambda: s.metric("active_requests") == 0 and s.metric("tunnels_active") == 0, lambda: "%d requests and %d tunnels stay" % (
+    wait_for(lambda: s.metric("active_requests") == 0 and s.metric("tunnels_active") == 0,
+             lambda: "%d requests and %d tunnels stay" % (
         s.metric("active_requests"), s.metric("tunnels_active")), 10)
     for c in getattr(o, "links", None) or o.connections:
         c.close() if hasattr(c, "goaway") else c.reset()
@@ -165,8 +174,10 @@ def test_random_clients_to_an_h1_origin(t):
     def odd(connection, request):
         r = random.Random()
         connection.send(r.choice([b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 103 Hints\r\nX: y\r\n\r\n", b""]))
-        connection.send(r.choice([b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhe",
-                                  b"HTTP/1.1 204 No\r\n\r\n", b"HTTP/1.1 200 OK\r\n\r\nuntil close", b"HTTP/1.1 101 Go\r\n\r\n", b"HTTP/9"]))
+        connection.send(r.choice([b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello",
+                                  b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhe",
+                                  b"HTTP/1.1 204 No\r\n\r\n", b"HTTP/1.1 200 OK\r\n\r\nuntil close",
+                                  b"HTTP/1.1 101 Go\r\n\r\n", b"HTTP/9"]))
         if r.random() < 0.5:
             connection.close()
     run(t, t.origin, odd, "")

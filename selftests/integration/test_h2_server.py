@@ -29,17 +29,21 @@ def h2c(t, *origins, **keys):
 def test_curl_by_prior_knowledge(t):
     s = h2c(t, t.origin())
     url = "http://127.0.0.1:%d" % s.port
-    for path, status in (("/bytes/100000", 200), ("/status/404", 404), ("/chunked", 200)):  # it cannot do two on one connection
-        out = tls.curl("--http2-prior-knowledge", "-o", t.path(path[1:2]), "-w", "%{http_version} %{http_code}", url + path)
+    # One after the other: this curl cannot do two on a connection.
+    for path, status in (("/bytes/100000", 200), ("/status/404", 404), ("/chunked", 200)):
+        out = tls.curl("--http2-prior-knowledge", "-o", t.path(path[1:2]), "-w", "%{http_version} %{http_code}",
+                       url + path)
         check_eq(out, "2 %d" % status)
     with open(t.path("c"), "rb") as file:
         check_eq(file.read(), b"hello world")
     with open(t.path("b"), "rb") as file:
         check_eq(len(file.read()), 100000)
-    out = tls.curl("--http2-prior-knowledge", "--data-binary", "@" + t.path("b"), "-o", t.path("e"), "-w", "%{http_code}", url + "/echo")
+    out = tls.curl("--http2-prior-knowledge", "--data-binary", "@" + t.path("b"), "-o", t.path("e"), "-w",
+                   "%{http_code}", url + "/echo")
     with open(t.path("b"), "rb") as a, open(t.path("e"), "rb") as c:
         check(a.read() == c.read(), "the echo differs")
-    check_eq(tls.curl("--http2-prior-knowledge", "-I", "-w", "%{http_version}", "-o", "/dev/null", url + "/bytes/5"), "2")
+    check_eq(tls.curl("--http2-prior-knowledge", "-I", "-w", "%{http_version}", "-o", "/dev/null", url + "/bytes/5"),
+             "2")
 
 
 def test_alpn_chooses_the_protocol(t):
@@ -87,9 +91,11 @@ def test_python_h2_finds_nothing_to_object(t):
     c = h2.connection.H2Connection(h2.config.H2Configuration(client_side=True, header_encoding="utf-8"))
     c.initiate_connection()
     sock = socket.create_connection(("127.0.0.1", s.port), 10)
-    for method, path in (("POST", "/echo"), ("GET", "/chunked"), ("GET", "/early-hints"), ("HEAD", "/bytes/9"), ("GET", "/status/204")):
+    for method, path in (("POST", "/echo"), ("GET", "/chunked"), ("GET", "/early-hints"), ("HEAD", "/bytes/9"),
+                         ("GET", "/status/204")):
         number = c.get_next_available_stream_id()
-        c.send_headers(number, [(":method", method), (":scheme", "http"), (":authority", "a"), (":path", path)], method != "POST")
+        c.send_headers(number, [(":method", method), (":scheme", "http"), (":authority", "a"), (":path", path)],
+                       method != "POST")
         if method == "POST":
             c.send_data(number, b"x" * 1000, end_stream=True)
     ended, got = set(), b""
@@ -211,7 +217,8 @@ def test_ping_is_answered_and_asked(t):
         check_eq(c.get("/headers").status, 200)
         c.answers_pings = False
         c.wait_closed(8)
-    wait_for(lambda: faults(s, "ping_timeout") == 1, "the end is not counted: %s" % [x for x in s.metrics().samples if "fault" in x[0]])
+    wait_for(lambda: faults(s, "ping_timeout") == 1,
+             "the end is not counted: %s" % [x for x in s.metrics().samples if "fault" in x[0]])
 
 
 # ---- CONNECT and WebSocket
@@ -254,13 +261,15 @@ def test_malformed_connect_is_reset(t):
                        [(":method", "CONNECT"), (":authority", "a:1"), (":scheme", "http")],
                        [(":method", "CONNECT")],
                        [(":method", "CONNECT"), (":protocol", "websocket"), (":authority", "a")],
-                       [(":method", "GET"), (":protocol", "websocket"), (":authority", "a"), (":scheme", "http"), (":path", "/")]):
+                       [(":method", "GET"), (":protocol", "websocket"), (":authority", "a"), (":scheme", "http"),
+                        (":path", "/")]):
             stream = c.raw(fields)
             try:
                 check_eq(stream.wait_head().status, 400, "%s" % fields)
             except h2.StreamReset:
                 check_eq(stream.reset, h2.PROTOCOL_ERROR, "%s" % fields)
-        unknown = c.raw([(":method", "CONNECT"), (":protocol", "connect-udp"), (":authority", "a"), (":scheme", "http"), (":path", "/")], False)
+        unknown = c.raw([(":method", "CONNECT"), (":protocol", "connect-udp"), (":authority", "a"), (":scheme", "http"),
+                         (":path", "/")], False)
         check_eq(unknown.wait_head().status, 501)
     check_eq(o.received, b"")
 
@@ -283,34 +292,44 @@ MALFORMED = {
     "unknown pseudo-header": PSEUDO + [(":foo", "bar")], ":status in a request": PSEUDO + [(":status", "200")],
     "pseudo-header after a field": PSEUDO[:3] + [("x", "y"), PSEUDO[3]],
     "upper case": PSEUDO + [("X-Upper", "1")], "upper case of a known name": PSEUDO + [("Accept", "*/*")],
-    "empty name": PSEUDO + [("", "x")], "space in a name": PSEUDO + [("a b", "x")], "colon in a name": PSEUDO + [("a:b", "x")],
+    "empty name": PSEUDO + [("", "x")], "space in a name": PSEUDO + [("a b", "x")],
+    "colon in a name": PSEUDO + [("a:b", "x")],
     "CR LF in a name": PSEUDO + [("x\r\ny", "x")], "NUL in a name": PSEUDO + [("x\0y", "x")],
     "CR LF in a value": PSEUDO + [("x", "a\r\nx-evil: 1")], "CR in a value": PSEUDO + [("x", "a\rb")],
     "LF in a value": PSEUDO + [("x", "a\nb")], "NUL in a value": PSEUDO + [("x", "a\0b")],
     "space before a value": PSEUDO + [("x", " a")], "space after a value": PSEUDO + [("x", "a\t")],
     "non-ASCII name": PSEUDO + [(b"x-\xc3\xa9", b"x")],
-    "CR LF in :path": changed(":path", "/a HTTP/1.1\r\nx-evil: 1\r\n\r\nGET /b"), "space in :path": changed(":path", "/a b"),
+    "CR LF in :path": changed(":path", "/a HTTP/1.1\r\nx-evil: 1\r\n\r\nGET /b"),
+    "space in :path": changed(":path", "/a b"),
     "space in :path, a version": changed(":path", "/a HTTP/1.1"), "fragment in :path": changed(":path", "/a#b"),
-    ":path without slash": changed(":path", "evil"), ":path of another scheme": changed(":path", "http://evil.example/"),
+    ":path without slash": changed(":path", "evil"),
+    ":path of another scheme": changed(":path", "http://evil.example/"),
     ":path NUL": changed(":path", "/a\0b"), ":path backslash": changed(":path", "/a\\..\\b"),
-    ":path climbs": changed(":path", "/../../etc"), ":path %00": changed(":path", "/%00"), ":path bad escape": changed(":path", "/%zz"),
+    ":path climbs": changed(":path", "/../../etc"), ":path %00": changed(":path", "/%00"),
+    ":path bad escape": changed(":path", "/%zz"),
     "* with GET": changed(":path", "*"),
     "CR LF in :authority": changed(":authority", "a\r\nx-evil: 1"), "space in :authority": changed(":authority", "a b"),
     "userinfo in :authority": changed(":authority", "user@a"), "path in :authority": changed(":authority", "a/b"),
     "bad port": changed(":authority", "a:99999999"),
-    "CR LF in :method": changed(":method", "GET / HTTP/1.1\r\nx-evil: 1"), "space in :method": changed(":method", "GET /x"),
+    "CR LF in :method": changed(":method", "GET / HTTP/1.1\r\nx-evil: 1"),
+    "space in :method": changed(":method", "GET /x"),
     "CR LF in :scheme": changed(":scheme", "http\r\nx"),
     "connection": PSEUDO + [("connection", "close")], "keep-alive": PSEUDO + [("keep-alive", "1")],
     "proxy-connection": PSEUDO + [("proxy-connection", "close")], "upgrade": PSEUDO + [("upgrade", "websocket")],
-    "transfer-encoding": PSEUDO + [("transfer-encoding", "chunked")], "http2-settings": PSEUDO + [("http2-settings", "AAMAAABkAAQAAP__")],
+    "transfer-encoding": PSEUDO + [("transfer-encoding", "chunked")],
+    "http2-settings": PSEUDO + [("http2-settings", "AAMAAABkAAQAAP__")],
     "te": PSEUDO + [("te", "gzip")], "te trailers and more": PSEUDO + [("te", "trailers, chunked")],
-    "host differs": PSEUDO + [("host", "other.example")], "two hosts": PSEUDO + [("host", "test.example"), ("host", "test.example")],
+    "host differs": PSEUDO + [("host", "other.example")],
+    "two hosts": PSEUDO + [("host", "test.example"), ("host", "test.example")],
     "two hosts alone": without(":authority") + [("host", "a"), ("host", "b")],
     "no host at all": without(":authority"), "host malformed": without(":authority") + [("host", "a b")],
     "two content-lengths": PSEUDO + [("content-length", "0"), ("content-length", "5")],
-    "content-length list": PSEUDO + [("content-length", "0, 0")], "content-length sign": PSEUDO + [("content-length", "+0")],
-    "content-length space": PSEUDO + [("content-length", "1 0")], "content-length hex": PSEUDO + [("content-length", "0x0")],
-    "content-length negative": PSEUDO + [("content-length", "-1")], "content-length empty": PSEUDO + [("content-length", "")],
+    "content-length list": PSEUDO + [("content-length", "0, 0")],
+    "content-length sign": PSEUDO + [("content-length", "+0")],
+    "content-length space": PSEUDO + [("content-length", "1 0")],
+    "content-length hex": PSEUDO + [("content-length", "0x0")],
+    "content-length negative": PSEUDO + [("content-length", "-1")],
+    "content-length empty": PSEUDO + [("content-length", "")],
     "content-length huge": PSEUDO + [("content-length", "99999999999999999999999999")],
     "content-length without DATA": PSEUDO + [("content-length", "5")],
     "unknown expectation": PSEUDO + [("expect", "banana")],
@@ -340,18 +359,21 @@ def test_malformed_heads_reach_no_origin(t):
 def test_cookie_crumbs_are_one_field(t):
     s = h2c(t, t.origin())
     with H2Client(s.port) as c:
-        r = json.loads(c.get("/headers", fields=[("cookie", "a=1"), ("x", "y"), ("cookie", "b=2; c=3"), ("cookie", "d=")]).body)
+        r = json.loads(c.get("/headers",
+                             fields=[("cookie", "a=1"), ("x", "y"), ("cookie", "b=2; c=3"), ("cookie", "d=")]).body)
         check_eq([v for n, v in r["fields"] if n.lower() == "cookie"], ["a=1; b=2; c=3; d="])
 
 
 def test_fields_that_are_legal_arrive(t):
     s = h2c(t, t.origin())
     with H2Client(s.port) as c:
-        r = json.loads(c.get("/headers?q=%20&x=/../", fields=[("te", "trailers"), ("x-empty", ""), ("x-high", b"\xe4\xf6"), ("x-tab", "a\tb"),
+        r = json.loads(c.get("/headers?q=%20&x=/../",
+                             fields=[("te", "trailers"), ("x-empty", ""), ("x-high", b"\xe4\xf6"), ("x-tab", "a\tb"),
                                                      ("host", "test.example")]).body)
         check_eq(r["target"], "/headers?q=%20&x=/../")
         have = {n.lower(): v for n, v in r["fields"]}
-        check_eq((have["host"], have["x-empty"], have["x-high"], have["x-tab"]), ("test.example", "", "\xe4\xf6", "a\tb"))
+        check_eq((have["host"], have["x-empty"], have["x-high"], have["x-tab"]),
+                 ("test.example", "", "\xe4\xf6", "a\tb"))
         check_eq([n for n, _ in r["fields"]].count("host") + [n for n, _ in r["fields"]].count("Host"), 1)
         only_host = c.raw(without(":authority") + [("host", "only.example")]).wait_end()
         check_in(["host", "only.example"], [[n.lower(), v] for n, v in json.loads(only_host.body)["fields"]])
@@ -362,7 +384,8 @@ def test_fields_that_are_legal_arrive(t):
 def test_body_against_content_length(t):
     o = t.origin()
     s = h2c(t, o)
-    for length, pieces, is_end in ((10, [b"123"], True), (3, [b"12345"], True), (3, [b"123", b"4"], True), (3, [b"123", b"4"], False)):
+    for length, pieces, is_end in ((10, [b"123"], True), (3, [b"12345"], True), (3, [b"123", b"4"], True),
+                                   (3, [b"123", b"4"], False)):
         with H2Client(s.port) as c:
             stream = c.request("POST", "/echo", [("content-length", str(length))], is_end=False)
             o.wait_requests(1)
@@ -380,7 +403,8 @@ def test_body_against_content_length(t):
 def test_trailers_that_are_malformed_reset_the_stream(t):
     o = t.origin()
     s = h2c(t, o)
-    for trailers in ([(":path", "/x")], [("content-length", "3")], [("transfer-encoding", "chunked")], [("X-Upper", "1")],
+    for trailers in ([(":path", "/x")], [("content-length", "3")], [("transfer-encoding", "chunked")],
+                     [("X-Upper", "1")],
                      [("x", "a\r\nb: c")], [("host", "evil")]):
         with H2Client(s.port) as c:
             stream = c.request("POST", "/echo", body=b"abc", is_end=False)
@@ -417,8 +441,10 @@ def test_connection_errors_end_in_goaway(t):
         "GOAWAY on a stream": (h2.frame(h2.GOAWAY, 0, 1, b"12345678"), {1}),
         "PUSH_PROMISE from a client": (h2.frame(h2.PUSH_PROMISE, 4, 1, b"\0\0\0\2" + block), {1}),
         "a frame that is too large": (h2.frame(h2.HEADERS, 5, 1, b"x" * 16385), {6}),
-        "a frame inside a header block": (h2.frame(h2.HEADERS, 1, 1, block) + h2.frame(h2.PING, 0, 0, b"12345678"), {1}),
-        "CONTINUATION of another stream": (h2.frame(h2.HEADERS, 1, 1, block) + h2.frame(h2.CONTINUATION, 4, 3, b""), {1}),
+        "a frame inside a header block": (h2.frame(h2.HEADERS, 1, 1, block) + h2.frame(h2.PING, 0, 0, b"12345678"),
+                                          {1}),
+        "CONTINUATION of another stream": (h2.frame(h2.HEADERS, 1, 1, block) + h2.frame(h2.CONTINUATION, 4, 3, b""),
+                                           {1}),
         "CONTINUATION alone": (h2.frame(h2.CONTINUATION, 4, 1, block), {1}),
         "HPACK index that is not there": (h2.frame(h2.HEADERS, 5, 1, b"\xff\xff\x03"), {9}),
         "HPACK string that is cut": (h2.frame(h2.HEADERS, 5, 1, b"\x40\x7fabc"), {9}),
@@ -483,7 +509,8 @@ def test_stream_ids_that_were_left_behind_carry_no_request(t):
 def test_what_is_no_http2_is_refused(t):
     o = t.origin()
     s = h2c(t, o)
-    for data in (b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", b"\x16\x03\x01\x02\x00\x01\x00", b"PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n", bytes(100)):
+    for data in (b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", b"\x16\x03\x01\x02\x00\x01\x00",
+                 b"PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n", bytes(100)):
         with Client(s.port) as c:
             c.send(data + bytes(60))
             how, answer = c.end()
@@ -547,7 +574,8 @@ def test_killed_clients_leave_nothing(t):
                 c.close()
             c.reading.set()
     o.gate.set()
-    s.wait_gauges(dict(base, sessions=base["sessions"] + 20, descriptors=base["descriptors"] + 20, ops_inflight=base["ops_inflight"] + 40))
+    s.wait_gauges(dict(base, sessions=base["sessions"] + 20, descriptors=base["descriptors"] + 20,
+                       ops_inflight=base["ops_inflight"] + 40))
     check_eq(s.metric("active_requests"), 0)
     check_eq(s.metric("exchanges"), 0)
 

@@ -151,7 +151,8 @@ def test_requests_and_their_bodies(t):
             check_eq(fields.get("content-length"), str(size), name)
             r = c.ask("POST", "/headers", body=pattern(size), is_chunked=True)
             _, _, fields, body, _ = seen_by(o)
-            check(r.status == 200 and body == pattern(size), "%s: chunked of %d: %d, %d", name, size, r.status, len(body))
+            check(r.status == 200 and body == pattern(size), "%s: chunked of %d: %d, %d", name, size, r.status,
+                  len(body))
             if size:
                 check("content-length" not in fields, "%s: a length nobody told", name)
         r = c.ask("POST", "/headers", body=b"abc", trailers=[("x-sum", "6"), ("x-more", "yes")])
@@ -162,7 +163,8 @@ def test_responses_and_their_bodies(t):
     for c, o, name in pairs(t):
         for size in (0, 1, 65535, 1000000):
             r = c.ask("GET", "/bytes/%d" % size)
-            check(r.body == pattern(size) and r.fields["content-length"] == str(size), "%s: %d of %d", name, len(r.body), size)
+            check(r.body == pattern(size) and r.fields["content-length"] == str(size), "%s: %d of %d", name,
+                  len(r.body), size)
         r = c.ask("GET", "/unknown")
         check_eq((r.body, r.fields.get("content-length")), (b"one two three", None), name)
         r = c.ask("GET", "/trailers", [("te", "trailers")])
@@ -246,17 +248,20 @@ def h2_websocket(o):
 
 
 def websocket_frame(data):
-    return b"\x82" + (bytes([0x80 | len(data)]) if len(data) < 126 else b"\xfe" + struct.pack(">H", len(data))) + bytes(4) + data
+    size = bytes([0x80 | len(data)]) if len(data) < 126 else b"\xfe" + struct.pack(">H", len(data))
+    return b"\x82" + size + bytes(4) + data
 
 
 def test_websocket_of_every_mix(t):
-    for origin in (h1_websocket(t.origin()), h2_websocket(h2_origin(t, own={h2.ENABLE_CONNECT: 1, h2.MAX_STREAMS: 100}))):
+    for origin in (h1_websocket(t.origin()),
+                   h2_websocket(h2_origin(t, own={h2.ENABLE_CONNECT: 1, h2.MAX_STREAMS: 100}))):
         is_h2 = isinstance(origin, h2.H2Origin)
         s = t.sentinel(origin, listener=H2C, upstream=TO_H2 if is_h2 else "", route="websocket #true")
         with H2Client(s.port) as c:
             check_eq(c.wait_settings().get(h2.ENABLE_CONNECT), 1)
             stream = c.raw([(":method", "CONNECT"), (":protocol", "websocket"), (":scheme", "http"), (":path", "/ws?x"),
-                            (":authority", "test.example"), ("sec-websocket-version", "13"), ("sec-websocket-protocol", "chat")], False)
+                            (":authority", "test.example"), ("sec-websocket-version", "13"),
+                            ("sec-websocket-protocol", "chat")], False)
             check_eq(stream.wait_head().status, 200)
             check_eq(stream.get("sec-websocket-protocol"), "chat")
             check(not stream.all("sec-websocket-accept") and not stream.all("upgrade"), "%s", stream.fields)
@@ -274,7 +279,8 @@ def test_websocket_of_every_mix(t):
         if is_h2:
             check_eq((r.method, r.get(":protocol"), r.path), ("CONNECT", "websocket", "/ws?x"))
         else:
-            check_eq((r.method, r.get("upgrade"), r.target, r.get("sec-websocket-version")), ("GET", "websocket", "/ws?x", "13"))
+            check_eq((r.method, r.get("upgrade"), r.target, r.get("sec-websocket-version")),
+                     ("GET", "websocket", "/ws?x", "13"))
             check_eq(len(r.get("sec-websocket-key")), 24)
         s1 = t.sentinel(origin, upstream=TO_H2 if is_h2 else "", route="websocket #true")
         with Client(s1.port) as c:
@@ -322,10 +328,12 @@ def test_websocket_that_the_origin_refuses(t):
 
 
 def test_tunnels_end_on_both_sides(t):
-    for origin in (h1_websocket(t.origin()), h2_websocket(h2_origin(t, own={h2.ENABLE_CONNECT: 1, h2.MAX_STREAMS: 100}))):
+    for origin in (h1_websocket(t.origin()),
+                   h2_websocket(h2_origin(t, own={h2.ENABLE_CONNECT: 1, h2.MAX_STREAMS: 100}))):
         is_h2 = isinstance(origin, h2.H2Origin)
         s = t.sentinel(origin, listener=H2C, upstream=TO_H2 if is_h2 else "", route="websocket #true")
-        head = [(":method", "CONNECT"), (":protocol", "websocket"), (":scheme", "http"), (":path", "/ws"), (":authority", "a")]
+        head = [(":method", "CONNECT"), (":protocol", "websocket"), (":scheme", "http"), (":path", "/ws"),
+                (":authority", "a")]
         with H2Client(s.port) as c:
             stream = c.raw(head, False)
             stream.wait_head()
@@ -359,7 +367,8 @@ def test_tunnel_that_the_origin_ends_with_its_answer(t):
     s = t.sentinel(o, listener=H2C, upstream=TO_H2, route="allow-connect #true\nwebsocket #true")
     h1 = t.sentinel(o, upstream=TO_H2, route="allow-connect #true\nwebsocket #true")
     for head in ([(":method", "CONNECT"), (":authority", "a:1")],
-                 [(":method", "CONNECT"), (":protocol", "websocket"), (":scheme", "http"), (":path", "/ws"), (":authority", "a")]):
+                 [(":method", "CONNECT"), (":protocol", "websocket"), (":scheme", "http"), (":path", "/ws"),
+                  (":authority", "a")]):
         with H2Client(s.port) as c:
             stream = c.raw(head, False)
             check_eq(stream.wait_end().status, 200)
@@ -399,7 +408,8 @@ def test_connect_to_an_h2_origin(t):
         check_eq(stream.send(b"query").wait_data(5).body, b"query")
         stream.end()
         stream.wait_end()
-    check_eq([f for f in o.requests[0].fields if f[0].startswith(":")], [(":method", "CONNECT"), (":authority", "db.example:5432")])
+    check_eq([f for f in o.requests[0].fields if f[0].startswith(":")],
+             [(":method", "CONNECT"), (":authority", "db.example:5432")])
     s = t.sentinel(o, upstream=TO_H2, route="allow-connect #true")
     with Client(s.port) as c:
         c.send("CONNECT db.example:5432 HTTP/1.1\r\nHost: db.example:5432\r\n\r\n")
@@ -428,16 +438,20 @@ def test_nothing_of_h2_becomes_a_second_request_in_h1(t):
     s = t.sentinel(o, listener=H2C)
     evil = "GET /evil HTTP/1.1\r\nHost: evil\r\n\r\n"
     cases = [
-        dict(fields=[("x", "a\r\n\r\n" + evil)]), dict(fields=[("x", "a\n\n" + evil)]), dict(fields=[("x\r\n\r\n" + evil, "a")]),
-        dict(path="/ HTTP/1.1\r\nHost: a\r\n\r\n" + evil), dict(path="/x\r\ny"), dict(method="GET / HTTP/1.1\r\nHost: a\r\n\r\n" + evil),
-        dict(authority="a\r\n\r\n" + evil), dict(method="POST", fields=[("transfer-encoding", "chunked")], data=b"0\r\n\r\n" + evil.encode()),
+        dict(fields=[("x", "a\r\n\r\n" + evil)]), dict(fields=[("x", "a\n\n" + evil)]),
+        dict(fields=[("x\r\n\r\n" + evil, "a")]),
+        dict(path="/ HTTP/1.1\r\nHost: a\r\n\r\n" + evil), dict(path="/x\r\ny"),
+        dict(method="GET / HTTP/1.1\r\nHost: a\r\n\r\n" + evil),
+        dict(authority="a\r\n\r\n" + evil),
+        dict(method="POST", fields=[("transfer-encoding", "chunked")], data=b"0\r\n\r\n" + evil.encode()),
         dict(method="POST", path="/good", fields=[("content-length", "0")], data=evil.encode()),
         dict(method="POST", fields=[("content-length", "5"), ("content-length", "0")], data=b"12345"),
         dict(method="POST", fields=[("content-length", "5\r\nTransfer-Encoding: chunked")], data=b"12345"),
         dict(method="POST", fields=[("Transfer-Encoding", "chunked")], data=b"0\r\n\r\n" + evil.encode()),
         dict(method="POST", fields=[("transfer-encoding ", "chunked")], data=b"0\r\n\r\n" + evil.encode()),
         dict(method="POST", fields=[("transfer_encoding\0", "chunked")], data=b"0\r\n\r\n"),
-        dict(fields=[("host", "evil")]), dict(fields=[("connection", "host")]), dict(path="http://evil/"), dict(path="//evil/\0"),
+        dict(fields=[("host", "evil")]), dict(fields=[("connection", "host")]), dict(path="http://evil/"),
+        dict(path="//evil/\0"),
     ]
     with H2Client(s.port) as c:
         for case in cases:
@@ -464,15 +478,20 @@ def test_nothing_of_h1_becomes_ambiguous_in_h2(t):
                                              'route "star" { matches { method "OPTIONS"; }; upstream "o"; }')
     ok = "GET %s HTTP/1.1\r\nHost: test.example\r\n%s\r\n"
     with Client(s.port) as c:
-        for path, more in (("/a", "TE: gzip, trailers\r\n"), ("/b", "Connection: x-hop, te\r\nX-Hop: 1\r\nTE: trailers\r\n"),
-                           ("/c", "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n"),
-                           ("/d", "Keep-Alive: 5\r\nProxy-Connection: keep-alive\r\n"), ("/e?x=%0d%0a", "X-UPPER: Value\r\n"),
+        for path, more in (("/a", "TE: gzip, trailers\r\n"),
+                           ("/b", "Connection: x-hop, te\r\nX-Hop: 1\r\nTE: trailers\r\n"),
+                           ("/c",
+                            "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n"),
+                           ("/d", "Keep-Alive: 5\r\nProxy-Connection: keep-alive\r\n"),
+                           ("/e?x=%0d%0a", "X-UPPER: Value\r\n"),
                            ("/f", "Cookie: a=1\r\nCookie: b=2\r\n")):
             r = c.send(ok % (path, more)).response()
             check_eq(r.status, 200, path)
             have = dict(json.loads(r.body)["fields"])
-            check_eq((have[":path"], have[":authority"], have[":method"], have[":scheme"]), (path, "test.example", "GET", "http"))
-            check(not {"x-hop", "connection", "host", "keep-alive", "upgrade", "http2-settings"} & set(have), "%s: %s", path, have)
+            check_eq((have[":path"], have[":authority"], have[":method"], have[":scheme"]),
+                     (path, "test.example", "GET", "http"))
+            check(not {"x-hop", "connection", "host", "keep-alive", "upgrade", "http2-settings"} & set(have), "%s: %s",
+                  path, have)
             check(have.get("te", "trailers") == "trailers", "%s", have)
         check_in("x-upper", dict(json.loads(c.send(ok % ("/e", "X-UPPER: v\r\n")).response().body)["fields"]))
         r = c.send("GET http://abs.example/x HTTP/1.1\r\nHost: abs.example\r\n\r\n").response()
@@ -485,7 +504,8 @@ def test_nothing_of_h1_becomes_ambiguous_in_h2(t):
         check_eq((got["body"], got["trailers"]), ("abc", [["x-t", "1"]]))
     count = len(o.requests)
     for text in ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-                 "GET / HTTP/1.1\r\nHost: a\r\n:path: /evil\r\n\r\n", "GET / HTTP/1.1\r\nHost: a\r\n:authority: evil\r\n\r\n",
+                 "GET / HTTP/1.1\r\nHost: a\r\n:path: /evil\r\n\r\n",
+                 "GET / HTTP/1.1\r\nHost: a\r\n:authority: evil\r\n\r\n",
                  "GET http://b/ HTTP/1.1\r\nHost: a\r\n\r\n", "GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
                  "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n:path: /evil\r\n\r\n",
                  "GET /#x HTTP/1.1\r\nHost: a\r\n\r\n"):

@@ -271,7 +271,8 @@ def test_secret_fields_stay_out_of_the_table(t):
         with c.sending:
             stream = c.open()
             fields = [hpack.HeaderTuple(n, v) for n, v in c.head("GET", "/secret")]
-            fields += [hpack.NeverIndexedHeaderTuple("authorization", "Bearer abc"), hpack.NeverIndexedHeaderTuple("x-secret", "abc"),
+            fields += [hpack.NeverIndexedHeaderTuple("authorization", "Bearer abc"),
+                       hpack.NeverIndexedHeaderTuple("x-secret", "abc"),
                        hpack.HeaderTuple("x-open", "abc")]
             c.write(h2.frame(h2.HEADERS, 5, stream.id, c.encoder.encode(fields)))
         check_eq(stream.wait_end().status, 200)
@@ -296,7 +297,8 @@ def test_scheme_of_the_client_is_not_believed(t):
 def test_a_listener_of_h2_only(t):
     ca = tls.Authority(t)
     s = t.sentinel(t.origin(), listener=tls.tls_block(ca.issue("a.example")).replace('"https"', '"h2"'))
-    base = ["--cacert", ca.cert, "--resolve", "a.example:%d:127.0.0.1" % s.port, "-o", "/dev/null", "-w", "%{http_version} %{http_code}"]
+    base = ["--cacert", ca.cert, "--resolve", "a.example:%d:127.0.0.1" % s.port, "-o", "/dev/null", "-w",
+            "%{http_version} %{http_code}"]
     url = "https://a.example:%d/headers" % s.port
     check_eq(tls.curl("--http2", *base, url), "2 200")
     check("200" not in tls.curl("--http1.1", *base, url, check_code=None), "it speaks HTTP/1.1")

@@ -84,7 +84,8 @@ enum http2_error {
 };
 
 struct http2_settings {
-	uint32_t max_concurrent_streams; /* server: more are refused (REFUSED_STREAM); client: ours at most */
+	/* server: more are refused (REFUSED_STREAM), or end the connection if the peer knew it; client: ours at most */
+	uint32_t max_concurrent_streams;
 	uint32_t window_bytes;		 /* of a stream at first; 65536 */
 	uint32_t window_max;		 /* of a stream that is read; 262144 */
 	uint32_t window_growth_max;	 /* all streams together above window_bytes; 4 MiB */

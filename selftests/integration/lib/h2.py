@@ -126,7 +126,8 @@ class Stream:
 
     def wait(self, condition, text, seconds=10):
         """A reset of the stream is an end of waiting."""
-        self.link.wait(lambda: condition() or self.reset is not None, lambda: "stream %d: %s" % (self.id, text), seconds)
+        self.link.wait(lambda: condition() or self.reset is not None, lambda: "stream %d: %s" % (self.id, text),
+                       seconds)
         if not condition():
             raise StreamReset("stream %d reset with %d: %s" % (self.id, self.reset, text))
         return self
@@ -328,7 +329,8 @@ class Link:
                 buffer += piece
                 self.take_all(buffer)
         except (OSError, PeerReset) as error:
-            self.end = self.end or ("closed" if isinstance(error, OSError) and not isinstance(error, ConnectionError) else "rst")
+            is_ours = isinstance(error, OSError) and not isinstance(error, ConnectionError)
+            self.end = self.end or ("closed" if is_ours else "rst")
         except Exception as error:  # told to whoever waits
             self.errors.append(repr(error))
         finally:
@@ -459,7 +461,8 @@ class Link:
         length = stream.get("content-length")
         is_bare = self.is_client and (stream.method == "HEAD" or stream.status == 304)
         if length is not None and not is_bare:
-            check(int(length) == stream.received, "stream %d: content-length %s, DATA %d", stream.id, length, stream.received)
+            check(int(length) == stream.received, "stream %d: content-length %s, DATA %d", stream.id, length,
+                  stream.received)
 
     def on_request(self, stream):
         raise AssertionError("a request on stream %d" % stream.id)
@@ -508,7 +511,8 @@ class Link:
 class H2Client(Link):
     """Keys: tls (context), name, own (settings), window (of the connection), begins (send the preface)."""
 
-    def __init__(self, port, tls=None, name="a.example", own=None, window=1 << 24, begins=True, rcvbuf=None, source=None):
+    def __init__(self, port, tls=None, name="a.example", own=None, window=1 << 24, begins=True, rcvbuf=None,
+                 source=None):
         sock = socket.socket()
         if rcvbuf:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, rcvbuf)
@@ -547,7 +551,8 @@ class H2Client(Link):
         return stream
 
     def head(self, method="GET", path="/", fields=(), authority="test.example"):
-        return [(":method", method), (":scheme", self.scheme), (":authority", authority), (":path", path)] + list(fields)
+        return [(":method", method), (":scheme", self.scheme), (":authority", authority),
+                (":path", path)] + list(fields)
 
     def request(self, method="GET", path="/", fields=(), body=None, is_end=True, **more):
         """Sends it; the caller waits.  is_end False: more of it is to come."""
