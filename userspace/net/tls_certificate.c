@@ -201,11 +201,9 @@ static int validity_check(struct tls_certificate *c, int64_t now, struct tls_rep
 	}
 	warn = MIN((int64_t)WARN_SECS, (c->not_after - c->not_before) / 3);
 	time_text(c->not_after, when);
-	if (c->not_after <= now) {
-		tls_report_error(r, "cert-file %s has expired on %s", c->cert_file, when);
-		return -EINVAL;
-	}
-	if (c->not_after - now < warn)
+	if (c->not_after <= now)
+		tls_report_warning(r, "cert-file %s has expired on %s: clients refuse it", c->cert_file, when);
+	else if (c->not_after - now < warn)
 		tls_report_warning(r, "cert-file %s expires in %lld days, on %s", c->cert_file,
 				   (long long)((c->not_after - now) / 86400), when);
 	if (c->not_before > now) {

@@ -224,9 +224,7 @@ static void test_validity(void **state)
 	warned(cert_file, key_file, end - 10 * DAY, "expires in 10 days, on 20");
 	warned(cert_file, key_file, end - 60, "expires in 0 days");
 	warned(cert_file, key_file, now - 9 * DAY, "is not valid before 20");
-	now += 91 * DAY;
-	refused(cert_file, key_file, "has expired on 20");
-	now -= 91 * DAY;
+	warned(cert_file, key_file, end + DAY, "has expired on 20");
 }
 
 /* Certificates that live for six days are not a reason to warn all the time. */
