@@ -2,9 +2,10 @@
 /*
  * tls_certificate.h - a certificate with its chain and private key: loading, checking, describing.
  * Errors: a file that is missing, unreadable or no PEM; a key that is encrypted, does not belong to the certificate or
- * that others may read (tls_file.h); a leaf that is not the first in its file; an RSA key below 2,048 bits; a kind of key
- * that TLS 1.2 and 1.3 clients do not share (only RSA, ECDSA P-256/P-384/P-521 and Ed25519).
- * Warnings: expired (one site that was forgotten must not keep all others down after a reboot), not valid yet, ends within 30 days (or a third of its life, if that is shorter), chain not in order.
+ * that others may read (tls_file.h); a leaf that is not the first in its file; an RSA key below 2,048 bits; a kind of
+ * key that TLS 1.2 and 1.3 clients do not share (only RSA, ECDSA P-256/P-384/P-521 and Ed25519).
+ * Warnings: expired (one site that was forgotten must not keep all others down after a reboot), not valid yet, ends
+ * within 30 days (or a third of its life, if that is shorter), chain not in order.
  * Immutable after loading but for its staple, so any thread may read it.
  */
 #ifndef SN_NET_TLS_CERTIFICATE_H
