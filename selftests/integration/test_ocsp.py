@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # test_ocsp.py - stapled OCSP answers, fetched from `openssl ocsp`: kept, renewed, never waited for.
 import os
+import shutil
 import socket
 import time
 
 from lib import check, check_eq, check_in, wait_for
-from lib.case import scale
+from lib.case import Skip, scale
 from lib.tls import Authority, Relay, Responder, context, read, s_client, sni_block, tls_block, tls_fetch
 
 GOOD = "OCSP Response Status: successful"
@@ -130,6 +131,29 @@ def test_a_dead_responder_delays_nothing(t):
     began = time.monotonic()
     s.stop()
     check(time.monotonic() - began < 5 * scale(), "the stop took %.1f s", time.monotonic() - began)
+
+
+def test_a_responder_with_an_address_that_is_dead(t):
+    if os.geteuid() != 0 or not shutil.which("unshare"):
+        raise Skip("only root can have an /etc/hosts of its own")
+    ca = Authority(t)
+    r = Responder(t, ca)
+    relay = Relay(t, r.port)  # on 127.0.0.1 only
+    hosts = t.write("hosts", "".join("127.0.0.%d %s.test\n" % (n, name) for name, order in (("one", (2, 3, 1)), ("two", (1, 2)), ("dead", (2, 3)))
+                                     for n in order))
+    pairs = []
+    for name in ("one", "two", "dead"):
+        pair = ca.issue(name + ".example", [name + ".example"], ocsp="http://%s.test:%d/" % (name, relay.port))
+        with open(pair.cert, "a", encoding="ascii") as file:
+            file.write(read(ca.cert))
+        pairs.append(pair)
+    r.start()
+    s = t.sentinel(t.origin(), listener=tls_block(pairs[0], more=sni_block(pairs[1]) + sni_block(pairs[2])),
+                   prefix=["unshare", "-m", "sh", "-c", 'mount --bind "$0" /etc/hosts && exec "$@"', hosts])
+    for name in ("one.example", "two.example"):
+        wait_staple(s, name)
+    check_eq((s.metric("ocsp_fetches_total", result="success"), s.metric("ocsp_fetches_total", result="failure")), (2, 1))
+    check_eq(status(s, name="dead.example")[0], False)
 
 
 def test_a_responder_that_comes_late(t):

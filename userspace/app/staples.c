@@ -36,13 +36,15 @@ struct fetch {
 	struct staples *staples;
 	char *fingerprint, *host, *path; /* owned */
 	uint16_t port;
+	struct addr addrs[STAPLES_ADDRESSES_MAX];
+	unsigned addr_count, addr_next;
 	struct strbuf request, answer;
 	struct dns_query *query;
 	struct client_pool pool;
 	struct http_stream *stream;
 	struct arena arena;
 	struct timer timer;
-	struct task end_task;
+	struct task end_task, next_task;
 	const char *error; /* static; NULL: the answer is whole */
 	bool is_open; /* the pool was used */
 };
@@ -188,6 +190,7 @@ static void fetch_free(struct fetch *f)
 	f->staples->fetch_count--;
 	timer_disarm(f->staples->loop, &f->timer);
 	loop_undefer(f->staples->loop, &f->end_task);
+	loop_undefer(f->staples->loop, &f->next_task);
 	if (f->is_open)
 		client_pool_fini(&f->pool);
 	arena_fini(&f->arena);
@@ -215,6 +218,7 @@ static void run_end(struct task *t)
 	struct http_stream *stream = f->stream;
 
 	timer_disarm(f->staples->loop, &f->timer);
+	loop_undefer(f->staples->loop, &f->next_task);
 	if (f->query)
 		dns_cancel(f->query);
 	f->query = NULL;
@@ -269,7 +273,14 @@ static void on_sent(struct http_stream *st)
 
 static void on_fail(struct http_stream *st, const struct session_failure *failure)
 {
-	fetch_end(st->owner, session_fault_name(failure->fault));
+	struct fetch *f = st->owner;
+	bool is_unreached =
+		failure->fault == SESSION_FAULT_CONNECT || failure->fault == SESSION_FAULT_CONNECT_TIMEOUT;
+
+	if (is_unreached && f->addr_next < f->addr_count)
+		loop_defer(f->staples->loop, &f->next_task);
+	else
+		fetch_end(f, session_fault_name(failure->fault));
 }
 
 static const struct http_stream_events fetch_events = {
@@ -282,53 +293,77 @@ static const struct http_stream_events fetch_events = {
 
 static void fetch_send(struct fetch *f)
 {
-	struct message m;
+	struct message *m = arena_zalloc(&f->arena, sizeof(*m)); /* as long as the stream */
 	char *authority;
 
-	message_init(&m, &f->arena);
+	message_init(m, &f->arena);
 	authority = arena_printf(&f->arena, f->port == 80 ? "%s" : "%s:%u", f->host, f->port);
-	m.method = METHOD_POST;
-	m.method_name = method_text(METHOD_POST);
-	m.path = m.target = span_str(f->path);
-	m.authority = span_str(authority);
-	m.framing = BODY_LENGTH;
-	m.content_length = f->request.len;
-	m.wants_keep_alive = false;
-	headers_add(&m.headers, TOKEN_CONTENT_TYPE, SPAN("application/ocsp-request"));
-	headers_add(&m.headers, TOKEN_ACCEPT, SPAN("application/ocsp-response"));
-	http_stream_send_head(f->stream, &m);
+	m->method = METHOD_POST;
+	m->method_name = method_text(METHOD_POST);
+	m->path = m->target = span_str(f->path);
+	m->authority = span_str(authority);
+	m->framing = BODY_LENGTH;
+	m->content_length = f->request.len;
+	m->wants_keep_alive = false;
+	headers_add(&m->headers, TOKEN_CONTENT_TYPE, SPAN("application/ocsp-request"));
+	headers_add(&m->headers, TOKEN_ACCEPT, SPAN("application/ocsp-response"));
+	http_stream_send_head(f->stream, m);
 	http_stream_send_body(f->stream, slice_copy(f->request.ptr, (uint32_t)f->request.len));
 	http_stream_send_end(f->stream, NULL);
 }
 
-static void on_resolved(void *ctx, const struct dns_result *r)
+/* To the next address that can be tried at all. */
+static void fetch_connect(struct fetch *f)
 {
 	static const struct client_settings settings = {
-		.connect_timeout_ms = STAPLES_FETCH_TIMEOUT_MS,
+		.connect_timeout_ms = STAPLES_CONNECT_TIMEOUT_MS,
 		.read_timeout_ms = STAPLES_FETCH_TIMEOUT_MS,
 		.write_timeout_ms = STAPLES_FETCH_TIMEOUT_MS,
 		.idle_timeout_ms = 1000,
 	};
+	int err = 0;
+
+	while (f->addr_next < f->addr_count) {
+		f->stream = client_open(&f->pool, &f->addrs[f->addr_next++], &settings, true, &f->arena, &err);
+		if (!f->stream)
+			continue;
+		f->stream->owner = f;
+		f->stream->events = &fetch_events;
+		fetch_send(f);
+		return;
+	}
+	fetch_end(f, err_text(err));
+}
+
+static void run_next(struct task *t)
+{
+	struct fetch *f = container_of(t, struct fetch, next_task);
+	struct http_stream *failed = f->stream;
+
+	f->stream = NULL;
+	fetch_connect(f);
+	if (f->stream)
+		http_stream_reset(failed);
+	else
+		f->stream = failed; /* for the end, which comes next */
+}
+
+static void on_resolved(void *ctx, const struct dns_result *r)
+{
 	struct fetch *f = ctx;
-	int err;
 
 	f->query = NULL;
 	if (r->status != 0 || r->count == 0) {
 		fetch_end(f, "the responder's name does not resolve");
 		return;
 	}
+	f->addr_count = MIN(r->count, STAPLES_ADDRESSES_MAX);
+	memcpy(f->addrs, r->addrs, f->addr_count * sizeof(*f->addrs));
 	client_pool_init(&f->pool, f->staples->loop);
 	f->pool.owner = f;
 	f->pool.on_release = on_release;
 	f->is_open = true;
-	f->stream = client_open(&f->pool, &r->addrs[0], &settings, true, &f->arena, &err);
-	if (!f->stream) {
-		fetch_end(f, err_text(err));
-		return;
-	}
-	f->stream->owner = f;
-	f->stream->events = &fetch_events;
-	fetch_send(f);
+	fetch_connect(f);
 }
 
 static void on_timeout(struct timer *t)
@@ -362,6 +397,7 @@ static void fetch_start(struct staples *s, struct ocsp_staple *staple, const cha
 	f->staples = s;
 	f->fingerprint = mem_strdup(ocsp_staple_fingerprint(staple));
 	f->end_task.run = run_end;
+	f->next_task.run = run_next;
 	timer_init(&f->timer, on_timeout);
 	arena_init(&f->arena, 4096);
 	list_append(&s->fetches, &f->node);
@@ -457,6 +493,7 @@ void staples_free(struct staples *s)
 			dns_cancel(f->query);
 		if (f->stream)
 			http_stream_reset(f->stream);
+		loop_undefer(s->loop, &f->next_task);
 		f->stream = NULL;
 		f->query = NULL;
 		if (!f->is_open || f->pool.open_count == 0)

@@ -18,6 +18,8 @@ struct staples;
 
 #define STAPLES_FETCHES_MAX 8	       /* at once; others wait for the next second */
 #define STAPLES_FETCH_TIMEOUT_MS 15000 /* name, connect and answer together */
+#define STAPLES_CONNECT_TIMEOUT_MS 3000 /* of one address; then the next is tried */
+#define STAPLES_ADDRESSES_MAX 4		/* of a responder that are tried */
 #define STAPLES_ANSWER_MAX (64 * 1024)
 
 /* folder: the state directory, or NULL: nothing is kept.  Everything else is borrowed. */
