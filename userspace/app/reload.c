@@ -113,6 +113,7 @@ static void candidate_publish(struct candidate *n, struct control *c)
 	n->snapshot->worker_count = c->worker_count;
 	n->snapshot->owner = c;
 	n->snapshot->on_unused = on_unused;
+	config_tls_registry_publish(&c->registry.tls);
 	c->current = n->snapshot;
 	c->rules = n->rules;
 	c->live++;
@@ -143,6 +144,7 @@ int control_load_first(struct control *c, struct strbuf *out)
 		candidate_drop(&n, c);
 		return err;
 	}
+	config_tls_registry_publish(&c->registry.tls);
 	c->generation = 1;
 	n.snapshot->generation = 1;
 	n.snapshot->owner = c;

@@ -633,10 +633,7 @@ static int finish(struct snapshot **out, struct builder *b)
 	config_tls_registry_begin(&b->registry->tls);
 	snapshot_fill(b);
 	*out = b->snapshot;
-	if (b->diag->error_count)
-		return -EINVAL;
-	config_tls_registry_end(&b->registry->tls);
-	return 0;
+	return b->diag->error_count ? -EINVAL : 0;
 }
 
 static int build(struct snapshot **out, const char *name, const struct span *text, struct builder *b)

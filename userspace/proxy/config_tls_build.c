@@ -8,11 +8,11 @@
 #include "base/mem.h"
 #include "proxy/config.h"
 
-/* One of server and client is set: a counted reference. */
+/* Either servers or clients: counted references. */
 struct config_tls_object {
 	char *key; /* owned */
-	struct tls_server *server;
-	struct tls_client *client;
+	struct tls_server *server, *next_server; /* what serves, and what a build has made that is not published */
+	struct tls_client *client, *next_client;
 	uint64_t used_in; /* build */
 };
 
@@ -21,8 +21,31 @@ void config_tls_registry_init(struct config_tls_registry *r)
 	*r = (struct config_tls_registry){ .shared = tls_shared_new(0) };
 }
 
+static void next_drop(struct config_tls_object *o)
+{
+	tls_server_put(o->next_server);
+	tls_client_put(o->next_client);
+	o->next_server = NULL;
+	o->next_client = NULL;
+}
+
+static void next_take(struct config_tls_object *o)
+{
+	if (o->next_server) {
+		tls_server_put(o->server);
+		o->server = o->next_server;
+	}
+	if (o->next_client) {
+		tls_client_put(o->client);
+		o->client = o->next_client;
+	}
+	o->next_server = NULL;
+	o->next_client = NULL;
+}
+
 static void object_free(struct config_tls_object *o)
 {
+	next_drop(o);
 	tls_server_put(o->server);
 	tls_client_put(o->client);
 	free(o->key);
@@ -43,20 +66,29 @@ void config_tls_registry_fini(struct config_tls_registry *r)
 
 void config_tls_registry_begin(struct config_tls_registry *r)
 {
+	struct span key;
+	void *value;
+	size_t pos = 0;
+
 	r->build++;
 	r->kept_count = 0;
+	while (hmap_next(&r->objects, &pos, &key, &value))
+		next_drop(value);
 }
 
-void config_tls_registry_end(struct config_tls_registry *r)
+void config_tls_registry_publish(struct config_tls_registry *r)
 {
 	struct config_tls_object **unused = mem_array(r->objects.count + 1, sizeof(struct config_tls_object *));
 	size_t count = 0, pos = 0;
 	struct span key;
 	void *value;
 
-	while (hmap_next(&r->objects, &pos, &key, &value))
+	while (hmap_next(&r->objects, &pos, &key, &value)) {
 		if (((struct config_tls_object *)value)->used_in != r->build)
 			unused[count++] = value;
+		else
+			next_take(value);
+	}
 	while (count > 0) {
 		struct config_tls_object *o = unused[--count];
 
@@ -251,6 +283,8 @@ struct tls_server *config_tls_server(struct config_tls_registry *r, const struct
 	server_key(&key, c);
 	o = object_of(r, &key);
 	strbuf_fini(&key);
+	if (o->next_server)
+		return tls_server_get(o->next_server);
 	if (o->server && !tls_server_files_changed(o->server))
 		return tls_server_get(o->server);
 	strbuf_printf(&label, "listener \"%s\"", c->id);
@@ -258,8 +292,7 @@ struct tls_server *config_tls_server(struct config_tls_registry *r, const struct
 	settings.keylog_file = r->is_serving ? c->tls->keylog_file : NULL;
 	if (tls_server_new(&server, &settings, r->shared, &report) == 0) {
 		staples_adopt(r, server);
-		tls_server_put(o->server);
-		o->server = tls_server_get(server);
+		o->next_server = tls_server_get(server);
 	} else if (is_kept(r, o)) {
 		keeps = true;
 		server = tls_server_get(o->server);
@@ -282,6 +315,8 @@ struct tls_client *config_tls_client(struct config_tls_registry *r, const struct
 	client_key(&key, c);
 	o = object_of(r, &key);
 	strbuf_fini(&key);
+	if (o->next_client)
+		return tls_client_get(o->next_client);
 	if (o->client && !tls_client_files_changed(o->client))
 		return tls_client_get(o->client);
 	strbuf_printf(&label, "upstream \"%s\"", c->id);
@@ -297,8 +332,7 @@ struct tls_client *config_tls_client(struct config_tls_registry *r, const struct
 	settings.alpn = c->http_version.max == 1 ? alpn_h1 : alpn_both;
 	settings.alpn_count = c->http_version.max == 1 || c->http_version.min == 2 ? 1 : ARRAY_LEN(alpn_both);
 	if (tls_client_new(&client, &settings, &report) == 0) {
-		tls_client_put(o->client);
-		o->client = tls_client_get(client);
+		o->next_client = tls_client_get(client);
 	} else if (is_kept(r, o)) {
 		keeps = true;
 		client = tls_client_get(o->client);

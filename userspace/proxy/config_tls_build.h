@@ -32,9 +32,12 @@ void config_tls_registry_fini(struct config_tls_registry *r);
 struct tls_server *config_tls_server(struct config_tls_registry *r, const struct config_listener *c, struct diag *d);
 struct tls_client *config_tls_client(struct config_tls_registry *r, const struct config_upstream *c, struct diag *d);
 
-/* Around a build: what none of the calls in between asked for is let go of by end() - not if the build was wrong. */
+/*
+ * Before each build; and when what it built is published: then the objects that it made take the places of the old ones,
+ * and those that it did not ask for are let go of.  A build that is not published changes nothing.
+ */
 void config_tls_registry_begin(struct config_tls_registry *r);
-void config_tls_registry_end(struct config_tls_registry *r);
+void config_tls_registry_publish(struct config_tls_registry *r);
 
 /* A certificate, key, CA or list on disk differs from what was loaded: see config_rebuild(). */
 bool config_tls_files_changed(const struct config_tls_registry *r);
