@@ -220,11 +220,12 @@ def test_reload_during_handshakes(t):
     check_eq(errors, [])
 
 
-def test_an_expired_certificate_is_refused(t):
+def test_an_expired_certificate_is_a_warning(t):
+    """One forgotten site must not keep the others down after a reboot."""
     ca = Authority(t)
     pair = ca.issue("a.example", ["a.example"], ends_secs=-60)
     s = t.sentinel(t.origin(), start=False, listener=tls_block(pair))
     code, _, err = s.command("check", check_code=None)
-    check_eq(code, 1)
+    check_eq(code, 0)
     check_in("has expired on", err)
     check_in(pair.cert, err)
