@@ -33,8 +33,8 @@ struct tls_server *config_tls_server(struct config_tls_registry *r, const struct
 struct tls_client *config_tls_client(struct config_tls_registry *r, const struct config_upstream *c, struct diag *d);
 
 /*
- * Before each build; and when what it built is published: then the objects that it made take the places of the old ones,
- * and those that it did not ask for are let go of.  A build that is not published changes nothing.
+ * Before each build; and when what it built is published: then the objects that it made take the places of the old
+ * ones, and those that it did not ask for are let go of.  A build that is not published changes nothing.
  */
 void config_tls_registry_begin(struct config_tls_registry *r);
 void config_tls_registry_publish(struct config_tls_registry *r);
