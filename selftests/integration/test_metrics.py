@@ -2,9 +2,12 @@
 # test_metrics.py - the page of metrics: valid, complete, fed, and its numbers are the truth.
 import os
 import re
+import socket
 import subprocess
 
 from lib import Client, PeerReset, check, check_eq, check_in, fetch, wait_for
+from lib.tls import REQUEST, Authority, TlsClient, context, read, sni_block, tls_block
+from test_tls_sessions import early, early_setup
 
 DECLARATIONS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../userspace/observe/metrics.def")
 ROW = re.compile(r'^METRIC\((\w+), (\w+), "(\w+)", "([\w,]*)"', re.M)
@@ -77,6 +80,33 @@ def busy(t):
     return s
 
 
+def busy_tls(t):
+    """Another that met TLS, HTTP/2 and gRPC, and their failures."""
+    s = early_setup(t)
+    check_eq(early(s, REQUEST % (b"/headers", b"a.example")).status, 200)
+    ca = Authority(t)
+    pair = ca.issue("b.example", ["b.example"], ocsp="http://127.0.0.1:1/", is_must_staple=True)
+    with open(pair.cert, "a", encoding="ascii") as file:
+        file.write(read(ca.cert))
+    targets = s.origins[0].port, s.port  # it does not trust itself
+    s.check_reload(listener=tls_block(s.pair, more="early-data #true\n" + sni_block(pair)), routes=ROUTES.split("route \"dead\"")[0] +
+                   'route "strange" { matches { path-prefix "/strange"; }; upstream "strange"; }', upstreams=
+                   'upstream "o" { target "127.0.0.1:%d"; }\nupstream "strange" { target "127.0.0.1:%d"; tls { }; }' % targets)
+    with TlsClient(s.port, context(), name="a.example") as c:
+        c.request("POST", "/echo", fields=[("Content-Type", "application/grpc")], body=b"x", host="a.example")
+        check_eq(c.get("/strange", host="a.example").status, 502)
+    with socket.create_connection(("127.0.0.1", s.port)) as sock:
+        sock.sendall(b"no TLS at all\r\n\r\n")
+        sock.recv(100)
+    with socket.create_connection(("127.0.0.1", s.port)) as sock:
+        sock = context(alpn=["h2"]).wrap_socket(sock, server_hostname="a.example")
+        sock.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\1\4\0\0\0\0\0\0")  # SETTINGS of one byte
+        while sock.recv(1000):
+            pass
+    wait_for(lambda: s.metric("ocsp_fetches_total") > 0 and s.metric("session_faults_total") > 0, "the failures")
+    return s
+
+
 def test_promtool_has_nothing_to_say(t):
     r = page(busy(t))
     check_in("text/plain", r.get("content-type"))
@@ -86,13 +116,13 @@ def test_promtool_has_nothing_to_say(t):
 
 
 def test_every_declared_family_appears_with_its_type_and_labels_and_is_fed(t):
-    s = busy(t)
-    text = page(s).body.decode()
-    labels, values = {}, {}
-    for name, have, value in s.metrics().samples:
-        name = re.sub(r"_(bucket|sum|count)$", "", name)
-        labels.setdefault(name, set()).update(set(have) - {"le"})
-        values[name] = max(value, values.get(name, 0))
+    text, labels, values = "", {}, {}
+    for s in (busy(t), busy_tls(t)):
+        text += page(s).body.decode()
+        for name, have, value in s.metrics().samples:
+            name = re.sub(r"_(bucket|sum|count)$", "", name)
+            labels.setdefault(name, set()).update(set(have) - {"le"})
+            values[name] = max(value, values.get(name, 0))
     for _, kind, name, names in declared():
         full = "sentinel_" + name
         check_in("# TYPE %s %s\n" % (full, TYPES[kind]), text)

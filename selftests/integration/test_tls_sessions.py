@@ -94,12 +94,12 @@ def early_setup(t, more="", **keys):
     return s
 
 
-def early(s, request, rest=b"", *words):
+def early(s, request, rest=b"", *words, port=None):
     """Sends a request in the first flight; `rest` after the handshake."""
     path = s.case.path("early")
     with open(path, "wb") as file:
         file.write(request)
-    return s_client(s.port, "-sess_in", s.session_file, "-early_data", path, *words, request=rest)
+    return s_client(port or s.port, "-sess_in", s.session_file, "-early_data", path, *words, request=rest)
 
 
 def fields_at_origin(s, index=-1):
@@ -245,6 +245,25 @@ def test_a_replay_is_refused_across_workers_and_reloads(t):
     check_eq(tls_fetch(s.port, "/bytes/1").status, 200)
     # The ticket is still good for a new hello, early data included.
     check_in("Early data was accepted", early(s, REQUEST % (b"/headers", b"a.example")).text)
+
+
+def test_tickets_and_early_data_are_counted(t):
+    s = early_setup(t)
+    relay = Relay(t, s.port)
+    check_in("Early data was accepted", early(s, REQUEST % (b"/headers", b"a.example"), port=relay.port).text)
+    send_flight(s, bytes(relay.flights[0]))
+    wait_for(lambda: s.metric("tls_early_data_total", verdict="replayed") == 1, "the replay")
+    check_eq(s.metric("tls_early_data_total", verdict="fresh"), 1)
+    check_eq([s.metric("tls_tickets_total", event=x) for x in ("accepted", "refused")], [2, 0])
+    s_client(setup(t)[0].port, "-tls1_3", "-sess_out", s.session_file)  # of a stranger
+    check_eq(s_client(s.port, "-sess_in", s.session_file).is_resumed, False)
+    check_eq(s.metric("tls_tickets_total", event="refused"), 1)
+    issued = s.metric("tls_tickets_total", event="issued")
+    check(issued >= 3, "%d issued", issued)
+    told = s.status()["tls"]
+    check_eq(told, {"tickets_issued": issued, "tickets_accepted": 2, "tickets_refused": 1,
+                    "early_data": {"fresh": 1, "replayed": 1, "filter_full": 0, "clock": 0}})
+    check_in("tickets: %d issued, 2 accepted, 1 refused; early data: 1 taken, 1 refused" % issued, s.admin("status")[1])
 
 
 def test_early_data_that_is_refused_comes_again_after_the_handshake(t):

@@ -126,6 +126,61 @@ void certificates_tick(struct certificates *t)
 	metric_set(c->metrics, METRIC_TLS_CERTIFICATE_EXPIRY, end > 0 ? (uint64_t)end : 0);
 }
 
+/* ---- what all TLS servers count together ---- */
+
+void certificates_collect(const struct control *c)
+{
+	static const char *const events[] = { "issued", "accepted", "refused" };
+	struct tls_shared_stats stats;
+	uint64_t tickets[ARRAY_LEN(events)];
+
+	tls_shared_stats(c->registry.tls.shared, &stats);
+	tickets[0] = stats.tickets_issued;
+	tickets[1] = stats.tickets_read;
+	tickets[2] = stats.tickets_refused;
+	for (unsigned i = 0; i < ARRAY_LEN(events); i++) {
+		const struct span label = span_str(events[i]);
+
+		metric_cell_set(metric_cell(c->metrics, METRIC_TLS_TICKETS_TOTAL, &label), tickets[i]);
+	}
+	for (unsigned i = 0; i < TLS_REPLAY_VERDICT_COUNT; i++) {
+		const struct span label = span_str(tls_replay_verdict_name(i));
+
+		metric_cell_set(metric_cell(c->metrics, METRIC_TLS_EARLY_DATA_TOTAL, &label), stats.early_data[i]);
+	}
+}
+
+static void counts_text(const struct control *c, struct strbuf *out)
+{
+	struct tls_shared_stats stats;
+	uint64_t refused = 0;
+
+	tls_shared_stats(c->registry.tls.shared, &stats);
+	for (unsigned i = 0; i < TLS_REPLAY_VERDICT_COUNT; i++)
+		refused += i == TLS_REPLAY_FRESH ? 0 : stats.early_data[i];
+	strbuf_printf(out, "tls           tickets: %llu issued, %llu accepted, %llu refused; early data: %llu taken, "
+		      "%llu refused\n",
+		      (unsigned long long)stats.tickets_issued, (unsigned long long)stats.tickets_read,
+		      (unsigned long long)stats.tickets_refused,
+		      (unsigned long long)stats.early_data[TLS_REPLAY_FRESH], (unsigned long long)refused);
+}
+
+static void counts_json(const struct control *c, struct json *j)
+{
+	struct tls_shared_stats stats;
+
+	tls_shared_stats(c->registry.tls.shared, &stats);
+	json_object(j, "tls");
+	json_u64(j, "tickets_issued", stats.tickets_issued);
+	json_u64(j, "tickets_accepted", stats.tickets_read);
+	json_u64(j, "tickets_refused", stats.tickets_refused);
+	json_object(j, "early_data");
+	for (unsigned i = 0; i < TLS_REPLAY_VERDICT_COUNT; i++)
+		json_u64(j, tls_replay_verdict_name(i), stats.early_data[i]);
+	json_end(j, '}');
+	json_end(j, '}');
+}
+
 /* ---- status ---- */
 
 static void server_text(void *ctx, struct tls_server *server)
@@ -143,7 +198,11 @@ static void server_text(void *ctx, struct tls_server *server)
 
 void certificates_text(const struct control *c, struct strbuf *out)
 {
+	size_t before = out->len;
+
 	config_tls_for_each_server(&c->registry.tls, server_text, out);
+	if (out->len > before)
+		counts_text(c, out);
 }
 
 static void certificate_json(void *ctx, const struct tls_certificate *c)
@@ -177,4 +236,5 @@ void certificates_json(const struct control *c, struct json *j)
 	json_array(j, "certificates");
 	config_tls_for_each_server(&c->registry.tls, server_json, j);
 	json_end(j, ']');
+	counts_json(c, j);
 }

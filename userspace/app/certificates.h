@@ -20,7 +20,9 @@ void certificates_free(struct certificates *t); /* NULL ok */
  * the files; the others get what is new.
  */
 void certificates_tick(struct certificates *t);
-/* For `sentinel status`: a line, or an object, for each certificate that is in use. */
+/* Metrics of tickets and early data. */
+void certificates_collect(const struct control *c);
+/* For `sentinel status`: a line, or an object, for each certificate that is in use, and what tickets did. */
 void certificates_text(const struct control *c, struct strbuf *out);
 void certificates_json(const struct control *c, struct json *j);
 

@@ -64,6 +64,7 @@ static void collect(void *ctx)
 	metric_set(c->metrics, METRIC_CPU_SECONDS_TOTAL, cpu_us());
 	metric_set(c->metrics, METRIC_OPEN_DESCRIPTORS, descriptor_count());
 	log_collect(c->metrics);
+	certificates_collect(c);
 	guard_collect(&c->guard);
 }
 

@@ -109,3 +109,16 @@ enum tls_replay_verdict tls_replay_check(struct tls_replay *r, const void *id, s
 	 */
 	return bucket_find(bucket, mark, wall_secs, at, &next) ? TLS_REPLAY_SEEN : TLS_REPLAY_FRESH;
 }
+
+const char *tls_replay_verdict_name(enum tls_replay_verdict v)
+{
+	static const char *const names[TLS_REPLAY_VERDICT_COUNT] = {
+		[TLS_REPLAY_FRESH] = "fresh",
+		[TLS_REPLAY_SEEN] = "replayed",
+		[TLS_REPLAY_FULL] = "filter_full",
+		[TLS_REPLAY_CLOCK] = "clock",
+	};
+
+	CHECK(v < TLS_REPLAY_VERDICT_COUNT);
+	return names[v];
+}

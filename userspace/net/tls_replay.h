@@ -25,6 +25,8 @@ enum tls_replay_verdict {
 	TLS_REPLAY_VERDICT_COUNT,
 };
 
+const char *tls_replay_verdict_name(enum tls_replay_verdict v); /* "fresh": label of the metric */
+
 /* slots is rounded up to a power of two, at least 16, at most 2^24. */
 struct tls_replay *tls_replay_new(size_t slots);
 void tls_replay_free(struct tls_replay *r); /* NULL ok; no thread may be in tls_replay_check() */
