@@ -229,3 +229,25 @@ def test_an_expired_certificate_is_a_warning(t):
     check_eq(code, 0)
     check_in("has expired on", err)
     check_in(pair.cert, err)
+
+
+def test_a_renewal_that_cannot_be_loaded_now_is_told(t):
+    s, ca = setup(t)
+    o = s.origins[0]
+    clients = []
+    for i in range(40):
+        c = TlsClient(s.port, context())
+        c.send(b"GET /never HTTP/1.1\r\nHost: a.example\r\n\r\n")  # holds the generation that serves now
+        o.wait_requests(len(clients) + 1)
+        clients.append(c)
+        if not s.reload(route='policies { response-headers { set { X-Generation "%d"; }; }; }' % i)[0]:
+            break
+    first, renewed = cert_now(s), ca.issue("a.example", ["a.example"])
+    renewed.put_into(s.pair)
+    line = "certificates: changed files are not loaded yet: "
+    wait_for(lambda: line in s.stderr(), lambda: "a line in the log: " + s.stderr()[-500:], 10)
+    check_in("configurations are still in use", s.stderr().split(line)[1].splitlines()[0])
+    check_eq(cert_now(s), first)
+    o.gate.set()
+    for c in clients:
+        check_eq(c.response().body, b"at last")

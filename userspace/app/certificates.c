@@ -54,15 +54,22 @@ static void refresh_failed(struct certificates *t, const struct strbuf *errors)
 {
 	uint64_t hash = hash_bytes(errors->ptr, errors->len) | 1;
 	struct span rest = strbuf_span(errors), line;
+	bool has_reason = false;
 
 	t->failed = t->seen;
 	if (hash == t->said)
 		return;
 	t->said = hash;
-	while (span_next(&rest, '\n', &line))
-		if (memmem(line.ptr, line.len, " error: ", 8) ||
-		    memmem(line.ptr, line.len, CONFIG_TLS_KEPT, strlen(CONFIG_TLS_KEPT)))
-			log_error("certificates: " SPAN_FMT, SPAN_ARG(line));
+	while (span_next(&rest, '\n', &line)) {
+		if (!memmem(line.ptr, line.len, " error: ", 8) &&
+		    !memmem(line.ptr, line.len, CONFIG_TLS_KEPT, strlen(CONFIG_TLS_KEPT)))
+			continue;
+		log_error("certificates: " SPAN_FMT, SPAN_ARG(line));
+		has_reason = true;
+	}
+	if (!has_reason) /* not the files' fault */
+		log_error("certificates: changed files are not loaded yet: " SPAN_FMT,
+			  SPAN_ARG(span_trim(strbuf_span(errors))));
 	audit_event(t->control->audit, "config_change", "certificates_failed", errors->ptr);
 }
 
