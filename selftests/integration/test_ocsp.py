@@ -248,3 +248,26 @@ def test_must_staple(t):
     s.stop()
     s.start()
     check_in("Cert Status: good", wait_staple(s))
+
+
+def test_must_staple_comes_before_all_others(t):
+    listener = socket.create_server(("127.0.0.1", 0), backlog=100)  # accepts and is silent
+    t.closers.append(listener.close)
+    ca = Authority(t)
+    r = Responder(t, ca)
+    slow = [certificate(ca, ocsp="http://127.0.0.1:%d/" % listener.getsockname()[1]) for _ in range(9)]
+    pair, second = certificate(ca, ocsp=r.url, is_must_staple=True), certificate(ca, ocsp="http://127.0.0.1:1/", is_must_staple=True)
+    r.start()
+    names = ["n%d.example" % n for n in range(9)]
+    block = [tls_block(slow[0], more="".join(sni_block(p, n) for p, n in zip(slow[1:], names)) + sni_block(pair, "a.example") + x)
+             for x in ("", sni_block(second, "b.example"))]
+    s = t.sentinel(t.origin(), listener=block[0])
+    check_eq(s.stderr().count("demands an OCSP staple"), 1)
+    check_in(pair.cert, s.stderr().split("demands an OCSP staple")[0].splitlines()[-1])
+    wait_staple(s, seconds=4)
+    wait_for(lambda: s.metric("tls_must_staple_missing") == 0, "the metric")
+    s.check_reload(listener=block[1])
+    check_eq((s.metric("tls_must_staple_missing"), s.stderr().count("demands an OCSP staple")), (1, 2))
+    check_eq(tls_fetch(s.port, "/bytes/1", context(), name="b.example").status, 200)
+    s.sleep_ticks(1.5)
+    check_eq(s.stderr().count("demands an OCSP staple"), 2)  # once, not every second

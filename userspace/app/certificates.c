@@ -27,7 +27,60 @@ struct certificates {
 	uint64_t failed;   /* ... of the files that were wrong; 0: none */
 	uint64_t said;	   /* hash of the errors that were logged last; 0: none */
 	uint64_t retry_at; /* tick; 0: when the files change */
+	unsigned unstapled; /* certificates that demand a staple and had none at the last look */
 };
+
+static int64_t now_secs(void)
+{
+	return (int64_t)(clock_wall_ns() / 1000000000);
+}
+
+/* ---- must-staple ---- */
+
+struct unstapled {
+	unsigned count;
+	bool is_told;
+};
+
+static void certificate_unstapled(void *ctx, const struct tls_certificate *c)
+{
+	struct unstapled *u = ctx;
+
+	if (!c->is_must_staple || (c->staple && ocsp_staple_until(c->staple, now_secs()) > 0))
+		return;
+	u->count++;
+	if (u->is_told)
+		log_warn("certificates: %s in %s demands an OCSP staple and has none: clients may refuse it until an "
+			 "answer comes",
+			 c->subject, c->cert_file);
+}
+
+static void server_unstapled(void *ctx, struct tls_server *server)
+{
+	tls_server_for_each_certificate(server, certificate_unstapled, ctx);
+}
+
+/* is_new: certificates that nobody was told of may be among them. */
+static void unstapled_look(struct certificates *t, bool is_new)
+{
+	const struct config_tls_registry *r = &t->control->registry.tls;
+	struct unstapled u = { 0 }, told = { .is_told = true };
+
+	config_tls_for_each_server(r, server_unstapled, &u);
+	if (u.count > (is_new ? 0 : t->unstapled))
+		config_tls_for_each_server(r, server_unstapled, &told);
+	t->unstapled = u.count;
+	metric_set(t->control->metrics, METRIC_TLS_MUST_STAPLE_MISSING, u.count);
+}
+
+void certificates_changed(struct certificates *t)
+{
+	if (t->staples)
+		staples_tick(t->staples); /* what was kept is stapled from the first handshake on */
+	unstapled_look(t, true);
+}
+
+/* ---- the beginning and the end ---- */
 
 struct certificates *certificates_new(struct control *c)
 {
@@ -37,8 +90,7 @@ struct certificates *certificates_new(struct control *c)
 	t->control = c;
 	folder = state_folder(&c->current->config->system, &c->current->arena);
 	t->staples = staples_new(c->loop, &c->registry.tls, folder, c->metrics);
-	if (t->staples)
-		staples_tick(t->staples); /* what was kept is stapled from the first handshake on */
+	certificates_changed(t);
 	return t;
 }
 
@@ -129,6 +181,7 @@ void certificates_tick(struct certificates *t)
 		look(t);
 	if (t->staples)
 		staples_tick(t->staples);
+	unstapled_look(t, false);
 	config_tls_for_each_server(&c->registry.tls, server_soonest, &end);
 	metric_set(c->metrics, METRIC_TLS_CERTIFICATE_EXPIRY, end > 0 ? (uint64_t)end : 0);
 }
@@ -229,7 +282,7 @@ static void certificate_json(void *ctx, const struct tls_certificate *c)
 	for (size_t i = 0; i < c->name_count; i++)
 		json_str(j, NULL, c->names[i]);
 	json_end(j, ']');
-	json_bool(j, "stapled", c->staple && ocsp_staple_until(c->staple, (int64_t)(clock_wall_ns() / 1000000000)) > 0);
+	json_bool(j, "stapled", c->staple && ocsp_staple_until(c->staple, now_secs()) > 0);
 	json_end(j, '}');
 }
 

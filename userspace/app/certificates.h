@@ -20,6 +20,8 @@ void certificates_free(struct certificates *t); /* NULL ok */
  * the files; the others get what is new.
  */
 void certificates_tick(struct certificates *t);
+/* Certificates of the registry are about to serve that did not before. */
+void certificates_changed(struct certificates *t);
 /* Metrics of tickets and early data. */
 void certificates_collect(const struct control *c);
 /* For `sentinel status`: a line, or an object, for each certificate that is in use, and what tickets did. */

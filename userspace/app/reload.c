@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "app/audit.h"
+#include "app/certificates.h"
 #include "app/control.h"
 #include "app/logs.h"
 #include "app/sockets.h"
@@ -118,6 +119,8 @@ static void candidate_publish(struct candidate *n, struct control *c)
 	c->rules = n->rules;
 	c->live++;
 	c->loaded_wall_ns = clock_wall_ns();
+	if (c->certificates)
+		certificates_changed(c->certificates);
 	for (unsigned i = 0; i < c->worker_count && c->workers; i++)
 		worker_adopt(c->workers[i], c->current, c->rules);
 	if (c->workers)

@@ -28,6 +28,7 @@ struct staples {
 	struct list fetches;
 	unsigned fetch_count;
 	struct tls_server *server; /* during a walk */
+	bool looks_at_required;	   /* during a walk: at certificates that demand a staple, and at no others */
 };
 
 /* The staple itself may go with its server while we ask: only its name is kept. */
@@ -432,6 +433,8 @@ static void look(void *ctx, struct ocsp_staple *staple)
 	const char *url = tls_server_ocsp_url(s->server) ? tls_server_ocsp_url(s->server) : ocsp_staple_url(staple);
 	int64_t now = now_secs();
 
+	if (s->looks_at_required && !ocsp_staple_is_required(staple))
+		return;
 	(void)ocsp_staple_until(staple, now); /* an answer that has ended goes now */
 	if (ocsp_staple_next(staple) == 0)
 		file_read(s, staple);
@@ -451,6 +454,9 @@ static void look_server(void *ctx, struct tls_server *server)
 
 void staples_tick(struct staples *s)
 {
+	s->looks_at_required = true;
+	config_tls_for_each_server(s->registry, look_server, s);
+	s->looks_at_required = false;
 	config_tls_for_each_server(s->registry, look_server, s);
 }
 

@@ -27,7 +27,10 @@ struct staples *staples_new(struct loop *l, struct config_tls_registry *registry
 			    struct metrics_shard *metrics);
 /* NULL ok; fetches in progress are abandoned.  Turn the loop afterwards. */
 void staples_free(struct staples *s);
-/* Once a second: starts what is due. */
+/*
+ * Once a second, and before new certificates serve: reads what was kept, starts what is due.  Certificates that demand
+ * a staple come first.
+ */
 void staples_tick(struct staples *s);
 
 #endif
