@@ -29,6 +29,7 @@ struct explanation {
 	/* the request */
 	struct span method, host, path, query;
 	unsigned port;
+	bool is_https;
 	struct headers headers;
 	struct addr peer;
 	struct client_addr_result client;
@@ -48,16 +49,16 @@ static int url_read(struct explanation *e, const char *url)
 {
 	struct span rest = span_str(url), authority, target, path;
 	bool had_dots;
+	unsigned default_port = 80;
 
-	e->port = 80;
 	if (span_starts(rest, SPAN("https://"))) {
-		cli_complain("https is not in this version of Sentinel");
-		return -1;
-	}
-	if (span_starts(rest, SPAN("http://")))
+		rest = span_skip(rest, 8);
+		default_port = 443;
+		e->is_https = true;
+	} else if (span_starts(rest, SPAN("http://"))) {
 		rest = span_skip(rest, 7);
-	else if (rest.len == 0 || rest.ptr[0] != '/') {
-		cli_complain("\"%s\" is not a URL: write http://HOST/PATH, or only /PATH", url);
+	} else if (rest.len == 0 || rest.ptr[0] != '/') {
+		cli_complain("\"%s\" is not a URL: write http://HOST/PATH, https://HOST/PATH, or only /PATH", url);
 		return -1;
 	}
 	authority = span_of(rest.ptr, span_find(rest, '/'));
@@ -65,12 +66,13 @@ static int url_read(struct explanation *e, const char *url)
 	if (target.len == 0)
 		target = SPAN("/");
 	target.len = span_find(target, '#');
+	e->port = 0;
 	if (authority.len && !uri_split_authority(authority, &e->host, &e->port)) {
 		cli_complain("\"%.*s\" is not HOST or HOST:PORT", SPAN_ARG(authority));
 		return -1;
 	}
 	if (e->port == 0)
-		e->port = 80;
+		e->port = default_port;
 	uri_split(target, &path, &e->query);
 	if (uri_normalise(path, e->arena, &e->path, &had_dots) < 0) {
 		cli_complain("the path %.*s is answered with 400: it has a bad escape or leaves the root",
@@ -123,17 +125,26 @@ static int request_read(struct explanation *e)
 
 /* ---- finding out ---- */
 
-/* By the port of the URL; a URL that names none of our ports is taken to come by the first listener. */
+/*
+ * By the port of the URL; a URL that names none of our ports is taken to come by the first listener that speaks its
+ * scheme, or else by the first of all.
+ */
 static void listener_choose(struct explanation *e)
 {
 	const struct snapshot *s = e->snapshot;
+	const struct listener *by_scheme = NULL;
 
-	e->listener = &s->listeners[0];
-	for (unsigned i = 0; i < s->listener_count; i++)
-		if (addr_port(&s->listeners[i].addr) == e->port) {
-			e->listener = &s->listeners[i];
+	for (unsigned i = 0; i < s->listener_count; i++) {
+		const struct listener *l = &s->listeners[i];
+
+		if (addr_port(&l->addr) == e->port) {
+			e->listener = l;
 			return;
 		}
+		if (!by_scheme && (l->server.protocol == SERVER_HTTPS) == e->is_https)
+			by_scheme = l;
+	}
+	e->listener = by_scheme ? by_scheme : &s->listeners[0];
 }
 
 static void on_route(void *ctx, const struct route_match *m, bool matches, const char *why)
@@ -382,7 +393,7 @@ const struct command command_explain = {
 		"client, the listener,\n"
 		"the route and why the others lost, the filters in order, and the targets, each with its "
 		"line of the file.\n"
-		"The listener is the one with the port of the URL; without --from the client is "
+		"The listener is the one with the port of the URL, else the first that speaks its scheme; without --from the client is "
 		"127.0.0.1.\n\n"
 		"Example: sentinel explain GET 'http://example.com/api/x?y=1' -H 'Accept: text/html' --from "
 		"203.0.113.9",

@@ -361,7 +361,11 @@ static int prepare(struct control *c)
 		log_warn("tls: handshakes cost a tenth more: %s", reason);
 	config_registry_init(&c->registry);
 	c->registry.tls.is_serving = true;
-	if (file_load(c) < 0 || folder_change(c) < 0)
+	if (file_load(c) < 0) {
+		config_registry_fini(&c->registry); /* nothing of it was built */
+		return -1;
+	}
+	if (folder_change(c) < 0)
 		return -1;
 	c->worker_count = c->current->config->system.worker_count;
 	if (c->worker_count == 0)
@@ -424,6 +428,7 @@ static void finish(struct control *c)
 	config_registry_fini(&c->registry);
 	audit_close(c->audit);
 	c->audit = NULL;
+	pipe_pool_fini(&c->shared.pipes);
 }
 
 int daemon_run(const char *config_path)
@@ -439,6 +444,7 @@ int daemon_run(const char *config_path)
 	c->shared.start_mono_ns = c->start_ns;
 	c->shared.version = about_version();
 	uuid_make(c->shared.instance_uuid);
+	pipe_pool_init(&c->shared.pipes);
 	if (start(c) < 0) {
 		guard_fini(&c->guard);
 		files_remove(c);
