@@ -90,6 +90,8 @@ static void on_signal(struct signals *s, int signo)
 {
 	struct control *c = container_of(s, struct control, signals);
 
+	if (c->state == CONTROL_STOPPING)
+		return; /* what they are about may be gone already */
 	switch (signo) {
 	case SIGHUP:
 		notify_reloading();

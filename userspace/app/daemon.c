@@ -415,6 +415,7 @@ static void files_remove(struct control *c)
 /* The workers are gone: let go of the rest in the order of who needs whom. */
 static void finish(struct control *c)
 {
+	timer_disarm(c->loop, &c->second_timer);
 	resolver_free(c->resolver);
 	c->resolver = NULL;
 	certificates_free(c->certificates);
