@@ -24,7 +24,10 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
+#include <sys/utsname.h>
+
 #include <bpf/libbpf.h>
+#include <xdp/libxdp.h>
 
 #include "base/clock.h"
 #include "fastpath/attach.h"
@@ -36,6 +39,9 @@
 
 static int home_ns, peer_ns;
 static int event_count;
+
+/* What this kernel can do, found out by other means than the guard's. */
+static bool has_tcx, has_dispatcher;
 
 static void shell(const char *command)
 {
@@ -201,22 +207,138 @@ static void guard_in_mode(enum fastpath_mode mode, const char *how)
 	assert_int_equal(xdp_program_on("guard0"), 0);
 }
 
+static const char *tc_name(void)
+{
+	return has_tcx ? "tc (tcx)" : "tc (clsact)";
+}
+
+static const char *tc_pin(const char *interface)
+{
+	static char path[128];
+
+	(void)snprintf(path, sizeof(path), "%s/%s-%s", INSTANCE_DIR, has_tcx ? "tcx" : "clsact", interface);
+	return path;
+}
+
+static const char *xdp_pin(void)
+{
+	return has_dispatcher ? INSTANCE_DIR "/dispatcher-guard0" : INSTANCE_DIR "/xdp-guard0";
+}
+
 static void test_tc_drops_denied_sources(void **state)
 {
 	(void)state;
-	guard_in_mode(FASTPATH_MODE_TC, "tc (tcx)");
+	guard_in_mode(FASTPATH_MODE_TC, tc_name());
 }
 
 static void test_auto_takes_tc_on_veth(void **state)
 {
 	(void)state;
-	guard_in_mode(FASTPATH_MODE_AUTO, "tc (tcx)");
+	guard_in_mode(FASTPATH_MODE_AUTO, tc_name());
 }
 
 static void test_xdp_drops_denied_sources(void **state)
 {
 	(void)state;
-	guard_in_mode(FASTPATH_MODE_XDP, "xdp (native, single program)");
+	guard_in_mode(FASTPATH_MODE_XDP, has_dispatcher ? "xdp (dispatcher)" : "xdp (native, single program)");
+}
+
+/* --- libxdp's dispatcher, with a second program that drops port 7009 --- */
+
+#define BESIDE_OBJECT "build/bpf/beside.bpf.o"
+
+static struct xdp_program *beside_attach(const char *interface)
+{
+	struct xdp_program *p = xdp_program__open_file(BESIDE_OBJECT, "xdp.frags", NULL);
+
+	assert_int_equal(libxdp_get_error(p), 0);
+	assert_int_equal(xdp_program__attach(p, (int)if_nametoindex(interface), XDP_MODE_NATIVE, 0), 0);
+	return p;
+}
+
+static void beside_detach(struct xdp_program *p, const char *interface)
+{
+	assert_int_equal(xdp_program__detach(p, (int)if_nametoindex(interface), XDP_MODE_NATIVE, 0), 0);
+	xdp_program__close(p);
+}
+
+/* Programs behind the dispatcher of an interface; 0: there is none. */
+static unsigned dispatcher_count(const char *interface)
+{
+	struct xdp_multiprog *mp = xdp_multiprog__get_from_ifindex((int)if_nametoindex(interface));
+	unsigned count;
+
+	if (libxdp_get_error(mp))
+		return 0;
+	count = xdp_multiprog__is_legacy(mp) ? 0 : (unsigned)xdp_multiprog__program_count(mp);
+	xdp_multiprog__close(mp);
+	return count;
+}
+
+static void expect_both(bool guard_drops, bool beside_drops)
+{
+	assert_true(arrives("10.77.0.2"));
+	assert_int_equal(arrives("10.77.0.3"), !guard_drops);
+	assert_int_equal(arrives("fd77::3"), !guard_drops);
+	assert_int_equal(arrives_at("10.77.0.2", "10.77.0.1", 7009), !beside_drops);
+}
+
+static void test_guard_joins_another_program(void **state)
+{
+	struct fastpath_plan p = plan_of(FASTPATH_MODE_XDP);
+	struct xdp_program *beside;
+	struct fastpath *fp;
+
+	(void)state;
+	if (!has_dispatcher)
+		skip();
+	beside = beside_attach("guard0");
+	assert_int_equal(dispatcher_count("guard0"), 1);
+	fp = open_guard();
+	assert_int_equal(fastpath_apply(fp, &p), 0);
+	assert_string_equal(fastpath_attach_name(status_of(fp).interfaces[0].attached), "xdp (dispatcher)");
+	assert_int_equal(dispatcher_count("guard0"), 2);
+	expect_both(true, true);
+	/* It dies, and the next one finds its place. */
+	fastpath_free(fp);
+	expect_both(true, true);
+	fp = open_guard();
+	assert_int_equal(fastpath_apply(fp, &p), 0);
+	assert_true(status_of(fp).interfaces[0].is_adopted);
+	assert_int_equal(dispatcher_count("guard0"), 2);
+	expect_both(true, true);
+	close_guard(fp);
+	assert_int_equal(dispatcher_count("guard0"), 1);
+	expect_both(false, true);
+	beside_detach(beside, "guard0");
+	assert_int_equal(xdp_program_on("guard0"), 0);
+	plan_fini(&p);
+}
+
+static void test_another_program_joins_the_guard(void **state)
+{
+	struct fastpath_plan p = plan_of(FASTPATH_MODE_XDP);
+	struct xdp_program *beside;
+	struct fastpath *fp;
+
+	(void)state;
+	if (!has_dispatcher)
+		skip();
+	fp = open_guard();
+	assert_int_equal(fastpath_apply(fp, &p), 0);
+	expect_both(true, false);
+	beside = beside_attach("guard0");
+	assert_int_equal(dispatcher_count("guard0"), 2);
+	expect_both(true, true);
+	assert_int_equal(fastpath_retry(fp), 0);
+	assert_int_equal(dispatcher_count("guard0"), 2);
+	assert_string_equal(status_of(fp).reason, "");
+	beside_detach(beside, "guard0");
+	expect_both(true, false);
+	close_guard(fp);
+	assert_int_equal(xdp_program_on("guard0"), 0);
+	expect_both(false, false);
+	plan_fini(&p);
 }
 
 /* The loopback device has no native XDP. */
@@ -293,8 +415,8 @@ static void test_mode_changes_without_a_gap_in_the_rules(void **state)
 	(void)state;
 	assert_int_equal(fastpath_apply(fp, &tc), 0);
 	assert_int_equal(fastpath_apply(fp, &xdp), 0);
-	assert_true(exists(INSTANCE_DIR "/xdp-guard0"));
-	assert_false(exists(INSTANCE_DIR "/tcx-guard0"));
+	assert_true(exists(xdp_pin()));
+	assert_false(exists(tc_pin("guard0")));
 	assert_false(arrives("10.77.0.3"));
 	assert_int_equal(fastpath_apply(fp, &tc), 0);
 	assert_int_equal(xdp_program_on("guard0"), 0);
@@ -333,8 +455,9 @@ static void crash_and_adopt(enum fastpath_mode mode)
 	assert_int_equal(count, 1);
 	assert_memory_equal(list[0].ip, ip, 16);
 	free(list);
+	now = clock_boot_ns();
 	heartbeat_control(fastpath_heartbeat(fp), now);
-	assert_true(heartbeat_beat(fastpath_heartbeat(fp), clock_boot_ns()));
+	assert_true(heartbeat_beat(fastpath_heartbeat(fp), now));
 	assert_false(arrives("10.77.0.2"));
 	close_guard(fp);
 	plan_fini(&p);
@@ -359,6 +482,7 @@ static void test_keep_on_stop_leaves_the_guard(void **state)
 	struct fastpath *fp = open_guard();
 	struct fastpath_plan p = plan_of(FASTPATH_MODE_TC);
 	struct strbuf text = { 0 };
+	char wanted[64];
 
 	(void)state;
 	strbuf_init(&text);
@@ -367,10 +491,12 @@ static void test_keep_on_stop_leaves_the_guard(void **state)
 	close_guard(fp);
 	assert_false(arrives("10.77.0.3"));
 	assert_true(fastpath_pins_describe(NULL, "test.one", &text) > 1);
-	assert_non_null(strstr(text.ptr, "guard0: tc (tcx)"));
+	(void)snprintf(wanted, sizeof(wanted), "guard0: %s", tc_name());
+	assert_non_null(strstr(text.ptr, wanted));
 	strbuf_reset(&text);
 	assert_true(fastpath_pins_detach(NULL, "test.one", &text) > 1);
-	assert_non_null(strstr(text.ptr, "guard0: detached tc (tcx)"));
+	(void)snprintf(wanted, sizeof(wanted), "guard0: detached %s", tc_name());
+	assert_non_null(strstr(text.ptr, wanted));
 	assert_true(arrives("10.77.0.3"));
 	assert_false(exists("/sys/fs/bpf/sentinel"));
 	assert_int_equal(fastpath_pins_detach(NULL, "test.one", &text), -ENOENT);
@@ -438,7 +564,8 @@ static void test_clsact_lives_beside_others(void **state)
 	(void)state;
 	strbuf_init(&why);
 	maps_init(&maps);
-	shell("bpftool prog load build/bpf/guard_tc.bpf.o /sys/fs/bpf/foreign && tc qdisc add dev guard0 clsact && "
+	shell("bpftool prog load build/bpf/guard_tc.bpf.o /sys/fs/bpf/foreign && "
+	      "(tc qdisc del dev guard0 clsact 2>/dev/null; tc qdisc add dev guard0 clsact) && "
 	      "tc filter add dev guard0 ingress pref 9 bpf da pinned /sys/fs/bpf/foreign");
 	assert_int_equal(loader_paths_init(&paths, NULL, "test.one"), 0);
 	assert_int_equal(loader_maps_open(&paths, &maps, &replaced, &why), 0);
@@ -519,12 +646,13 @@ static void test_interface_that_comes_later(void **state)
 	assert_false(arrives("10.77.0.3"));
 	shell("ip link add later.7 type veth peer name later1 && ip link set later.7 up");
 	assert_int_equal(fastpath_retry(fp), 0);
-	assert_int_equal(status_of(fp).interfaces[1].attached, FASTPATH_ATTACH_TCX);
-	assert_true(exists(INSTANCE_DIR "/tcx-later%7"));
+	assert_int_equal(status_of(fp).interfaces[1].attached,
+			 has_tcx ? FASTPATH_ATTACH_TCX : FASTPATH_ATTACH_CLSACT);
+	assert_true(exists(tc_pin("later%7")));
 	/* It goes: noticed, and its pin is no longer kept. */
 	shell("ip link del later.7");
 	assert_int_equal(fastpath_retry(fp), -EAGAIN);
-	assert_false(exists(INSTANCE_DIR "/tcx-later%7"));
+	assert_false(exists(tc_pin("later%7")));
 	close_guard(fp);
 	plan_fini(&p);
 }
@@ -700,11 +828,31 @@ static void make_network(void)
 	CHECK(mount("bpf", "/sys/fs/bpf", "bpf", 0, NULL) == 0);
 }
 
+/* Linux 6.6 brought tcx; some kernels refuse the program type of the dispatcher, and libxdp falls back. */
+static void find_abilities(void)
+{
+	const char *needed = getenv("SENTINEL_TEST_DISPATCHER");
+	unsigned major = 0, minor = 0;
+	struct xdp_program *p;
+	struct utsname u;
+
+	CHECK(uname(&u) == 0 && sscanf(u.release, "%u.%u", &major, &minor) == 2);
+	has_tcx = major > 6 || (major == 6 && minor >= 6);
+	shell("ip link add probe0 type veth peer name probe1");
+	p = beside_attach("probe0");
+	has_dispatcher = dispatcher_count("probe0") == 1;
+	beside_detach(p, "probe0");
+	shell("ip link del probe0");
+	if (needed && !has_dispatcher)
+		fail_msg("this kernel is to have libxdp's dispatcher, and has none");
+}
+
 static int setup(void **state)
 {
 	char command[256];
 
 	(void)state;
+	find_abilities();
 	(void)snprintf(command, sizeof(command),
 		       "ip link add guard0 type veth peer name peer0 && ip link set peer0 netns /proc/%d/fd/%d",
 		       getpid(), peer_ns);
@@ -726,6 +874,8 @@ int main(void)
 		cmocka_unit_test(test_auto_takes_tc_on_veth),
 		cmocka_unit_test(test_xdp_drops_denied_sources),
 		cmocka_unit_test(test_xdp_is_generic_without_driver),
+		cmocka_unit_test(test_guard_joins_another_program),
+		cmocka_unit_test(test_another_program_joins_the_guard),
 		cmocka_unit_test(test_bans_live_and_end),
 		cmocka_unit_test(test_reload_changes_maps_in_place),
 		cmocka_unit_test(test_mode_changes_without_a_gap_in_the_rules),

@@ -329,6 +329,10 @@ static void set_maps(const struct row *r)
 	hostaddrs_fini(&h);
 	plan_fini(&p);
 	set_ban(r);
+	if (r->heart == HEART_OLD && now < 12 * SECOND_NS) { /* a machine that has just booted */
+		usleep((useconds_t)((12 * SECOND_NS - now) / 1000));
+		now = clock_boot_ns();
+	}
 	heartbeat->at_ns = r->heart == HEART_NEVER  ? 0 :
 			   r->heart == HEART_OLD    ? now - 11 * SECOND_NS :
 			   r->heart == HEART_FUTURE ? now + 5 * SECOND_NS :
