@@ -121,6 +121,8 @@ UNIT_PROGRAMS := $(patsubst %.c,$(O)/%,$(UNIT_SOURCES))
 UNIT_FOLDERS := $(sort $(foreach s,$(UNIT_SOURCES),$(word 3,$(subst /, ,$(s)))))
 BPF_TEST_SOURCES := $(wildcard selftests/bpf/test_*.c)
 BPF_TEST_PROGRAMS := $(patsubst %.c,$(O)/%,$(BPF_TEST_SOURCES))
+# Programs that tests load as somebody else's.
+BPF_TEST_OBJECTS := $(patsubst selftests/bpf/%.bpf.c,$(BUILD)/bpf/%.bpf.o,$(wildcard selftests/bpf/*.bpf.c))
 FUZZ_SOURCES := $(wildcard selftests/fuzz/fuzz_*.c)
 FUZZ_NAMES := $(patsubst selftests/fuzz/fuzz_%.c,%,$(FUZZ_SOURCES))
 REPLAY_PROGRAMS := $(patsubst %,$(O)/selftests/fuzz/replay_%,$(FUZZ_NAMES))
@@ -182,11 +184,15 @@ $(call objects_of,app) $(call objects_of,proxy) $(call objects_of,observe) $(O)/
 MULTIARCH := $(shell $(firstword $(CC)) -print-multiarch 2>/dev/null || echo $(shell uname -m)-linux-gnu)
 BPF_CFLAGS := -g -O2 -target bpf -mcpu=v3 -Wall -Werror -Iinclude -Ibpf -I/usr/include/$(MULTIARCH)
 
-$(BUILD)/bpf/%.bpf.o: bpf/%.bpf.c
-	@mkdir -p $(@D)
-	$(call msg,BPF,$<)
-	$(Q)$(CLANG) $(BPF_CFLAGS) -MMD -MP -MT $@ -MF $(@:.o=.d) -c -o $@ $<
-	$(Q)$(LLVM_STRIP) -g $@
+define bpf_rule
+$(BUILD)/bpf/%.bpf.o: $(1)/%.bpf.c
+	@mkdir -p $$(@D)
+	$$(call msg,BPF,$$<)
+	$$(Q)$$(CLANG) $$(BPF_CFLAGS) -MMD -MP -MT $$@ -MF $$(@:.o=.d) -c -o $$@ $$<
+	$$(Q)$$(LLVM_STRIP) -g $$@
+endef
+$(eval $(call bpf_rule,bpf))
+$(eval $(call bpf_rule,selftests/bpf))
 
 $(BUILD)/bpf/%.skel.h: $(BUILD)/bpf/%.bpf.o
 	$(call msg,SKEL,$@)
@@ -261,7 +267,7 @@ $(foreach n,$(FUZZ_NAMES),$(eval $(call fuzz_rule,$(n))))
 
 # --- checks ------------------------------------------------------------------------------------------------------
 
-.PHONY: layers style docs lint globals check check-tools check-bpf check-integration test check-all
+.PHONY: layers style docs lint globals check check-tools check-bpf check-vm check-integration test check-all
 layers: ## check that no folder includes what its .may_include does not allow
 	@tools/check-layers
 style: ## check the house style
@@ -278,8 +284,13 @@ globals: all ## check that no global of ours hides one of a library
 check: unit layers style check-tools fuzz-replay all globals ## unit + layers + style + docs + fuzz corpora: under a minute, no root
 	@tools/check-docs $(O)/sentinel
 
-check-bpf: $(BPF_TEST_PROGRAMS) ## load every BPF program and run the packet tables (root)
+check-bpf: $(BPF_TEST_PROGRAMS) $(BPF_TEST_OBJECTS) ## load every BPF program and run the packet tables (root)
 	@tools/run-unit $(BPF_TEST_PROGRAMS)
+
+VM_FOLDERS := $(shell sed -n 's/^[a-z].*[[:blank:]]unit //p' vmtest/suites.txt)
+VM_PROGRAMS := $(filter $(foreach f,$(VM_FOLDERS),$(O)/selftests/$(f)/%),$(UNIT_PROGRAMS) $(BPF_TEST_PROGRAMS))
+check-vm: all $(VM_PROGRAMS) $(BPF_TEST_OBJECTS) ## the suites of vmtest/ in Debian's kernels, emulated: KERNEL=6.1 SUITE=bpf
+	@vmtest/run --build $(O) $(addprefix --kernel ,$(KERNEL)) $(addprefix --suite ,$(SUITE))
 
 JOBS ?= 2
 check-integration: all ## the real binary against real clients and origins (root for the guard's part)

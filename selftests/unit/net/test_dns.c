@@ -212,7 +212,7 @@ static void server_answer(uint8_t *buf, size_t len, const struct sockaddr_in *to
 
 static unsigned serve(const struct answer *a, bool knows)
 {
-	uint64_t until = loop_now_ms(loop) + 4000;
+	uint64_t until = loop_now_ms(loop) + 15000;
 	unsigned questions = 0;
 
 	while (!a->calls && loop_now_ms(loop) < until) {

@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# machine.py - boots one kernel under plain emulation and reads the results of its suites from a serial port.
+import os
+import re
+import subprocess
+import time
+
+# With cmpxchg16b QEMU 7.2 crashes or hangs guests of 6.12; KVM is not used even where it opens: see README.md.
+QEMU = ["qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none", "-machine", "q35", "-accel",
+        "tcg,thread=multi", "-cpu", "max,-cx16", "-m", "1536", "-no-reboot", "-nic", "none"]
+COMMAND_LINE = "console=ttyS0 panic=-1 oops=panic random.trust_cpu=on rdinit=/init"
+TOTAL = re.compile(r"^(\d+) passed, (\d+) failed(?:, (\d+) skipped)?\r?$", re.M)
+BAD = re.compile(r"BUG: |WARNING: CPU|Oops|general protection|Kernel panic|Call Trace|rcu: INFO|UBSAN|"
+                 r"refcount_t")
+
+
+class Result:
+    """What one suite did: counts as tools/test-report counts them."""
+
+    def __init__(self, name, text, code, seconds):
+        totals = TOTAL.findall(text)
+        self.name, self.text, self.seconds = name, text, seconds
+        self.passed, self.failed, self.skipped = (int(n or 0) for n in totals[-1]) if totals else (
+            0 if code else 1, 0, 0)
+        if code and not self.failed:
+            self.failed = 1
+            self.text += "\n(exit code %d%s)\n" % (code, ": killed, out of time" if code in (124, 137) else "")
+
+
+def boot(image, initrd, folder, seconds, cpus):
+    """Runs the machine to its end; (text of the suites, text of the console, whole seconds)."""
+    out, console = os.path.join(folder, "suites.log"), os.path.join(folder, "console.log")
+    command = QEMU + ["-smp", str(cpus), "-kernel", image, "-initrd", initrd, "-append", COMMAND_LINE,
+                      "-serial", "file:" + console, "-serial", "file:" + out]
+    began = time.monotonic()
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    said = b""
+    try:
+        said, _ = process.communicate(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        said, _ = process.communicate()
+        said += b"\n(the machine was ended after %d s)\n" % seconds
+    except BaseException:
+        process.kill()
+        process.wait()
+        raise
+
+    def text(path):
+        if not os.path.exists(path):
+            return ""
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.read().replace("\r\n", "\n")
+    return text(out), text(console) + said.decode("utf-8", "replace"), time.monotonic() - began
+
+
+def results(suites, text, console):
+    """[Result] of all suites that were to run; the machine itself is the last one."""
+    found = []
+    for name in suites:
+        match = re.search(r"^@@ begin %s (\S+)\n(.*?)^@@ end %s (\d+) (\S+)$" % (re.escape(name), re.escape(name)),
+                          text, re.M | re.S)
+        if match:
+            found.append(Result(name, match.group(2), int(match.group(3)), float(match.group(4)) - float(match.group(1))))
+        else:
+            began = text.partition("@@ begin %s " % name)[2]
+            found.append(Result(name, began[-4000:] + "\n(no end of this suite)\n", 255, 0.0))
+    complaints = [line for line in console.splitlines() if BAD.search(line)]
+    if not re.search(r"^@@ done ", text, re.M):
+        complaints.append("the machine did not come to its end")
+    machine = Result("machine", "", 0, 0.0)
+    if complaints:
+        machine = Result("machine", "\n".join(complaints[:20] + ["--- console"] + console.splitlines()[-60:]), 1, 0.0)
+    return found + [machine]
+
+
+def booted(text):
+    match = re.search(r"^@@ booted (.*) in (\S+)$", text, re.M)
+    return (match.group(1), float(match.group(2))) if match else ("did not boot", 0.0)
