@@ -247,6 +247,16 @@ def test_chunked_request_reaches_the_origin_with_trailers(t):
     check_in(["X-Check", "yes"], seen["trailers"])
 
 
+def test_fields_that_are_ours_do_not_pass_as_trailers(t):
+    """Some origins join trailers with the head: there a client could name any address as its own."""
+    s = t.sentinel(t.origin())
+    with Client(s.port) as c:
+        c.send("POST /headers HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+               "1\r\nx\r\n0\r\nX-Forwarded-For: 10.0.0.1\r\nX-Real-IP: 10.0.0.1\r\nForwarded: for=a\r\n"
+               "X-Sum: 1\r\n\r\n")
+        check_eq(json.loads(c.response().body)["trailers"], [["X-Sum", "1"]])
+
+
 def test_chunked_answer_reaches_the_client_with_trailers(t):
     s = t.sentinel(t.origin())
     with Client(s.port) as c:

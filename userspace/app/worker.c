@@ -18,6 +18,7 @@
 #define TAG_WORKER TAG('W', 'O', 'R', 'K')
 #define POLL_MS	   10 /* between two looks at whether everything has ended */
 #define AUDITS_MAX 256 /* lines for the audit log that are on their way */
+#define AUDITS_A_SECOND 20 /* of each worker: who refuses millions must not fill the disk with them */
 
 struct accepting {
 	struct list node; /* in worker->accepting */
@@ -56,6 +57,8 @@ struct worker {
 	struct timer poll_timer, beat_timer;
 	unsigned renders; /* questions that control has not answered */
 	_Atomic unsigned audits; /* lines that control has not written */
+	uint64_t audit_second; /* of the loop's clock */
+	unsigned audit_count;  /* lines in it */
 	struct metrics_shard *metrics;
 };
 
@@ -198,9 +201,15 @@ static void audit(struct proxy_worker *proxy, const struct addr *peer, const cha
 		  const char *detail)
 {
 	struct worker *w = container_of(proxy, struct worker, proxy);
+	uint64_t second = loop_now_ms(w->loop) / 1000;
 	struct audit_line *a;
 
-	/* A flood of them must not become a queue: the metric counts what is left out. */
+	/* A flood of them must become neither a queue nor a full disk: the metric counts what is left out. */
+	if (second != w->audit_second)
+		w->audit_count = 0;
+	w->audit_second = second;
+	if (w->audit_count++ >= AUDITS_A_SECOND)
+		return;
 	if (atomic_fetch_add_explicit(&w->audits, 1, memory_order_relaxed) >= AUDITS_MAX) {
 		atomic_fetch_sub_explicit(&w->audits, 1, memory_order_relaxed);
 		return;

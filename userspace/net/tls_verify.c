@@ -332,6 +332,7 @@ bool tls_peer_identity(const struct ssl_st *ssl, struct tls_peer *out)
 	p.names = place_span(&p.text, names);
 	p.not_before = time_secs(X509_get0_notBefore(x));
 	p.not_after = time_secs(X509_get0_notAfter(x));
+	ERR_clear_error(); /* odd names leave some, which the next SSL call must not find */
 	*out = p;
 	return true;
 }

@@ -13,12 +13,12 @@ static void field_set(struct exchange *x, const char *name, struct span value)
 		headers_set_name(&x->request->headers, span_str(name), arena_span(x->arena, value));
 }
 
-static void fields_remove(struct exchange *x)
+void client_tls_clean(const struct exchange *x, struct headers *fields)
 {
 	const struct snapshot *s = x->pin->snapshot;
 
 	for (unsigned i = 0; i < s->client_field_count; i++)
-		headers_remove_alike(&x->request->headers, s->client_fields[i]);
+		headers_remove_alike(fields, s->client_fields[i]);
 }
 
 static void fields_tell(struct exchange *x, const struct tlsio *tls)
@@ -46,7 +46,7 @@ enum failure client_tls_apply(struct exchange *x)
 	x->tls_cipher = tls ? tlsio_cipher(tls) : "";
 	/* A trusted proxy may have verified the client itself, where we do not. */
 	if (!x->is_client_trusted_hop || (x->listener && x->listener->client_fields))
-		fields_remove(x);
+		client_tls_clean(x, &x->request->headers);
 	if (!tls)
 		return FAIL_NONE;
 	if (x->host.len > 0 && tlsio_server(tls) &&

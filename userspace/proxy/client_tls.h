@@ -14,5 +14,7 @@
 
 /* HEAD, when host and client are known.  Sets x->scheme and the request's fields.  FAIL_NONE, or why it is refused. */
 enum failure client_tls_apply(struct exchange *x);
+/* Fields of those names go: from heads that were not written by a trusted proxy, and from all trailers. */
+void client_tls_clean(const struct exchange *x, struct headers *fields);
 
 #endif

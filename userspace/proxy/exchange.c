@@ -4,9 +4,11 @@
 
 #include <string.h>
 
+#include "proxy/client_tls.h"
 #include "proxy/error_page.h"
 #include "observe/log.h"
 #include "proxy/exchange_internal.h"
+#include "proxy/forwarding.h"
 #include "proxy/handler.h"
 #include "proxy/record.h"
 #include "proxy/worker.h"
@@ -245,7 +247,13 @@ static void on_client_body(struct http_stream *st, struct slice data)
 
 static void on_client_end(struct http_stream *st, struct headers *trailers)
 {
-	body_request_in(st->owner, (struct slice){0}, true, trailers);
+	struct exchange *x = st->owner;
+
+	if (trailers && trailers->count > 0) {
+		forwarding_clean_trailers(trailers);
+		client_tls_clean(x, trailers);
+	}
+	body_request_in(x, (struct slice){0}, true, trailers);
 }
 
 static void on_client_sent(struct http_stream *st)

@@ -111,3 +111,15 @@ void forwarding_apply(struct headers *h, const struct forwarding_input *in, stru
 	headers_set(h, TOKEN_X_CORRELATION_ID, in->request_id);
 	headers_set(h, TOKEN_X_TRACE_ID, in->request_id);
 }
+
+void forwarding_clean_trailers(struct headers *trailers)
+{
+	static const enum header_token ours[] = {
+		TOKEN_X_FORWARDED_FOR, TOKEN_X_FORWARDED_PROTO, TOKEN_X_FORWARDED_HOST, TOKEN_X_FORWARDED_PORT,
+		TOKEN_X_FORWARDED_BY,  TOKEN_FORWARDED,		TOKEN_X_REAL_IP,	TOKEN_X_REQUEST_ID,
+		TOKEN_X_CORRELATION_ID, TOKEN_X_TRACE_ID,	TOKEN_X_INTERNAL_TOKEN,
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(ours); i++)
+		headers_remove(trailers, ours[i]);
+}

@@ -31,6 +31,9 @@ struct forwarding_input {
  */
 void forwarding_apply(struct headers *h, const struct forwarding_input *in, struct arena *a);
 
+/* The same names in trailers are nobody's but the client's, and some origins join them with the head: they go. */
+void forwarding_clean_trailers(struct headers *trailers);
+
 /* W3C Trace Context 2.2, version 00: "00-<32 hex>-<16 hex>-<2 hex>" in lower case, ids not all zero. */
 bool traceparent_is_valid(struct span value);
 
