@@ -393,8 +393,8 @@ const struct command command_explain = {
 		"client, the listener,\n"
 		"the route and why the others lost, the filters in order, and the targets, each with its "
 		"line of the file.\n"
-		"The listener is the one with the port of the URL, else the first that speaks its scheme; without --from the client is "
-		"127.0.0.1.\n\n"
+		"The listener is the one with the port of the URL, else the first that speaks its scheme;\n"
+		"without --from the client is 127.0.0.1.\n\n"
 		"Example: sentinel explain GET 'http://example.com/api/x?y=1' -H 'Accept: text/html' --from "
 		"203.0.113.9",
 	.options = CLI_CONFIG | CLI_JSON | CLI_HEADER | CLI_FROM,
