@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # test_tls_passthrough.py - TLS by its name without termination, and plain TCP.
+import json
 import os
 import socket
 import ssl
@@ -137,6 +138,36 @@ def test_s_client_sees_the_origin_only(t):
     s, origins, ca = passthrough(t)
     a = s_client(s.port, "-CAfile", ca.cert, "-verify_hostname", "a.example", "-verify_return_error")
     check_eq((a.status, a.has("Verify return code: 0 (ok)")), (200, True))
+
+
+def check_line(s, **wanted):
+    """The newest line has these, and nothing of HTTP."""
+    line = json.loads(s.access_lines()[-1])
+    check_eq({n: line.get(n) for n in wanted}, wanted)
+    check("method" not in line and "path" not in line, "%r", line)
+
+
+def test_what_the_log_says_of_raw_connections(t):
+    s, origins, ca = passthrough(t)
+    check_eq(tls_fetch(s.port, "/bytes/1000", context(ca)).status, 200)
+    check_line(s, protocol="TLS", host="a.example", status=200, route_id="a", failure=None)
+    s, origins, ca = passthrough(t)
+    check_eq(Client(s.port).send(hello_bytes("unknown.example")).end()[1], b"")
+    check_line(s, protocol="TLS", host="unknown.example", status=None, failure="no_route", body_bytes_sent=0)
+    s, origins, ca = passthrough(t, access='format "combined"')
+    origins["b"].close()
+    check_eq(Client(s.port).send(hello_bytes("x.b.example")).end()[1], b"")
+    check('"- - TLS" 000 0 ' in s.access_lines()[0], "%s", s.access_lines()[0])
+    check_eq(s.metric("requests_total", route="b", method="CONNECT", status="503"), 1)
+    check_eq(s.metric("response_body_size_bytes_sum"), 0)
+    s = tcp(t, lambda sock: sock.sendall(sock.recv(100)))
+    with Client(s.port) as c:
+        check_eq(c.send(b"hello").end()[1], b"hello")
+    check_line(s, protocol="TCP", host=None, status=200, body_bytes_received=5, body_bytes_sent=5)
+    s.service.close()
+    s = t.sentinel("127.0.0.1:%d" % t.port(), listener='protocol "tcp"')
+    check_eq(Client(s.port).send(b"hello").end()[1], b"")
+    check_line(s, protocol="TCP", status=None, failure="connect_failed", body_bytes_sent=0)
 
 
 # ---- plain TCP

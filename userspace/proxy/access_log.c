@@ -236,7 +236,8 @@ static void json_format(struct line *l, const struct access_clock *c, const stru
 	PUT_FIELD(l, "tls_version", r->tls_version, ACCESS_SHORT_MAX);
 	PUT_FIELD(l, "tls_cipher", r->tls_cipher, ACCESS_SHORT_MAX);
 	PUT_FIELD(l, "host", r->host, ACCESS_HOST_MAX);
-	PUT_NUMBER(l, "status", r->status);
+	if (r->status)
+		PUT_NUMBER(l, "status", r->status);
 	PUT_FIELD(l, "grpc_status", r->grpc_status, ACCESS_SHORT_MAX);
 	PUT_NUMBER(l, "duration_ms", r->duration_us / 1000);
 	put_char(l, '.');
@@ -274,9 +275,9 @@ static void combined_format(struct line *l, const struct access_clock *c, const 
 	PUT(l, " - - [");
 	put(l, c->common, sizeof(c->common));
 	PUT(l, "] \"");
-	put_quoted(l, r->method, ACCESS_SHORT_MAX);
+	put_quoted(l, r->method.len ? r->method : SPAN("-"), ACCESS_SHORT_MAX);
 	put_char(l, ' ');
-	put_quoted(l, r->path, ACCESS_PATH_MAX);
+	put_quoted(l, r->path.len ? r->path : SPAN("-"), ACCESS_PATH_MAX);
 	if (r->query.len) {
 		put_char(l, '?');
 		put_quoted(l, r->query, ACCESS_PATH_MAX);
@@ -284,7 +285,7 @@ static void combined_format(struct line *l, const struct access_clock *c, const 
 	put_char(l, ' ');
 	put_quoted(l, r->protocol, ACCESS_SHORT_MAX);
 	PUT(l, "\" ");
-	put_u64(l, r->status);
+	put_padded3(l, r->status);
 	put_char(l, ' ');
 	put_u64(l, r->body_bytes_sent);
 	put_char(l, ' ');

@@ -46,7 +46,7 @@ struct access_record {
 	struct span client_ip;
 	struct span user_agent, referer;
 
-	unsigned status;
+	unsigned status; /* 0: none; left out, or 000 */
 	struct span grpc_status; /* JSON only */
 	uint64_t body_bytes_received, body_bytes_sent;
 	struct span route_id, upstream_id;

@@ -123,6 +123,7 @@ struct exchange {
 	const char *route_id, *upstream_id;
 	const char *tls_version, *tls_cipher; /* of the client's connection, static; "": none */
 	struct span grpc_status; /* of the response, with is_grpc */
+	struct span raw_protocol; /* "TCP" or "TLS" of a raw one; else empty */
 	struct span upstream_addr;
 	unsigned attempts; /* targets that were chosen */
 	bool was_reused, is_grpc;

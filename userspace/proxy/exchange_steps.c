@@ -36,6 +36,11 @@ static void find_client(struct exchange *x)
 static int find_path(struct exchange *x)
 {
 	struct message *m = x->request;
+
+	if (m->is_raw) {
+		x->path = SPAN("/");
+		return 0;
+	}
 	if (m->method == METHOD_CONNECT || span_eq(m->path, SPAN("*"))) {
 		x->raw_path = m->path.len > 0 ? m->path : m->target;
 		x->path = m->path.len > 0 ? m->path : SPAN("/");
@@ -53,6 +58,11 @@ static int find_path(struct exchange *x)
 	return 0;
 }
 
+static struct span raw_protocol_of(const struct listener *l)
+{
+	return l && l->server.protocol == SERVER_TLS_PASSTHROUGH ? SPAN("TLS") : SPAN("TCP");
+}
+
 enum step_verdict exchange_step_head(struct exchange *x)
 {
 	struct message *m = x->request;
@@ -62,6 +72,8 @@ enum step_verdict exchange_step_head(struct exchange *x)
 	find_client(x);
 	headers_remove_connection(&m->headers); /* what is added from here on is not the client's to remove */
 	x->authority = m->authority;
+	if (m->is_raw)
+		x->raw_protocol = raw_protocol_of(x->listener);
 	x->request_id = request_id_of(&m->headers, x->pin->snapshot->trace_id_format, x->arena);
 	if (m->authority.len > 0 && !uri_split_authority(m->authority, &x->host, &port))
 		return fail(x, FAIL_CLIENT_MALFORMED, SPAN("Host is not a host name"));

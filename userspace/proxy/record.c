@@ -271,6 +271,12 @@ static unsigned status_of(const struct exchange *x)
 	return x->response.status;
 }
 
+/* Of what became no tunnel a raw client sees the end of its connection, and nothing else. */
+static bool is_seen(const struct exchange *x)
+{
+	return !x->request->is_raw || (x->has_response && x->response.framing == BODY_TUNNEL);
+}
+
 static uint64_t duration_us(const struct exchange *x)
 {
 	return (loop_now_ns(x->worker->loop) - x->start_ns) / 1000;
@@ -312,7 +318,7 @@ void record_count(struct exchange *x)
 		.status = status_of(x),
 		.duration_us = duration_us(x),
 		.request_bytes = x->up.received,
-		.response_bytes = x->sent_bytes,
+		.response_bytes = is_seen(x) ? x->sent_bytes : 0,
 	};
 
 	counters_record(x->worker->metrics, x->pin, x->route, &sample);
@@ -321,8 +327,12 @@ void record_count(struct exchange *x)
 	count_failure(x);
 }
 
-static struct span protocol_of(const struct message *m)
+static struct span protocol_of(const struct exchange *x)
 {
+	const struct message *m = x->request;
+
+	if (m->is_raw)
+		return x->raw_protocol;
 	return m->version == HTTP_VERSION_1_0 ? SPAN("HTTP/1.0") : m->version == HTTP_VERSION_2 ? SPAN("HTTP/2") :
 												  SPAN("HTTP/1.1");
 }
@@ -339,20 +349,20 @@ void record_log(struct exchange *x)
 		.wall_ns = loop_wall_ns(w->loop) - (loop_now_ns(w->loop) - x->start_ns),
 		.duration_us = duration_us(x),
 		.request_id = x->request_id,
-		.method = m->method_name,
+		.method = m->is_raw ? SPAN("") : m->method_name,
 		.path = x->raw_path,
 		.query = x->query,
 		.host = x->authority,
-		.protocol = protocol_of(m),
+		.protocol = protocol_of(x),
 		.tls_version = span_str(x->tls_version),
 		.tls_cipher = span_str(x->tls_cipher),
 		.client_ip = x->client_ip,
 		.user_agent = headers_value(&m->headers, TOKEN_USER_AGENT),
 		.referer = headers_value(&m->headers, TOKEN_REFERER),
-		.status = status_of(x),
+		.status = is_seen(x) ? status_of(x) : 0,
 		.grpc_status = x->grpc_status,
 		.body_bytes_received = x->up.received,
-		.body_bytes_sent = x->sent_bytes,
+		.body_bytes_sent = is_seen(x) ? x->sent_bytes : 0,
 		.route_id = span_str(x->route_id),
 		.upstream_id = span_str(x->upstream_id),
 		.upstream_addr = x->upstream_addr,

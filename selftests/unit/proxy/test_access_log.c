@@ -94,7 +94,11 @@ static void test_empty_fields_are_left_out(void **state)
 			    "\"body_bytes_received\":0,\"body_bytes_sent\":0,\"upstream_attempts\":0,"
 			    "\"connection_reused\":false,\"rate_limit_hit\":true}");
 	assert_string_equal(format(ACCESS_LOG_COMBINED, &r),
-			    "- - - [24/Nov/2025:16:05:15 +0000] \"  \" 429 0 \"-\" \"-\" - 0ms");
+			    "- - - [24/Nov/2025:16:05:15 +0000] \"- - \" 429 0 \"-\" \"-\" - 0ms");
+	r.status = 0; /* of a connection without HTTP */
+	r.protocol = SPAN("TCP");
+	assert_non_null(strstr(format(ACCESS_LOG_COMBINED, &r), "\"- - TCP\" 000 0 "));
+	assert_null(strstr(format(ACCESS_LOG_JSON, &r), "status"));
 }
 
 static void test_combined_line(void **state)
