@@ -182,10 +182,11 @@ static const struct schema_row listener_rows[] = {
 	ROW_ENUM(LISTENER, proxy_protocol, "proxy-protocol", proxy_protocol_words, "off",
 		 "Whether connections begin with a header that names the real client."),
 	ROW_UINT(LISTENER, h2_streams_max, "max-concurrent-streams", 1, 10000, "100",
-		 "Requests that an HTTP/2 client may have open at once on a connection.  Each may make us hold 64 KiB "
-		 "of its body, and the response's window."),
+		 "Requests that an HTTP/2 client may have open at once on a connection.  Of their bodies we hold at "
+		 "most 128 KiB for each, and 8 MiB more for all."),
 	ROW_DURATION(LISTENER, h2_ping_interval_ms, "h2-ping-interval-secs", SCHEMA_SECONDS, 1000, SCHEMA_DAY, "none",
-		     "Ask an HTTP/2 client this often whether it is there, and close when it does not answer."),
+		     "Ask an HTTP/2 client whether it is there after so long without a byte from it, and close when it "
+		     "does not answer."),
 	ROW_LATER("namespace"),
 	ROW_END,
 };

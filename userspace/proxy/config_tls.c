@@ -101,7 +101,7 @@ static const struct schema_row fields_rows[] = {
 	ROW_STRING(FIELDS, fingerprint, "fingerprint", "X-Client-Cert-Fingerprint",
 		   "Field for the SHA-256 of the certificate, in hex.", .verify = field_verify),
 	ROW_STRING(FIELDS, names, "names", "X-Client-Cert-SAN",
-		   "Field for the alternative names: `DNS:a.example, URI:spiffe://b`.", .verify = field_verify),
+		   "Field for the alternative names: `DNS:a.example,URI:spiffe://b`.", .verify = field_verify),
 	ROW_END,
 };
 
@@ -116,8 +116,8 @@ static const struct schema_row tls_rows[] = {
 		    "PEM file of the certificate for clients that name no other: the certificate, then its issuers.  "
 		    "Several with different kinds of keys (RSA and ECDSA) may be given; the client's offer decides."),
 	ROW_STRINGS(TLS, key_files, "key-file", NULL,
-		    "PEM file of the private key; as many as `cert-file`, in the same order.  Nobody but its owner "
-		    "may read it."),
+		    "PEM file of the private key; as many as `cert-file`, in the same order.  It belongs to root or to "
+		    "the daemon's user; its group may read it, others may not, and nobody else may write it."),
 	ROW_LIST(TLS, snis, sni_count, "sni", &sni_block,
 		 "A certificate for some names.  An exact name wins over a wildcard."),
 	ROW_BOOL(TLS, strict_sni, "strict-sni", "#false",
@@ -229,7 +229,8 @@ static const struct schema_row http_version_rows[] = {
 		 "Newest version.  With `tls` the target chooses (ALPN); without it HTTP/2 is spoken only if "
 		 "`min-version` is 2."),
 	ROW_DURATION(VERSION, h2_ping_interval_ms, "h2-ping-interval", SCHEMA_SECONDS, 0, SCHEMA_DAY, "0",
-		     "Ask an HTTP/2 target this often whether it is there; 0: never.",
+		     "Ask an HTTP/2 target whether it is there after so long without a byte from it, and close when it "
+		     "does not answer; 0: never.",
 		     .aliases = "h2-ping-interval-secs"),
 	ROW_UINT(VERSION, h2_streams_max, "max-h2-streams", 1, 10000, "100",
 		 "Requests at once on one HTTP/2 connection; the target may allow fewer."),
