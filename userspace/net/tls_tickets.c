@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/check.h"
+#include "base/mem.h"
 #include "base/rand.h"
 #include "net/shared_bytes.h"
 
@@ -28,36 +29,48 @@ struct ticket_keys {
 	struct ticket_key current, previous;
 };
 
-/* In pages of its own, because of mlock() and MADV_DONTDUMP; the keys' words come behind the struct. */
-struct tls_tickets {
-	size_t map_bytes;
-	EVP_CIPHER *cipher; /* owned; fetched once: a fetch at each ticket would cost more than the ticket */
+/* In pages of its own, because of mlock() and MADV_DONTDUMP. */
+struct secrets {
 	struct ticket_keys keys; /* the control thread's copy */
+	_Atomic uint64_t words[2 * sizeof(struct ticket_keys) / 8]; /* what workers read */
+};
+
+struct tls_tickets {
+	EVP_CIPHER *cipher; /* owned; fetched once: a fetch at each ticket would cost more than the ticket */
+	struct secrets *secrets; /* owned */
+	size_t map_bytes;
 	uint64_t rotated_secs;
 	struct shared_bytes shared;
-	_Atomic uint64_t words[2 * sizeof(struct ticket_keys) / 8];
 };
 
 _Static_assert(sizeof(struct ticket_keys) % 8 == 0, "whole words");
 
 static void keys_publish(struct tls_tickets *t)
 {
-	shared_bytes_set(&t->shared, &t->keys, sizeof(t->keys));
+	shared_bytes_set(&t->shared, &t->secrets->keys, sizeof(t->secrets->keys));
+}
+
+static struct secrets *secrets_new(size_t *out_bytes)
+{
+	size_t page = (size_t)sysconf(_SC_PAGESIZE), bytes = (sizeof(struct secrets) + page - 1) / page * page;
+	struct secrets *s = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	CHECK(s != MAP_FAILED);
+	(void)madvise(s, bytes, MADV_DONTDUMP);
+	(void)mlock(s, bytes);
+	*out_bytes = bytes;
+	return s;
 }
 
 struct tls_tickets *tls_tickets_new(uint64_t mono_secs)
 {
-	size_t page = (size_t)sysconf(_SC_PAGESIZE), bytes = (sizeof(struct tls_tickets) + page - 1) / page * page;
-	struct tls_tickets *t = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	struct tls_tickets *t = mem_zalloc(sizeof(*t));
 
-	CHECK(t != MAP_FAILED);
-	(void)madvise(t, bytes, MADV_DONTDUMP);
-	(void)mlock(t, bytes);
-	t->map_bytes = bytes;
+	t->secrets = secrets_new(&t->map_bytes);
 	t->cipher = EVP_CIPHER_fetch(NULL, "AES-256-CBC", NULL);
 	CHECK(t->cipher);
-	t->shared = (struct shared_bytes){ .words = sizeof(struct ticket_keys) / 8, .buffers = t->words };
-	rand_secure(&t->keys, sizeof(t->keys));
+	t->shared = (struct shared_bytes){ .words = sizeof(struct ticket_keys) / 8, .buffers = t->secrets->words };
+	rand_secure(&t->secrets->keys, sizeof(t->secrets->keys));
 	t->rotated_secs = mono_secs;
 	keys_publish(t);
 	return t;
@@ -65,19 +78,20 @@ struct tls_tickets *tls_tickets_new(uint64_t mono_secs)
 
 void tls_tickets_free(struct tls_tickets *t)
 {
-	size_t bytes = t ? t->map_bytes : 0;
-
 	if (!t)
 		return;
 	EVP_CIPHER_free(t->cipher);
-	OPENSSL_cleanse(t, sizeof(*t));
-	munmap(t, bytes);
+	OPENSSL_cleanse(t->secrets, sizeof(*t->secrets));
+	munmap(t->secrets, t->map_bytes);
+	free(t);
 }
 
 void tls_tickets_rotate(struct tls_tickets *t, uint64_t mono_secs)
 {
-	t->keys.previous = t->keys.current;
-	rand_secure(&t->keys.current, sizeof(t->keys.current));
+	struct ticket_keys *keys = &t->secrets->keys;
+
+	keys->previous = keys->current;
+	rand_secure(&keys->current, sizeof(keys->current));
 	t->rotated_secs = mono_secs;
 	keys_publish(t);
 }
