@@ -46,11 +46,16 @@ static uint64_t now_us(void)
 	return clock_mono_ns() / 1000;
 }
 
+static int random_receive_buffer(struct fuzz *z)
+{
+	return random_below(&z->seed, 2) ? 131072 << random_below(&z->seed, 3) : 0;
+}
+
 static void relay_start(struct fuzz *z, struct relay *r)
 {
 	static const uint64_t goals[SENDER_STYLES] = { 24 * MB, 8 * MB, 100 * 1024, 16 * MB };
 
-	tunnel_open(&r->t);
+	tunnel_open_sized(&r->t, random_receive_buffer(z), random_receive_buffer(z));
 	for (int i = 0; i < 2; i++) {
 		struct peer *p = &r->peers[i];
 
@@ -63,8 +68,6 @@ static void relay_start(struct fuzz *z, struct relay *r)
 			.rx_seed = (uint64_t)z->tunnels * 2 + (uint64_t)!i,
 		};
 		p->goal = 1 + (unsigned)rand_r(&z->seed) % goals[p->sender];
-		if (random_below(&z->seed, 2))
-			set_int(p->fd, SOL_SOCKET, SO_RCVBUF, 131072 << random_below(&z->seed, 3));
 		if (random_below(&z->seed, 2))
 			set_int(p->fd, IPPROTO_TCP, 1 /* TCP_NODELAY */, 1);
 	}
@@ -87,8 +90,8 @@ static void relay_fail(struct relay *r, const char *what)
 	for (int i = 0; i < 2; i++) {
 		const struct peer *p = &r->peers[i];
 
-		printf("    peer %d: sent %llu of %llu (style %d, err %d), received %llu (style %d, err %d, wrong %lld), "
-		       "eof %d shut %d held %zu\n",
+		printf("    peer %d: sent %llu of %llu (style %d, err %d), received %llu (style %d, err %d, "
+		       "wrong %lld), eof %d shut %d held %zu\n",
 		       i, (unsigned long long)p->sent, (unsigned long long)p->goal, p->sender, p->send_err,
 		       (unsigned long long)p->received, p->receiver, p->receive_err, p->wrong_at, r->is_eof[i],
 		       r->is_shut[i], r->t.held[i].bytes);
@@ -220,8 +223,9 @@ static void fuzz_report(struct fuzz *z)
 {
 	const struct offload_counts *c = offload_counts(z->rig.offload);
 
-	printf("    %u cycles, %u tunnels, %u joins, %u refused, %u ended inside; %llu MB in the kernel, %llu MB copied "
-	       "(%llu %%); arms %llu, slow %llu, iterations %llu, retries %llu, events %llu, drain at most %llu ms\n",
+	printf("    %u cycles, %u tunnels, %u joins, %u refused, %u ended inside; %llu MB in the kernel, %llu MB "
+	       "copied (%llu %%); arms %llu, slow %llu, iterations %llu, retries %llu, events %llu, drain at most "
+	       "%llu ms\n",
 	       z->cycles, z->tunnels, z->joins, z->refused, z->ended_inside, (unsigned long long)(z->bytes / MB),
 	       (unsigned long long)(z->copied / MB),
 	       (unsigned long long)(100 * z->bytes / (z->bytes + z->copied + 1)), (unsigned long long)c->arms,

@@ -149,24 +149,32 @@ static inline void nap_us(unsigned us)
 
 /* --- sockets --- */
 
-static inline void tcp_pair(int *connected, int *accepted)
+static inline void set_int(int fd, int level, int option, int value)
+{
+	CHECK(setsockopt(fd, level, option, &value, sizeof(value)) == 0);
+}
+
+/*
+ * Receive buffers of the two ends, 0: as it is.  They are set before the handshake: a window that is taken back later
+ * can make two TCPs with full buffers drop each other's acknowledgements for minutes, with or without us.
+ */
+static inline void tcp_pair_sized(int *connected, int *accepted, int connected_bytes, int accepted_bytes)
 {
 	struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 	socklen_t len = sizeof(a);
 	int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
+	if (accepted_bytes)
+		set_int(listener, SOL_SOCKET, SO_RCVBUF, accepted_bytes);
 	CHECK(bind(listener, (struct sockaddr *)&a, len) == 0 && listen(listener, 8) == 0);
 	CHECK(getsockname(listener, (struct sockaddr *)&a, &len) == 0);
 	*connected = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (connected_bytes)
+		set_int(*connected, SOL_SOCKET, SO_RCVBUF, connected_bytes);
 	CHECK(connect(*connected, (struct sockaddr *)&a, sizeof(a)) == 0);
 	*accepted = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
 	CHECK(*accepted >= 0);
 	(void)close(listener);
-}
-
-static inline void set_int(int fd, int level, int option, int value)
-{
-	CHECK(setsockopt(fd, level, option, &value, sizeof(value)) == 0);
 }
 
 static inline uint64_t cookie_of(int fd)
@@ -208,6 +216,18 @@ static inline long long stamp(uint8_t *b, size_t n, uint64_t offset, uint64_t se
 			return (long long)at;
 		i += k;
 	}
+	return -1;
+}
+
+/* Where the bytes at b (from a multiple of 8 on) belong, or -1: tells a reordered piece from a corrupted one. */
+static inline long long stamp_find(const uint8_t *b, uint64_t seed, uint64_t max)
+{
+	uint64_t word;
+
+	memcpy(&word, b, sizeof(word));
+	for (uint64_t i = 0; i < max / 8 + 1; i++)
+		if (stamp_word(i, seed) == word)
+			return (long long)i * 8;
 	return -1;
 }
 
@@ -299,6 +319,17 @@ static inline void *peer_send(void *arg)
 	return NULL;
 }
 
+static inline void peer_compare(struct peer *p, const uint8_t *b, size_t n, uint64_t done)
+{
+	long long at = stamp((uint8_t *)(uintptr_t)b, n, done, p->rx_seed, true);
+	uint64_t aligned = ((uint64_t)at + 7) / 8 * 8;
+
+	p->wrong_at = at;
+	if (at >= 0 && aligned + 8 <= done + n)
+		printf("    at %llu came what belongs at %lld\n", (unsigned long long)aligned,
+		       stamp_find(b + (aligned - done), p->rx_seed, 64 * MB));
+}
+
 static inline void *peer_receive(void *arg)
 {
 	struct peer *p = arg;
@@ -321,7 +352,7 @@ static inline void *peer_receive(void *arg)
 		if (n <= 0)
 			break;
 		if (p->wrong_at < 0)
-			p->wrong_at = stamp(b, (size_t)n, done, p->rx_seed, true);
+			peer_compare(p, b, (size_t)n, done);
 		done += (uint64_t)n;
 		p->received = done;
 	}
@@ -453,13 +484,19 @@ static inline void tunnel_on_fail(void *owner, int err, struct offload_report *r
 
 static const struct offload_events tunnel_events = { tunnel_on_left, tunnel_on_fail };
 
-static inline void tunnel_open(struct tunnel *t)
+/* With receive buffers of the peers, 0: as it is. */
+static inline void tunnel_open_sized(struct tunnel *t, int client_bytes, int origin_bytes)
 {
 	*t = (struct tunnel){ 0 };
-	tcp_pair(&t->client, &t->fd[0]);
-	tcp_pair(&t->fd[1], &t->origin);
+	tcp_pair_sized(&t->client, &t->fd[0], client_bytes, 0);
+	tcp_pair_sized(&t->fd[1], &t->origin, 0, origin_bytes);
 	for (int i = 0; i < 2; i++)
 		set_int(t->fd[i], IPPROTO_TCP, 1 /* TCP_NODELAY */, 1);
+}
+
+static inline void tunnel_open(struct tunnel *t)
+{
+	tunnel_open_sized(t, 0, 0);
 }
 
 static inline void tunnel_join(struct rig *r, struct tunnel *t)

@@ -14,6 +14,7 @@
 
 #define RETRY_MS 1
 #define SLOW_RETRY_MS 4
+#define SLOW_PART 8
 
 static uint64_t row_load(const __u64 *cell)
 {
@@ -62,9 +63,7 @@ void dir_disarm(struct offload_dir *d)
 /* What userspace and the kernel have moved, less what is in the destination's queue or beyond. */
 static uint64_t dir_backlog(const struct offload_dir *d, uint64_t written)
 {
-	uint64_t sent = d->user_bytes + row_load(&d->row.stat->redirected);
-
-	return sent > written - d->base_written ? sent - (written - d->base_written) : 0;
+	return offload_backlog(d->user_bytes + row_load(&d->row.stat->redirected), d->base_written, written);
 }
 
 static bool dir_drain(struct offload_dir *d)
@@ -193,11 +192,11 @@ static bool dir_end(struct offload_dir *d)
 	return true;
 }
 
-/* After a slow receiver: when it has taken everything. */
+/* After a slow receiver: until it has taken most, so that arming is worth its while. */
 static bool dir_is_still_slow(struct offload_dir *d)
 {
 	if (d->is_slow)
-		d->is_slow = sock_unacked(d->destination) > 0;
+		d->is_slow = sock_unacked(d->destination) > sock_sndbuf(d->destination) / SLOW_PART;
 	return d->is_slow;
 }
 
@@ -261,8 +260,10 @@ bool dir_adds_up(const struct offload_dir *d)
 {
 	uint64_t known = d->base_received + d->consumed + row_load(&d->row.stat->redirected);
 	bool has_fin;
-	uint64_t seen = sock_read(d->source, &has_fin);
+	uint64_t seen;
 
+	if (sock_read_exactly(d->source, &seen, &has_fin) < 0)
+		return false;
 	/* A FIN counts as a byte that arrived; it is not read before the data. */
 	return dir_passed(d) == d->consumed && !dir_is_lost(d) && (seen == known || (has_fin && seen == known + 1));
 }

@@ -293,6 +293,22 @@ static void on_task(struct task *task)
 
 /* --- joining --- */
 
+/* What the sockets were at when the kernel got them. */
+static int pair_measure(struct offload_pair *p)
+{
+	int err = 0;
+
+	for (unsigned i = 0; i < 2 && !err; i++) {
+		struct offload_dir *d = &p->dirs[i];
+		bool has_fin;
+
+		err = sock_written_exactly(d->destination, &d->base_written);
+		if (!err)
+			err = sock_read_exactly(d->source, &d->base_received, &has_fin);
+	}
+	return err;
+}
+
 static struct offload_pair *pair_new(struct offload *o, const int fd[2], const struct offload_events *ev, void *owner)
 {
 	struct offload_pair *p = mem_zalloc(sizeof(*p));
@@ -308,15 +324,12 @@ static struct offload_pair *pair_new(struct offload *o, const int fd[2], const s
 	list_init(&p->leave_node);
 	for (unsigned i = 0; i < 2; i++) {
 		struct offload_dir *d = &p->dirs[i];
-		bool has_fin;
 
 		d->pair = p;
 		d->index = i;
 		d->source = fd[i];
 		d->destination = fd[!i];
 		d->cookie = sock_cookie(fd[i]);
-		d->base_written = sock_written(d->destination);
-		d->base_received = sock_read(d->source, &has_fin);
 		for (unsigned kind = 0; kind < POLL_COUNT; kind++)
 			p->polls[i][kind] = (struct offload_poll){ { on_poll }, p, (uint8_t)i, (uint8_t)kind };
 	}
@@ -376,7 +389,9 @@ int offload_join(struct offload *o, const int fd[2], const struct offload_events
 		return err;
 	}
 	p = pair_new(o, fd, ev, owner);
-	err = pair_insert(p);
+	err = pair_measure(p);
+	if (!err)
+		err = pair_insert(p);
 	if (err) {
 		o->counts.refused++;
 		pair_free(p);
@@ -391,8 +406,10 @@ int offload_join(struct offload *o, const int fd[2], const struct offload_events
 	if (p->is_refused) {
 		o->counts.refused++;
 		pair_start_leaving(p, OFFLOAD_LEFT_REFUSED);
+	} else {
+		/* At once: what is passed before it is armed has to be caught up with. */
+		pair_run(p);
 	}
-	pair_run_later(p);
 	*out_pair = p;
 	return 0;
 }

@@ -57,7 +57,7 @@ struct offload_dir {
 	bool has_hangup; /* RDHUP was seen */
 	bool is_eof;
 	bool is_slow;	 /* the receiver had no room when this was armed last */
-	uint64_t base_written;	/* to the destination, before the join */
+	uint64_t base_written;	/* to the destination, before the join; exact, or draining would end too early */
 	uint64_t base_received; /* by the source and read, while it was not in the map */
 	uint64_t user_bytes;	/* written by us */
 	uint64_t consumed;	/* passed bytes that we have read */
@@ -133,6 +133,17 @@ struct offload {
 	uint8_t scratch[OFFLOAD_READ_MAX];
 };
 
+/*
+ * Of `sent` bytes since `base`, those that the socket has not taken.  An acknowledgement between the two questions of
+ * sock_written() makes `written` too small, also smaller than the base.
+ */
+static inline uint64_t offload_backlog(uint64_t sent, uint64_t base, uint64_t written)
+{
+	uint64_t arrived = written > base ? written - base : 0;
+
+	return sent > arrived ? sent - arrived : 0;
+}
+
 /* offload.c */
 void offload_iterate(struct offload *o, struct offload_pair *p);
 void offload_pair_added(struct offload *o, struct offload_pair *p);
@@ -159,9 +170,11 @@ uint64_t dir_passed(const struct offload_dir *d);
 uint64_t sock_cookie(int fd); /* 0: not a socket */
 bool sock_is_established(int fd);
 void sock_lock_once(int fd); /* takes the lock: whatever held it before is over */
-uint64_t sock_written(int fd); /* bytes ever written */
-uint64_t sock_read(int fd, bool *out_has_fin); /* bytes ever received and read */
+uint64_t sock_written(int fd); /* bytes ever written; too small while acknowledgements come in */
+int sock_written_exactly(int fd, uint64_t *out_bytes); /* while nobody writes: 0, or -EAGAIN */
+int sock_read_exactly(int fd, uint64_t *out_bytes, bool *out_has_fin); /* received and read, while nobody reads */
 int sock_unacked(int fd);
+int sock_sndbuf(int fd);
 void sock_set_rcvlowat(int fd, int bytes);
 void sock_fix_sndbuf(int fd);
 void sock_reset_on_close(int fd);
