@@ -103,7 +103,8 @@ def busy_tls(t):
         sock.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\1\4\0\0\0\0\0\0")  # SETTINGS of one byte
         while sock.recv(1000):
             pass
-    wait_for(lambda: s.metric("ocsp_fetches_total") > 0 and s.metric("session_faults_total") > 0, "the failures")
+    wait_for(lambda: s.metric("ocsp_fetches_total") > 0 and s.metric("session_faults_total") > 0
+             and s.metric("tls_certificate_expiry_timestamp_seconds") > 0, "the failures, and the second's tick")
     return s
 
 
