@@ -19,6 +19,12 @@
 /* A test says 0: nothing may depend on an event. */
 const volatile __u32 sn_splice_events = 1;
 
+/* Bugs that a test puts in, to see that the self-test finds them. */
+const volatile __u32 sn_splice_faults = 0;
+
+#define FAULT_NO_TRIM 1
+#define FAULT_NO_BOUND 2
+
 /* The row of a socket. */
 struct flow {
 	struct sn_flow_ctl *ctl;
@@ -80,6 +86,8 @@ static __always_inline int skb_trim(struct __sk_buff *skb, struct sn_flow_stat *
 	int stale = (int)((stat->has_next ? stat->next_seq : skb_copied_seq(skb)) - seq);
 	int i, n, left = stale;
 
+	if (sn_splice_faults & FAULT_NO_TRIM)
+		return 1;
 	if (stale < 0 || (stale && stale >= (int)len))
 		return 0;
 	for (i = 0; i < ADJUST_STEPS && left > 0; i++) {
@@ -145,6 +153,8 @@ static __always_inline int flow_may_redirect(struct flow *f, __u32 len, __u64 ar
 	tp = bpf_skc_to_tcp_sock(destination);
 	has_room = tp ? flow_has_room(f->stat, tp, len, armed_at) : 0;
 	bpf_sk_release(destination);
+	if (sn_splice_faults & FAULT_NO_BOUND)
+		has_room = 1;
 	if (!has_room)
 		f->stat->slow++;
 	return has_room;

@@ -1184,6 +1184,39 @@ static void test_selftest_passes(void)
 	}
 }
 
+/* A kernel (or a program) that is broken: which case says so? */
+static void test_selftest_finds_bugs(void)
+{
+	static const struct {
+		uint32_t faults;
+		const char *failed_case;
+	} rows[] = {
+		{ 1, "half-read data" },
+		{ 2, "backpressure bound" },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		const struct flows_options options = {
+			.worker_count = 1,
+			.tunnels_per_worker = 1,
+			.faults = rows[i].faults,
+		};
+		struct strbuf why = { 0 };
+		struct offload_selftest result;
+		struct flows *f;
+
+		strbuf_init(&why);
+		f = flows_open(&options, &why);
+		EXPECT(f != NULL);
+		offload_selftest(f, &result);
+		printf("    %s: %s\n", result.failed_case, result.why);
+		EXPECT(!result.has_passed && result.why[0] != '\0');
+		EXPECT_EQ(strcmp(result.failed_case, rows[i].failed_case), 0);
+		flows_close(f);
+		strbuf_fini(&why);
+	}
+}
+
 int main(int argc, char **argv)
 {
 	static const struct tunnel_test tests[] = {
@@ -1222,6 +1255,7 @@ int main(int argc, char **argv)
 		{ "flows of a stopped daemon go on", test_stopped_daemon_flows_go_on },
 		{ "a killed daemon leaves nothing", test_killed_daemon_leaves_nothing },
 		{ "the self-test passes", test_selftest_passes },
+		{ "the self-test finds bugs", test_selftest_finds_bugs },
 	};
 
 	return tests_main(argc, argv, tests, ARRAY_LEN(tests));

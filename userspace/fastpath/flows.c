@@ -72,6 +72,7 @@ static int skeleton_load(struct flows *f, const struct flows_options *o, bool wi
 	if (!s)
 		return -errno;
 	s->rodata->sn_splice_events = !o->is_mute;
+	s->rodata->sn_splice_faults = o->faults;
 	err = bpf_program__set_autoload(s->progs.sn_splice_leave, with_iterator);
 	if (!err)
 		err = bpf_map__set_max_entries(s->maps.flow_socks, rows);

@@ -26,6 +26,7 @@ struct flows_options {
 	unsigned tunnels_per_worker; /* worker_count * 2 * this <= SN_FLOWS_MAX */
 	bool is_mute;		     /* for tests: the kernel sends no events */
 	bool has_no_iterator;	     /* for tests: leave by the gate */
+	uint32_t faults;	     /* for tests: bugs of the kernel, FAULT_* of splice.bpf.c */
 };
 
 /* NULL, with one sentence in out_why: the kernel or our rights do not allow it. */

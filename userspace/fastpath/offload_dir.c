@@ -161,12 +161,18 @@ static bool dir_read(struct offload_dir *d)
 		return false;
 	}
 	if (n < 0) {
-		pair_poll(d->pair, d->index, POLL_READ, POLLIN);
-		/* Passed, and not to be had yet: the kernel's worker brings it, and may not wake us. */
+		/*
+		 * Passed, and not to be had yet: the kernel's worker brings it.  A poll may call it readable all the
+		 * same, which would keep that worker from the CPU; or may not wake us.
+		 */
+		if (!d->is_readable)
+			pair_poll(d->pair, d->index, POLL_READ, POLLIN);
+		d->is_readable = false;
 		if (d->is_in_map)
 			pair_wake_in(d->pair, RETRY_MS);
 		return false;
 	}
+	d->is_readable = false;
 	if (d->is_in_map)
 		d->consumed += (uint64_t)n;
 	else

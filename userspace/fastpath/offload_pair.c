@@ -55,6 +55,8 @@ static void on_poll(struct op *op, int res, unsigned flags)
 		pair_fail(p, res);
 	else if (poll->kind == POLL_END && res > 0)
 		pair_saw_end(p, poll->index, res);
+	else if (poll->kind == POLL_READ && res > 0)
+		p->dirs[poll->index].is_readable = true;
 	pair_run(p);
 }
 

@@ -56,6 +56,7 @@ struct offload_dir {
 	bool is_in_map;
 	bool has_hangup; /* RDHUP was seen */
 	bool is_eof;
+	bool is_readable; /* a poll said so, and nothing was read since */
 	bool is_slow;	 /* the receiver had no room when this was armed last */
 	uint64_t base_written;	/* to the destination, before the join; exact, or draining would end too early */
 	uint64_t base_received; /* by the source and read, while it was not in the map */
