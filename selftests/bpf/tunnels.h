@@ -45,6 +45,12 @@
 
 /* --- runner --- */
 
+/* In an emulated machine everything takes ten to twenty times as long. */
+static inline bool is_emulated(void)
+{
+	return getenv("SENTINEL_VM") != NULL;
+}
+
 #define EXPECT(x)                                                           \
 	do {                                                                \
 		if (!(x)) {                                                 \
@@ -80,7 +86,7 @@ static inline int test_run(const struct tunnel_test *t)
 	pid = fork();
 	CHECK(pid >= 0);
 	if (pid == 0) {
-		(void)alarm(TEST_SECONDS);
+		(void)alarm(is_emulated() ? 3 * TEST_SECONDS : TEST_SECONDS);
 		t->run();
 		fflush(stdout);
 		_exit(0);
@@ -134,9 +140,22 @@ static inline void test_skip(const char *why)
 	_exit(TEST_SKIPPED);
 }
 
+static inline unsigned setting(const char *name, unsigned otherwise)
+{
+	const char *text = getenv(name);
+
+	return text ? (unsigned)strtoul(text, NULL, 10) : otherwise;
+}
+
 static inline uint64_t now_ms(void)
 {
 	return clock_mono_ns() / 1000000;
+}
+
+/* A limit that only a failure reaches. */
+static inline uint64_t patient(uint64_t ms)
+{
+	return is_emulated() ? 10 * ms : ms;
 }
 
 static inline void nap_us(unsigned us)
