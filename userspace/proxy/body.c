@@ -9,17 +9,17 @@
 
 size_t body_flow_top_up(struct body_flow *flow, size_t queued)
 {
-	uint64_t outstanding = flow->credited > flow->received ? flow->credited - flow->received : 0;
-	uint64_t taken = outstanding + queued;
-	size_t room;
+	/* A receive may have brought more than was allowed, even more than a window: that is made up for first. */
+	uint64_t allowed = MAX(flow->credited, flow->received);
+	uint64_t taken = allowed - flow->received + queued;
+	size_t credit;
 
-	if (flow->is_ended || taken >= BODY_WINDOW)
+	if (flow->is_ended || taken > BODY_WINDOW - CREDIT_MIN)
 		return 0;
-	room = BODY_WINDOW - taken;
-	if (room < CREDIT_MIN)
-		return 0;
-	flow->credited += room;
-	return room;
+	allowed += BODY_WINDOW - taken;
+	credit = (size_t)(allowed - flow->credited);
+	flow->credited = allowed;
+	return credit;
 }
 
 /* ---- request: client -> filters in order -> handler ---- */

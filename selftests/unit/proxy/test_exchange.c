@@ -730,10 +730,28 @@ static void test_trailers_that_would_break_the_message_reset(void **state)
 	assert_int_equal(refused_count(f), 1);
 }
 
+/* One receive brought more than two windows: what is allowed next must be a window above that. */
+static void test_credit_makes_up_for_a_receive_that_was_too_much(void **state)
+{
+	struct body_flow flow = { 0 };
+
+	(void)state;
+	assert_int_equal(body_flow_top_up(&flow, 0), BODY_WINDOW);
+	assert_int_equal(body_flow_top_up(&flow, 0), 0);
+	flow.received = 2 * BODY_WINDOW + 100;
+	assert_int_equal(body_flow_top_up(&flow, BODY_WINDOW), 0);
+	assert_int_equal(body_flow_top_up(&flow, 0), 2 * BODY_WINDOW + 100);
+	assert_int_equal(flow.credited, flow.received + BODY_WINDOW);
+	flow.received += BODY_WINDOW / 2;
+	assert_int_equal(body_flow_top_up(&flow, BODY_WINDOW / 2), 0);
+	assert_int_equal(body_flow_top_up(&flow, 0), BODY_WINDOW / 2);
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_credit_makes_up_for_a_receive_that_was_too_much),
 		T(test_body_goes_through_and_back),
 		T(test_filters_run_in_order_and_backwards),
 		T(test_filter_that_wants_the_body_sees_all_of_it_first),
