@@ -8,7 +8,8 @@
                  switched on before 1.23.4: the line is that of Debian's nginx.conf.
   https-matched  the same, but TLS_AES_128_GCM_SHA256 is the only suite and one ticket is sent.  HAProxy 2.6 has no
                  setting for tickets: OpenSSL's own configuration file has.
-  h2c            HTTP/2 without TLS, by prior knowledge"""
+  h2c            HTTP/2 without TLS, by prior knowledge
+  http-splice    HTTP/1.1; HAProxy moves bodies by splice(2) through pipes of 1 MiB, Sentinel does so by itself"""
 import http.client
 import os
 import shutil
@@ -63,9 +64,9 @@ global
 	nbthread 1
 	maxconn %(connections)d
 	pidfile %(dir)s/haproxy.pid
-defaults
+%(global)sdefaults
 	mode http
-	timeout connect 10s
+%(defaults)s	timeout connect 10s
 	timeout client 600s
 	timeout server 600s
 	timeout http-keep-alive 600s
@@ -132,6 +133,7 @@ NGINX_TLS = """ ssl http2;
 		ssl_certificate_key %(certificate)s.key"""
 NGINX_FRONTS = {
     "http": "",
+    "http-splice": "",
     "h2c": " http2",
     "https": NGINX_TLS,
     "https-matched": NGINX_TLS + """;
@@ -140,6 +142,7 @@ NGINX_FRONTS = {
 }
 HAPROXY_FRONTS = {
     "http": "",
+    "http-splice": "",
     "h2c": " proto h2",
     "https": " ssl crt %(certificate)s.both alpn h2,http/1.1",
     "https-matched": " ssl crt %(certificate)s.both alpn h2,http/1.1 ciphersuites " + MATCHED_SUITE,
@@ -152,6 +155,7 @@ SENTINEL_TLS = """		protocol "https"
 """
 SENTINEL_FRONTS = {
     "http": "",
+    "http-splice": "",
     "h2c": '\t\tprotocol "h2c"\n',
     "https": SENTINEL_TLS % "",
     "https-matched": SENTINEL_TLS % ('\t\t\tcipher-suites "%s"\n' % MATCHED_SUITE),
@@ -232,6 +236,7 @@ class Proxy:
         os.makedirs(self.directory, exist_ok=True)
         self.values = {"dir": self.directory, "port": port, "origin": origin, "pool": IDLE_POOL, "routes": "",
                        "connections": CONNECTIONS_MAX, "front": self.fronts[front] % {"certificate": certificate},
+                       "global": "", "defaults": "",
                        "user": "user root;" if os.geteuid() == 0 else ""}
         if routes:
             self.values["routes"] = self.routes()
@@ -247,7 +252,7 @@ class Proxy:
     def answers(self):
         if self.front == "h2c":
             return h2c_answers(self.port)
-        if self.front == "http":
+        if self.front in ("http", "http-splice"):
             return http_answers(http.client.HTTPConnection("127.0.0.1", self.port, timeout=2))
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
@@ -327,6 +332,9 @@ class Haproxy(Proxy):
         return "\tuse_backend %%[path,map_beg(%s,origin)]\n" % path
 
     def command(self):
+        if self.front == "http-splice":
+            self.values["global"] = "\ttune.pipesize 1048576\n"
+            self.values["defaults"] = "\toption splice-request\n\toption splice-response\n"
         self.write(HAPROXY)
         if self.front == "https-matched":
             path = os.path.join(self.directory, "openssl.cnf")

@@ -595,6 +595,42 @@ void http1_enter_tunnel(struct http1 *h)
 	h->scratch = NULL;
 }
 
+uint64_t http1_in_left(const struct http1 *h)
+{
+	OBJ_CHECK(h, TAG_HTTP1);
+	if (h->in.count || h->is_eof)
+		return 0;
+	return h->in_state == HTTP1_IN_LENGTH ? h->in_left : h->in_state == HTTP1_IN_TUNNEL ? UINT64_MAX : 0;
+}
+
+uint64_t http1_out_left(const struct http1 *h)
+{
+	OBJ_CHECK(h, TAG_HTTP1);
+	if (h->out_state != HTTP1_OUT_BODY || h->out_is_dropped)
+		return 0;
+	return h->out_framing == BODY_LENGTH ? h->out_left : h->out_framing == BODY_TUNNEL ? UINT64_MAX : 0;
+}
+
+void http1_in_skip(struct http1 *h, uint64_t bytes)
+{
+	OBJ_CHECK(h, TAG_HTTP1);
+	if (h->in_state != HTTP1_IN_LENGTH)
+		return;
+	CHECK(bytes <= h->in_left);
+	h->in_left -= bytes;
+	if (h->in_left == 0)
+		h->in_state = HTTP1_IN_END;
+}
+
+void http1_out_skip(struct http1 *h, uint64_t bytes)
+{
+	OBJ_CHECK(h, TAG_HTTP1);
+	if (h->out_state != HTTP1_OUT_BODY || h->out_framing != BODY_LENGTH)
+		return;
+	CHECK(bytes <= h->out_left);
+	h->out_left -= bytes;
+}
+
 bool http1_closes(const struct http1 *h)
 {
 	OBJ_CHECK(h, TAG_HTTP1);

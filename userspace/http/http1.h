@@ -72,4 +72,14 @@ struct slice_queue *http1_input(struct http1 *h);
 /* Stop parsing: what was buffered and all that follows comes as CODEC_BODY (tunnel).  Between head and body only. */
 void http1_enter_tunnel(struct http1 *h);
 
+/*
+ * Bytes that somebody else moves between the sockets: body bytes of a counted body, or bytes of a tunnel.  How many may
+ * come, or go, past the codec now; 0: none, also while fed bytes wait for next(); UINT64_MAX: a tunnel's.
+ */
+uint64_t http1_in_left(const struct http1 *h);
+uint64_t http1_out_left(const struct http1 *h);
+/* So many came, or went: of a counted body no more than were left (CHECK); else nothing. */
+void http1_in_skip(struct http1 *h, uint64_t bytes);
+void http1_out_skip(struct http1 *h, uint64_t bytes);
+
 #endif

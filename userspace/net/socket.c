@@ -3,8 +3,13 @@
 #include "net/socket.h"
 
 #include <errno.h>
+#include <linux/sock_diag.h>
+#include <linux/sockios.h>
 #include <netinet/tcp.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
+
+#include "base/check.h"
 
 /* Bytes that the kernel holds unsent for a peer that does not take them: beyond that it stops us, not the memory. */
 #define NOTSENT_MAX (256 * 1024)
@@ -57,4 +62,32 @@ int socket_local(int fd, struct addr *out_addr)
 	socklen_t len = sizeof(a.un);
 
 	return name_done(getsockname(fd, &a.sa, &len), len, &a, out_addr);
+}
+
+bool socket_has_input(int fd)
+{
+	int bytes = 0;
+
+	return ioctl(fd, SIOCINQ, &bytes) == 0 && bytes > 0;
+}
+
+size_t socket_room(int fd)
+{
+	uint32_t info[SK_MEMINFO_VARS];
+	socklen_t len = sizeof(info);
+	size_t room = SIZE_MAX;
+	int unsent = 0;
+
+	/* The two things that POLLOUT looks at, by the same rules. */
+	if (getsockopt(fd, SOL_SOCKET, SO_MEMINFO, info, &len) == 0) {
+		if (info[SK_MEMINFO_SNDBUF] < info[SK_MEMINFO_WMEM_QUEUED] + info[SK_MEMINFO_WMEM_QUEUED] / 2)
+			return 0;
+		room = info[SK_MEMINFO_SNDBUF] - info[SK_MEMINFO_WMEM_QUEUED];
+	}
+	if (ioctl(fd, SIOCOUTQNSD, &unsent) == 0) {
+		if (unsent * 2 >= NOTSENT_MAX)
+			return 0;
+		room = MIN(room, (size_t)(NOTSENT_MAX - unsent));
+	}
+	return room;
 }

@@ -1,39 +1,79 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * splice.h - where a body or a tunnel may be handed to an engine that moves its bytes inside the kernel.
+ * splice.h - bytes from one socket to another without a copy: splice(2) through a pipe, on poll completions.
  *
- * Whoever forwards asks splice_offer() once, when the bytes of one direction are known to need no look: the answer
- * says who copies.  Without an engine, and for whatever the engine does not want, the answer is SPLICE_COPY: the
- * asker goes on reading and writing slices.  An engine is registered once, before any loop runs.
+ * Both streams lend one direction (stream_lend()): `from` is not being read, nothing is queued on `to`.  Exactly so
+ * many bytes are moved, in order; what is in the pipe counts as queued on `to`.  While the destination is full the
+ * source is not read, and a destination that was full once is given no more than it has room for: so a slow reader
+ * keeps no pipe.  The streams go back to their owners by stream_take_back() in on_end().
+ *
+ * Which engine moves which bytes is splice_choose()'s.
  */
 #ifndef SN_NET_SPLICE_H
 #define SN_NET_SPLICE_H
 
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
+#include "net/pipes.h"
 #include "net/stream.h"
 
-#define SPLICE_BYTES_MIN  65536 /* a shorter body is not worth an offer */
-#define SPLICE_UNTIL_EOF  UINT64_MAX
+#define SPLICE_BYTES_MIN 65536 /* copying is cheaper below: measured */
+#define SPLICE_UNTIL_EOF UINT64_MAX
 
-enum splice_answer {
-	SPLICE_COPY,  /* not taken: nothing has changed */
-	SPLICE_TAKEN, /* both streams are the engine's in this direction until on_done() */
+enum splice_engine {
+	SPLICE_ENGINE_AUTO,
+	SPLICE_ENGINE_COPY,   /* through userspace */
+	SPLICE_ENGINE_SPLICE, /* splice(2) */
+	SPLICE_ENGINE_COUNT,
 };
 
-struct splice {
-	struct stream *from, *to; /* borrowed; from is not being read, nothing is queued on to */
-	uint64_t bytes;		  /* to move, or SPLICE_UNTIL_EOF */
-	/* From the loop of the streams.  moved: bytes that reached `to`; err: 0, or why it ended early. */
-	void (*on_done)(struct splice *sp, uint64_t moved, int err);
+const char *splice_engine_name(enum splice_engine e); /* word of the configuration, of logs and metrics */
+
+/* One direction of a body or a tunnel. */
+struct splice_question {
+	enum splice_engine wanted; /* by the configuration */
+	bool is_plain;		   /* both streams can lend it */
+	bool is_inspected;	   /* somebody must see the bytes */
+	bool is_bulk;		   /* of a tunnel: it moves a lot just now */
+	uint64_t bytes;		   /* of a body, 0: not known before its end; SPLICE_UNTIL_EOF: a tunnel */
 };
 
-struct splice_engine {
-	const char *name;
-	enum splice_answer (*offer)(struct splice *sp);
+/* COPY or SPLICE. */
+enum splice_engine splice_choose(const struct splice_question *q);
+
+enum splice_end {
+	SPLICE_DONE,	    /* every byte is out */
+	SPLICE_FROM_ENDED,  /* err 0: at its FIN */
+	SPLICE_FROM_FAILED, /* err; what came before is out */
+	SPLICE_TO_FAILED,   /* err; what was in the pipe is lost */
+	SPLICE_NO_PIPE,	    /* none is to be had: copy the rest */
 };
 
-void splice_engine_set(const struct splice_engine *engine); /* NULL: none */
-enum splice_answer splice_offer(struct splice *sp);
+struct splice;
+
+/* What it waits for.  The owner's deadlines follow it. */
+enum splice_wait {
+	SPLICE_WAITS_NOT,
+	SPLICE_WAITS_FROM,
+	SPLICE_WAITS_TO,
+};
+
+struct splice_events {
+	/* So many bytes left `from`; from the loop only.  Bytes that `to` took are told by its stream's on_sent(). */
+	void (*on_moved)(struct splice *sp, size_t bytes, enum splice_wait wait);
+	void (*on_end)(struct splice *sp, enum splice_end end, int err); /* the last event; sp is gone after it */
+};
+
+/* Begins in this turn.  Neither stream may be closed before on_end() or splice_stop(). */
+struct splice *splice_new(struct pipe_pool *pipes, struct stream *from, struct stream *to, uint64_t bytes,
+			  const struct splice_events *events, void *owner);
+void *splice_owner(const struct splice *sp);
+/*
+ * The directions that were lent go back, at once, and no event follows.  What is in the pipe is lost, and its size
+ * returned: `to` can be of no further use then.
+ */
+size_t splice_stop(struct splice *sp);
 
 #endif

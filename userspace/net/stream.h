@@ -42,6 +42,11 @@ struct stream_events {
 	void (*on_closed)(struct stream *s);		       /* nothing in flight, descriptor closed */
 };
 
+enum stream_side {
+	STREAM_IN,  /* what the peer sends */
+	STREAM_OUT, /* what it gets */
+};
+
 enum stream_state {
 	STREAM_CONNECTING, /* TCP connect, or a TLS handshake in either role; writing queues, reading is not possible */
 	STREAM_OPEN,
@@ -63,6 +68,9 @@ struct stream_ops {
 	int (*local)(struct stream *s, struct addr *out_addr);
 	int (*fd)(const struct stream *s);
 	struct tlsio *(*tls)(struct stream *s);
+	bool (*busy)(const struct stream *s, enum stream_side side);
+	bool (*lend)(struct stream *s, enum stream_side side); /* NULL: never */
+	void (*take_back)(struct stream *s, enum stream_side side, int err);
 };
 
 /* What every kind of stream begins with. */
@@ -172,6 +180,32 @@ static inline int stream_fd(const struct stream *s)
 static inline struct tlsio *stream_tls(struct stream *s)
 {
 	return s->ops->tls(s);
+}
+
+/*
+ * Let somebody else move the bytes of one direction on stream_fd(): who receives or sends them itself, keeps bytes_in,
+ * bytes_out and queued true, and calls on_sent().  False: not now (it is busy: a receive is under way, bytes are queued), or
+ * never.  The other direction goes on as it was.  The direction goes back before the stream is closed; err < 0: it ended
+ * with that, which the stream then tells as if it had met it itself.
+ */
+static inline bool stream_may_lend(const struct stream *s)
+{
+	return s->ops->lend != NULL;
+}
+
+static inline bool stream_lend(struct stream *s, enum stream_side side)
+{
+	return s->ops->lend && s->ops->lend(s, side);
+}
+
+static inline bool stream_is_busy(const struct stream *s, enum stream_side side)
+{
+	return s->ops->busy && s->ops->busy(s, side);
+}
+
+static inline void stream_take_back(struct stream *s, enum stream_side side, int err)
+{
+	s->ops->take_back(s, side, err);
 }
 
 #endif

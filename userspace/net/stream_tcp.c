@@ -17,9 +17,9 @@ struct stream_tcp {
 	struct stream face;
 	int fd; /* owned */
 	uint16_t inflight; /* operations */
-	uint16_t flags;
+	uint8_t read_class; /* enum loop_buffers */
+	uint32_t flags;
 	int send_err; /* writing ended with it, reading may still go on */
-	enum loop_buffers read_class;
 	struct slice_queue out; /* not yet accepted by the socket */
 
 	struct op read_op, send_op, watch_op; /* send_op also connects */
@@ -50,6 +50,9 @@ enum {
 	ENDS_SOON = 1 << 12,	  /* stream_ends_soon() */
 	IS_HELD = 1 << 13,	  /* the socket holds the last bytes back for the FIN */
 	IS_OUTGOING = 1 << 14,	  /* we connected */
+	IS_LENT_IN = 1 << 15,	  /* stream_lend() */
+	IS_LENT_OUT = 1 << 16,
+	FAILS_SOON = 1 << 17,	  /* with send_err: whom it was lent met that */
 };
 
 static void task_run(struct task *t);
@@ -67,12 +70,12 @@ static bool is(const struct stream_tcp *s, unsigned flags)
 
 static void set(struct stream_tcp *s, unsigned flags)
 {
-	s->flags |= (uint16_t)flags;
+	s->flags |= flags;
 }
 
 static void unset(struct stream_tcp *s, unsigned flags)
 {
-	s->flags &= (uint16_t)~flags;
+	s->flags &= ~flags;
 }
 
 static struct stream_tcp *tcp_of(const struct stream *face)
@@ -166,11 +169,11 @@ static void op_read(struct stream *face, enum loop_buffers class)
 {
 	struct stream_tcp *s = tcp_of(face);
 
-	CHECK(!is(s, IS_READ_EOF));
+	CHECK(!is(s, IS_READ_EOF | IS_LENT_IN));
 	if (s->face.state != STREAM_OPEN || is(s, IS_READING))
 		return;
 	set(s, IS_READING);
-	s->read_class = class;
+	s->read_class = (uint8_t)class;
 	receive(s);
 }
 
@@ -307,7 +310,7 @@ static void op_write(struct stream *face, struct slice data)
 {
 	struct stream_tcp *s = tcp_of(face);
 
-	CHECK(!is(s, WANTS_SHUTDOWN));
+	CHECK(!is(s, WANTS_SHUTDOWN | IS_LENT_OUT));
 	if (s->face.state > STREAM_OPEN || s->send_err) {
 		slice_put(&data);
 		return;
@@ -321,7 +324,7 @@ static void op_write_queue(struct stream *face, struct slice_queue *from)
 {
 	struct stream_tcp *s = tcp_of(face);
 
-	CHECK(!is(s, WANTS_SHUTDOWN));
+	CHECK(!is(s, WANTS_SHUTDOWN | IS_LENT_OUT));
 	if (s->face.state > STREAM_OPEN || s->send_err) {
 		slice_queue_clear(from);
 		return;
@@ -449,7 +452,13 @@ static void task_run(struct task *t)
 			close_finish(s);
 		return;
 	}
-	if (s->face.state != STREAM_OPEN || is(s, IS_SENDING))
+	if (s->face.state != STREAM_OPEN)
+		return;
+	if (is(s, FAILS_SOON)) {
+		fail(s, s->send_err);
+		return;
+	}
+	if (is(s, IS_SENDING))
 		return;
 	if (s->out.count) {
 		send_queued(s);
@@ -485,6 +494,45 @@ static void op_close(struct stream *face, bool with_reset)
 	if (is(s, IS_HELD) && !is(s, IS_SHUT))
 		(void)shutdown(s->fd, SHUT_WR);
 	close_go_on(s);
+}
+
+/* --- lending --- */
+
+static bool op_busy(const struct stream *face, enum stream_side side)
+{
+	const struct stream_tcp *s = tcp_of(face);
+
+	if (face->state != STREAM_OPEN)
+		return face->state == STREAM_CONNECTING;
+	return side == STREAM_IN ? is(s, IS_READING) : is(s, IS_SENDING) || face->queued > 0;
+}
+
+static bool op_lend(struct stream *face, enum stream_side side)
+{
+	struct stream_tcp *s = tcp_of(face);
+
+	if (face->state != STREAM_OPEN || s->send_err || op_busy(face, side))
+		return false;
+	if (is(s, side == STREAM_IN ? IS_READ_EOF | IS_LENT_IN : WANTS_SHUTDOWN | ENDS_SOON | IS_LENT_OUT))
+		return false;
+	set(s, side == STREAM_IN ? IS_LENT_IN : IS_LENT_OUT);
+	return true;
+}
+
+static void op_take_back(struct stream *face, enum stream_side side, int err)
+{
+	struct stream_tcp *s = tcp_of(face);
+
+	CHECK(is(s, side == STREAM_IN ? IS_LENT_IN : IS_LENT_OUT));
+	unset(s, side == STREAM_IN ? IS_LENT_IN | EXPECTS_MORE : IS_LENT_OUT);
+	if (err == 0 || face->state != STREAM_OPEN || s->send_err)
+		return;
+	s->send_err = err;
+	/* As send_failed(): a read that will end tells. */
+	if (side == STREAM_OUT && (err == -EPIPE || err == -ECONNRESET) && is(s, IS_READING | IS_OUTGOING))
+		return;
+	set(s, FAILS_SOON);
+	flush_later(s);
 }
 
 /* --- names --- */
@@ -546,6 +594,9 @@ static const struct stream_ops tcp_ops = {
 	.local = op_local,
 	.fd = op_fd,
 	.tls = op_tls,
+	.busy = op_busy,
+	.lend = op_lend,
+	.take_back = op_take_back,
 };
 
 static struct stream_tcp *stream_tcp_new(struct loop *l, int fd, const struct stream_events *ev, void *owner)

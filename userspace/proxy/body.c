@@ -244,6 +244,10 @@ void body_response_credit(struct exchange *x)
 
 	if (x->step != STEP_BODY || !x->is_responding || x->down.is_ended || !x->route->handler->on_response_credit)
 		return;
+	if (bulk_is_wanted(&x->bulk[BULK_RESPONSE])) {
+		(void)bulk_try(&x->bulk[BULK_RESPONSE]);
+		return;
+	}
 	credit = body_flow_top_up(&x->down, exchange_response_queued(x));
 	if (credit > 0)
 		x->route->handler->on_response_credit(x, credit);

@@ -15,6 +15,7 @@
 #include "base/list.h"
 #include "http/message.h"
 #include "loop/loop.h"
+#include "proxy/bulk.h"
 #include "proxy/retry.h"
 #include "proxy/settings.h"
 #include "session/session.h"
@@ -98,6 +99,7 @@ struct exchange {
 	struct span request_id;
 
 	struct body_flow up, down; /* request body, response body */
+	struct bulk bulk[BULK_DIRECTIONS]; /* of these what moves inside the kernel */
 	struct slice_queue up_held,
 		down_held; /* chunks that wait for the handler to start, for the head to go out */
 	struct headers *up_trailers, *down_trailers;

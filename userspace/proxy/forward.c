@@ -91,6 +91,8 @@ static void leave_attempt(struct forward *f, bool is_clean)
 	}
 	if (!f->origin)
 		return;
+	bulk_stop(&f->x->bulk[BULK_REQUEST]);
+	bulk_stop(&f->x->bulk[BULK_RESPONSE]);
 	upstream_end(f->uw, f->endpoint);
 	if (is_clean)
 		http_stream_done(f->origin);
@@ -284,11 +286,42 @@ static void send_pending(struct forward *f)
 	}
 }
 
+/* What an attempt got may have to be sent once more.  Its head is out. */
+static bool may_replay(const struct forward *f)
+{
+	const struct exchange *x = f->x;
+	const struct retry_settings *r = &x->route->retry;
+
+	if (!f->is_replayable || (!method_is_idempotent(x->request->method) && !r->retries_non_idempotent))
+		return false;
+	return x->attempts < r->attempts_max || (x->was_reused && !f->has_reopened);
+}
+
+/* The rest of the request moves inside the kernel, now or soon.  What does cannot be replayed. */
+static bool moves_in_bulk(struct forward *f)
+{
+	struct exchange *x = f->x;
+	struct bulk *b = &x->bulk[BULK_REQUEST];
+
+	if (!f->origin || f->request.framing != BODY_LENGTH || !x->client || x->up.is_ended)
+		return false;
+	if (!b->x && (may_replay(f) ||
+		      !bulk_want(x, BULK_REQUEST, x->client, f->origin, f->request.content_length)))
+		return false;
+	if (!bulk_is_wanted(b))
+		return false;
+	if (bulk_try(b)) {
+		f->is_replayable = false;
+		slice_queue_clear(&f->replay);
+	}
+	return true;
+}
+
 static void ask_for_more(struct forward *f)
 {
 	size_t queued = f->pending.bytes + (f->origin ? http_stream_queued(f->origin) : 0);
 
-	if (!f->is_stopped)
+	if (!f->is_stopped && !moves_in_bulk(f))
 		exchange_request_credit(f->x, body_flow_top_up(&f->x->up, queued));
 }
 
@@ -462,6 +495,7 @@ static void stop_request(struct forward *f)
 	if (f->is_end_sent)
 		return;
 	f->is_stopped = true;
+	bulk_stop(&f->x->bulk[BULK_REQUEST]);
 	slice_queue_clear(&f->pending);
 }
 
@@ -510,6 +544,8 @@ static void on_head(struct http_stream *st, struct message *m)
 		take_grpc_status(f, &m->headers);
 	if (!st->is_duplex)
 		stop_request(f);
+	if (m->framing == BODY_LENGTH && x->client)
+		(void)bulk_want(x, BULK_RESPONSE, st, x->client, m->content_length);
 	exchange_resume(x);
 }
 
@@ -520,6 +556,8 @@ static void on_body(struct http_stream *st, struct slice data)
 	size_t credit;
 
 	exchange_response_body(x, data, false, NULL);
+	if (bulk_is_wanted(&x->bulk[BULK_RESPONSE]))
+		return;
 	credit = body_flow_top_up(&x->down, exchange_response_queued(x));
 	if (credit > 0)
 		http_stream_credit(st, credit);

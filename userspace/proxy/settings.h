@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "net/addr.h"
+#include "net/splice.h"
 #include "proxy/filter.h"
 #include "schema/schema.h"
 #include "session/server.h"
@@ -79,6 +80,7 @@ struct route {
 	enum route_upgrade websocket;
 	bool allows_connect;
 	bool prefers_json_errors; /* service type api or builtin */
+	enum splice_engine splice; /* the route's word, or the kernel block's */
 };
 
 #endif

@@ -9,6 +9,7 @@
 #include "observe/log.h"
 #include "observe/logfile.h"
 #include "observe/metrics.h"
+#include "net/pipes.h"
 #include "proxy/access_log.h"
 #include "proxy/exchange.h"
 #include "proxy/retry.h"
@@ -35,6 +36,7 @@ struct proxy_shared {
 	_Atomic uint64_t requests_in_flight;
 	_Atomic uint64_t connections;
 	struct retry_budget retry_budget;
+	struct pipe_pool pipes; /* splice(2) goes through these */
 	_Atomic bool is_draining;
 	uint64_t start_wall_ns, start_mono_ns;
 	const char *version; /* static */

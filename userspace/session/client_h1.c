@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "base/mem.h"
+#include "net/socket.h"
 #include "session/client_session.h"
 #include "session/keep.h"
 
@@ -37,6 +38,7 @@ struct client_h1 {
 	bool has_answer; /* a byte of the response came */
 	bool has_head;	 /* the final head came */
 	bool is_request_done, is_response_done, is_reusable;
+	bool is_lent_in; /* somebody else moves the rest of the response's body */
 };
 
 static const struct http1_limits response_limits = {
@@ -200,7 +202,7 @@ static void flush_codec(struct client_h1 *c)
 
 static void read_more(struct client_h1 *c)
 {
-	if (c->is_broken || c->is_peer_done || c->state == C_CONNECTING || c->state == C_CLOSING)
+	if (c->is_broken || c->is_peer_done || c->is_lent_in || c->state == C_CONNECTING || c->state == C_CLOSING)
 		return;
 	if (c->is_response_done || !c->has_head) {
 		stream_read(c->stream, LOOP_BUFFERS_SMALL);
@@ -477,6 +479,85 @@ static bool op_has_written(const struct http_stream *hs)
 	return c->stream->bytes_out > c->written_before || c->stream->sending > 0;
 }
 
+/* ---- lending ---- */
+
+static size_t op_hold(struct http_stream *hs)
+{
+	struct client_h1 *c = of_http_stream(hs);
+
+	c->allowance = (int64_t)http1_buffered(c->codec) + stream_is_busy(c->stream, STREAM_IN);
+	return (size_t)c->allowance;
+}
+
+static uint64_t op_lend(struct http_stream *hs, enum stream_side side)
+{
+	struct client_h1 *c = of_http_stream(hs);
+	uint64_t left;
+
+	if (c->is_broken || (side == STREAM_IN ? !c->has_head || c->is_response_done || c->is_peer_done :
+						 c->is_request_done))
+		return LENDS_NEVER;
+	if (stream_is_busy(c->stream, side) ||
+	    (side == STREAM_IN && (c->is_pumping || http1_buffered(c->codec) > 0)))
+		return LENDS_LATER;
+	left = side == STREAM_IN ? http1_in_left(c->codec) : http1_out_left(c->codec);
+	if (left == 0 || !stream_lend(c->stream, side))
+		return LENDS_NEVER;
+	if (side == STREAM_IN) {
+		c->is_lent_in = true;
+		c->allowance = 0;
+	}
+	return left;
+}
+
+static void lent_in(struct client_h1 *c, uint64_t bytes, bool is_waiting)
+{
+	http1_in_skip(c->codec, bytes);
+	if (c->is_tunnel)
+		return;
+	if (!is_waiting)
+		wait_end(&c->waits, WAIT_READ);
+	else if (bytes > 0 || !wait_is_on(&c->waits, WAIT_READ))
+		wait_begin(loop_of(c), &c->waits, WAIT_READ, c->settings.read_timeout_ms);
+}
+
+static void op_lent(struct http_stream *hs, enum stream_side side, uint64_t bytes, bool is_waiting)
+{
+	struct client_h1 *c = of_http_stream(hs);
+
+	if (c->is_broken)
+		return;
+	if (side == STREAM_IN) {
+		lent_in(c, bytes, is_waiting);
+		return;
+	}
+	http1_out_skip(c->codec, bytes);
+	if (!is_waiting && c->stream->queued == 0)
+		wait_end(&c->waits, WAIT_WRITE);
+	else if (is_waiting && !wait_is_on(&c->waits, WAIT_WRITE))
+		wait_begin(loop_of(c), &c->waits, WAIT_WRITE, c->settings.write_timeout_ms);
+}
+
+static void op_take_back(struct http_stream *hs, enum stream_side side, int err)
+{
+	struct client_h1 *c = of_http_stream(hs);
+
+	stream_take_back(c->stream, side, err);
+	if (side == STREAM_OUT) {
+		if (c->stream->queued == 0)
+			wait_end(&c->waits, WAIT_WRITE);
+		return;
+	}
+	c->is_lent_in = false;
+	wait_end(&c->waits, WAIT_READ);
+	if (c->is_broken || http1_in_left(c->codec) > 0)
+		return;
+	if (socket_has_input(stream_fd(c->stream))) /* more than a response: not to be used again */
+		c->is_reusable = false;
+	c->allowance = 1; /* nothing but the end can come */
+	loop_defer(loop_of(c), &c->pump_task);
+}
+
 static const struct http_stream_ops client_h1_ops = {
 	.send_head = op_send_head,
 	.send_body = op_send_body,
@@ -488,6 +569,10 @@ static const struct http_stream_ops client_h1_ops = {
 	.transport = op_transport,
 	.is_reused = op_is_reused,
 	.has_written = op_has_written,
+	.hold = op_hold,
+	.lend = op_lend,
+	.lent = op_lent,
+	.take_back = op_take_back,
 };
 
 /* ---- beginnings ---- */

@@ -31,6 +31,7 @@ struct client_raw {
 	bool is_request_done; /* the tunnel may begin */
 	bool is_answered;
 	bool is_broken, is_peer_done;
+	bool is_lent_in; /* somebody else moves what the origin sends */
 };
 
 static void on_connected(struct stream *st);
@@ -94,7 +95,7 @@ static void owner_fail(struct client_raw *c, struct session_failure f)
 
 static void read_more(struct client_raw *c)
 {
-	if (c->is_answered && !c->is_broken && !c->is_peer_done && c->allowance > 0)
+	if (c->is_answered && !c->is_broken && !c->is_peer_done && !c->is_lent_in && c->allowance > 0)
 		stream_read(c->stream, LOOP_BUFFERS_LARGE);
 }
 
@@ -296,6 +297,57 @@ static bool op_has_written(const struct http_stream *hs)
 	return c->stream->bytes_out > c->preface_bytes;
 }
 
+/* ---- lending ---- */
+
+static size_t op_hold(struct http_stream *hs)
+{
+	struct client_raw *c = of_http_stream(hs);
+
+	c->allowance = stream_is_busy(c->stream, STREAM_IN);
+	return (size_t)c->allowance;
+}
+
+static uint64_t op_lend(struct http_stream *hs, enum stream_side side)
+{
+	struct client_raw *c = of_http_stream(hs);
+
+	if (!c->is_answered || c->is_broken || (side == STREAM_IN && c->is_peer_done))
+		return LENDS_NEVER;
+	if (stream_is_busy(c->stream, side))
+		return LENDS_LATER;
+	if (!stream_lend(c->stream, side))
+		return LENDS_NEVER;
+	if (side == STREAM_IN) {
+		c->is_lent_in = true;
+		c->allowance = 0;
+	}
+	return UINT64_MAX;
+}
+
+static void op_lent(struct http_stream *hs, enum stream_side side, uint64_t bytes, bool is_waiting)
+{
+	struct client_raw *c = of_http_stream(hs);
+
+	(void)bytes;
+	if (side == STREAM_IN || c->is_broken)
+		return;
+	if (!is_waiting && c->stream->queued == 0)
+		wait_end(&c->waits, WAIT_WRITE);
+	else if (is_waiting && !wait_is_on(&c->waits, WAIT_WRITE))
+		wait_begin(loop_of(c), &c->waits, WAIT_WRITE, c->write_timeout_ms);
+}
+
+static void op_take_back(struct http_stream *hs, enum stream_side side, int err)
+{
+	struct client_raw *c = of_http_stream(hs);
+
+	stream_take_back(c->stream, side, err);
+	if (side == STREAM_IN)
+		c->is_lent_in = false;
+	else if (c->stream->queued == 0)
+		wait_end(&c->waits, WAIT_WRITE);
+}
+
 static const struct http_stream_ops client_raw_ops = {
 	.send_head = op_send_head,
 	.send_body = op_send_body,
@@ -307,6 +359,10 @@ static const struct http_stream_ops client_raw_ops = {
 	.transport = op_transport,
 	.is_reused = op_is_reused,
 	.has_written = op_has_written,
+	.hold = op_hold,
+	.lend = op_lend,
+	.lent = op_lent,
+	.take_back = op_take_back,
 };
 
 /* ---- beginnings ---- */

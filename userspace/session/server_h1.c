@@ -334,7 +334,7 @@ static void read_body(struct server_h1 *s)
 /* Ask for the bytes that the state can take. */
 static void read_more(struct server_h1 *s)
 {
-	if (s->is_peer_done || s->is_broken)
+	if (s->is_peer_done || s->is_broken || s->is_lent_in)
 		return;
 	if (s->state == S_HEAD) {
 		stream_read(s->stream, LOOP_BUFFERS_SMALL);

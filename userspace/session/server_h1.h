@@ -48,6 +48,7 @@ struct server_h1 {
 	bool closes;	  /* no further request on this connection */
 	bool peer_closes; /* ... because the client said so: no need to linger */
 	bool owes_continue;
+	bool is_lent_in;  /* somebody else moves the rest of the request's body */
 };
 
 extern const struct http_stream_ops server_h1_ops;

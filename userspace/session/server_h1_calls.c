@@ -124,6 +124,86 @@ static struct stream *op_transport(struct http_stream *hs)
 	return server_h1_of(hs)->stream;
 }
 
+/* ---- lending ---- */
+
+static size_t op_hold(struct http_stream *hs)
+{
+	struct server_h1 *s = server_h1_of(hs);
+
+	s->allowance = (int64_t)server_h1_buffered(s) + stream_is_busy(s->stream, STREAM_IN);
+	return (size_t)s->allowance;
+}
+
+static uint64_t op_lend(struct http_stream *hs, enum stream_side side)
+{
+	struct server_h1 *s = server_h1_of(hs);
+	uint64_t left;
+
+	if (s->state != S_EXCHANGE || s->is_broken)
+		return LENDS_NEVER;
+	if (side == STREAM_IN ? s->is_request_done || s->is_peer_done : !s->is_head_sent || s->is_response_done)
+		return LENDS_NEVER;
+	if (stream_is_busy(s->stream, side) || (side == STREAM_IN && (s->is_pumping || server_h1_buffered(s) > 0)))
+		return LENDS_LATER;
+	left = side == STREAM_IN ? http1_in_left(s->codec) : http1_out_left(s->codec);
+	if (left == 0 || !stream_lend(s->stream, side))
+		return LENDS_NEVER;
+	if (side == STREAM_IN) {
+		s->is_lent_in = true;
+		s->allowance = 0;
+	}
+	return left;
+}
+
+static void lent_in(struct server_h1 *s, uint64_t bytes, bool is_waiting)
+{
+	http1_in_skip(s->codec, bytes);
+	s->body_left -= MIN(s->body_left, bytes);
+	if (s->is_tunnel)
+		return;
+	if (!is_waiting)
+		wait_end(&s->waits, WAIT_READ);
+	else if (bytes > 0 || !wait_is_on(&s->waits, WAIT_READ))
+		wait_begin(s->base.host->loop, &s->waits, WAIT_READ, s->body_idle_ms);
+}
+
+static void op_lent(struct http_stream *hs, enum stream_side side, uint64_t bytes, bool is_waiting)
+{
+	struct server_h1 *s = server_h1_of(hs);
+
+	if (s->state != S_EXCHANGE || s->is_broken)
+		return;
+	if (side == STREAM_IN) {
+		lent_in(s, bytes, is_waiting);
+		return;
+	}
+	http1_out_skip(s->codec, bytes);
+	if (is_waiting)
+		write_begins(&s->waits, s->stream, s->write_idle_ms);
+	else if (s->stream->queued == 0)
+		wait_end(&s->waits, WAIT_WRITE);
+}
+
+static void op_take_back(struct http_stream *hs, enum stream_side side, int err)
+{
+	struct server_h1 *s = server_h1_of(hs);
+
+	stream_take_back(s->stream, side, err);
+	if (s->is_broken)
+		return;
+	if (side == STREAM_OUT) {
+		if (s->stream->queued == 0)
+			wait_end(&s->waits, WAIT_WRITE);
+		return;
+	}
+	s->is_lent_in = false;
+	wait_end(&s->waits, WAIT_READ);
+	if (http1_in_left(s->codec) > 0)
+		return;
+	s->allowance = 1; /* nothing but the end can come */
+	loop_defer(s->base.host->loop, &s->pump_task);
+}
+
 const struct http_stream_ops server_h1_ops = {
 	.send_head = op_send_head,
 	.send_body = op_send_body,
@@ -133,4 +213,8 @@ const struct http_stream_ops server_h1_ops = {
 	.done = op_done,
 	.reset = op_reset,
 	.transport = op_transport,
+	.hold = op_hold,
+	.lend = op_lend,
+	.lent = op_lent,
+	.take_back = op_take_back,
 };

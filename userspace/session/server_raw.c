@@ -71,7 +71,7 @@ static bool has_owner(const struct server_raw *s)
 
 static void read_more(struct server_raw *s)
 {
-	if (s->is_peer_done || !has_owner(s))
+	if (s->is_peer_done || s->is_lent_in || !has_owner(s))
 		return;
 	if (s->state == RAW_TUNNEL && s->allowance > 0)
 		stream_read(s->stream, LOOP_BUFFERS_LARGE);
@@ -279,6 +279,57 @@ static struct stream *op_transport(struct http_stream *hs)
 	return of_http_stream(hs)->stream;
 }
 
+/* ---- lending ---- */
+
+static size_t op_hold(struct http_stream *hs)
+{
+	struct server_raw *s = of_http_stream(hs);
+
+	s->allowance = (int64_t)s->input.bytes + stream_is_busy(s->stream, STREAM_IN);
+	return (size_t)s->allowance;
+}
+
+static uint64_t op_lend(struct http_stream *hs, enum stream_side side)
+{
+	struct server_raw *s = of_http_stream(hs);
+
+	if (s->state != RAW_TUNNEL || s->is_broken || (side == STREAM_IN && s->is_peer_done))
+		return LENDS_NEVER;
+	if (stream_is_busy(s->stream, side) || (side == STREAM_IN && s->input.count > 0))
+		return LENDS_LATER;
+	if (!stream_lend(s->stream, side))
+		return LENDS_NEVER;
+	if (side == STREAM_IN) {
+		s->is_lent_in = true;
+		s->allowance = 0;
+	}
+	return UINT64_MAX;
+}
+
+static void op_lent(struct http_stream *hs, enum stream_side side, uint64_t bytes, bool is_waiting)
+{
+	struct server_raw *s = of_http_stream(hs);
+
+	(void)bytes;
+	if (side == STREAM_IN || s->is_broken)
+		return;
+	if (is_waiting)
+		write_begins(&s->waits, s->stream, s->write_idle_ms);
+	else if (s->stream->queued == 0)
+		wait_end(&s->waits, WAIT_WRITE);
+}
+
+static void op_take_back(struct http_stream *hs, enum stream_side side, int err)
+{
+	struct server_raw *s = of_http_stream(hs);
+
+	stream_take_back(s->stream, side, err);
+	if (side == STREAM_IN)
+		s->is_lent_in = false;
+	else if (s->stream->queued == 0)
+		wait_end(&s->waits, WAIT_WRITE);
+}
+
 static const struct http_stream_ops raw_ops = {
 	.send_head = op_send_head,
 	.send_body = op_send_body,
@@ -288,6 +339,10 @@ static const struct http_stream_ops raw_ops = {
 	.done = op_done,
 	.reset = op_reset,
 	.transport = op_transport,
+	.hold = op_hold,
+	.lend = op_lend,
+	.lent = op_lent,
+	.take_back = op_take_back,
 };
 
 /* ---- the beginning ---- */

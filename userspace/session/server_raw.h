@@ -39,6 +39,7 @@ struct server_raw {
 	bool is_head_ended; /* on_end() of the request was called */
 	bool is_broken, is_peer_done;
 	bool is_end_told; /* of the tunnel */
+	bool is_lent_in;  /* somebody else moves what the client sends */
 };
 
 #endif

@@ -75,6 +75,9 @@ struct http_stream_events {
 	/* Server: the client half-closed after its complete request.  Informative. */
 };
 
+#define LENDS_NEVER 0
+#define LENDS_LATER (UINT64_MAX - 1) /* it is busy; an event follows */
+
 struct http_stream_ops {
 	void (*send_head)(struct http_stream *st, const struct message *m);
 	void (*send_body)(struct http_stream *st, struct slice data);
@@ -86,6 +89,11 @@ struct http_stream_ops {
 	struct stream *(*transport)(struct http_stream *st);
 	bool (*is_reused)(const struct http_stream *st);   /* client */
 	bool (*has_written)(const struct http_stream *st); /* client */
+	/* Lending, see transfer.h, whose calls these are; NULL: never (HTTP/2). */
+	size_t (*hold)(struct http_stream *st);
+	uint64_t (*lend)(struct http_stream *st, enum stream_side side); /* bytes, or one of LENDS_* */
+	void (*lent)(struct http_stream *st, enum stream_side side, uint64_t bytes, bool is_waiting);
+	void (*take_back)(struct http_stream *st, enum stream_side side, int err);
 };
 
 struct http_stream {
@@ -121,6 +129,15 @@ static inline void http_stream_send_end(struct http_stream *st, const struct hea
 static inline void http_stream_credit(struct http_stream *st, size_t bytes)
 {
 	st->ops->credit(st, bytes);
+}
+
+/*
+ * Take back what was allowed but for the bytes that are here already, and those of a receive that is under way; returned
+ * is how many still may come.
+ */
+static inline size_t http_stream_hold(struct http_stream *st)
+{
+	return st->ops->hold(st);
 }
 
 /* Bytes sent by the owner that the socket has not taken yet. */
