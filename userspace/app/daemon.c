@@ -429,6 +429,7 @@ static void finish(struct control *c)
 	config_registry_fini(&c->registry);
 	audit_close(c->audit);
 	c->audit = NULL;
+	pipe_pool_fini(&c->shared.pipes);
 }
 
 int daemon_run(const char *config_path)
@@ -444,6 +445,7 @@ int daemon_run(const char *config_path)
 	c->shared.start_mono_ns = c->start_ns;
 	c->shared.version = about_version();
 	uuid_make(c->shared.instance_uuid);
+	pipe_pool_init(&c->shared.pipes);
 	if (start(c) < 0) {
 		guard_fini(&c->guard);
 		files_remove(c);
