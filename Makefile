@@ -287,7 +287,7 @@ check: unit layers style check-tools fuzz-replay all globals ## unit + layers + 
 check-bpf: $(BPF_TEST_PROGRAMS) $(BPF_TEST_OBJECTS) ## load every BPF program and run the packet tables (root)
 	@tools/run-unit $(BPF_TEST_PROGRAMS)
 
-VM_FOLDERS := $(shell sed -n 's/^[a-z].*[[:blank:]]unit //p' vmtest/suites.txt)
+VM_FOLDERS := $(sort $(shell sed -n 's/^[a-z].*[[:blank:]]unit \([^[:blank:]]*\).*/\1/p' vmtest/suites.txt))
 VM_PROGRAMS := $(filter $(foreach f,$(VM_FOLDERS),$(O)/selftests/$(f)/%),$(UNIT_PROGRAMS) $(BPF_TEST_PROGRAMS))
 check-vm: all $(VM_PROGRAMS) $(BPF_TEST_OBJECTS) ## the suites of vmtest/ in Debian's kernels, emulated: KERNEL=6.1 SUITE=bpf
 	@vmtest/run --build $(O) $(addprefix --kernel ,$(KERNEL)) $(addprefix --suite ,$(SUITE))
