@@ -6,7 +6,10 @@
  * SPLICE_CYCLES (300, and 100 for the variants) is how often each test leaves, SPLICE_TUNNELS (6) how many tunnels run
  * at once, SPLICE_SEED what chance begins with.
  */
+#include <linux/tcp.h>
+
 #include "fastpath/offload.h"
+#include "fastpath/offload_private.h"
 #include "tunnels.h"
 
 #define STALL_MS 20000
@@ -40,8 +43,14 @@ static uint64_t now_us(void)
 	return clock_mono_ns() / 1000;
 }
 
-static int random_receive_buffer(struct fuzz *z)
+/*
+ * Not a small one for who sends without reading: a full buffer takes its window back, and then drops what acknowledges
+ * its own bytes (Linux' TCP, with or without us).
+ */
+static int random_receive_buffer(struct fuzz *z, const struct peer *p)
 {
+	if (p->receiver == RECEIVER_LATE)
+		return 0;
 	return random_below(&z->seed, 2) ? 131072 << random_below(&z->seed, 3) : 0;
 }
 
@@ -50,12 +59,10 @@ static void relay_start(struct fuzz *z, struct relay *r)
 	static const uint64_t goals[SENDER_STYLES] = { 24 * MB, 8 * MB, 100 * 1024, 16 * MB };
 	unsigned part = is_emulated() ? 16 : 1;
 
-	tunnel_open_sized(&r->t, random_receive_buffer(z), random_receive_buffer(z));
 	for (int i = 0; i < 2; i++) {
 		struct peer *p = &r->peers[i];
 
 		*p = (struct peer){
-			.fd = i ? r->t.origin : r->t.client,
 			.sender = random_below(&z->seed, SENDER_STYLES),
 			.receiver = random_below(&z->seed, RECEIVER_STYLES),
 			.seed = (unsigned)rand_r(&z->seed),
@@ -63,14 +70,17 @@ static void relay_start(struct fuzz *z, struct relay *r)
 			.rx_seed = (uint64_t)z->tunnels * 2 + (uint64_t)!i,
 		};
 		p->goal = 1 + (unsigned)rand_r(&z->seed) % (goals[p->sender] / part);
-		if (random_below(&z->seed, 2))
-			set_int(p->fd, IPPROTO_TCP, 1 /* TCP_NODELAY */, 1);
 	}
 	/* Two that both wait for the other's end before they read would wait for ever, with or without us. */
 	if (r->peers[0].receiver == RECEIVER_LATE && r->peers[1].receiver == RECEIVER_LATE)
 		r->peers[1].receiver = RECEIVER_STEADY;
-	for (int i = 0; i < 2; i++)
+	tunnel_open_sized(&r->t, random_receive_buffer(z, &r->peers[0]), random_receive_buffer(z, &r->peers[1]));
+	for (int i = 0; i < 2; i++) {
+		r->peers[i].fd = i ? r->t.origin : r->t.client;
+		if (random_below(&z->seed, 2))
+			set_int(r->peers[i].fd, IPPROTO_TCP, 1 /* TCP_NODELAY */, 1);
 		peer_start(&r->peers[i]);
+	}
 	r->phase = PHASE_PLAIN;
 	r->until_us = now_us() + random_below(&z->seed, 2000);
 	memset(r->is_eof, 0, sizeof(r->is_eof));
@@ -79,9 +89,42 @@ static void relay_start(struct fuzz *z, struct relay *r)
 	z->tunnels++;
 }
 
+static void socket_print(const char *name, int fd)
+{
+	struct tcp_info i = { 0 };
+	socklen_t len = sizeof(i);
+	int in = 0, out = 0;
+
+	(void)getsockopt(fd, IPPROTO_TCP, TCP_INFO, &i, &len);
+	(void)ioctl(fd, SIOCINQ, &in);
+	(void)ioctl(fd, SIOCOUTQ, &out);
+	printf("    %s: state %u, unread %d, unacknowledged %d, in flight %u, lost %u, backoff %u, probes %u, "
+	       "window %u\n",
+	       name, i.tcpi_state, in, out, i.tcpi_unacked, i.tcpi_lost, i.tcpi_backoff, i.tcpi_probes, i.tcpi_snd_wnd);
+}
+
+/* Where the bytes are. */
+static void relay_print(struct relay *r)
+{
+	socket_print("client", r->t.client);
+	socket_print("fd[0]", r->t.fd[0]);
+	socket_print("fd[1]", r->t.fd[1]);
+	socket_print("origin", r->t.origin);
+	for (int i = 0; i < 2 && r->t.pair; i++) {
+		const struct offload_dir *d = &r->t.pair->dirs[i];
+
+		printf("    direction %d: state %d, in the map %d, iterating %d, hangup %d, eof %d, slow %d, "
+		       "passed %llu, consumed %llu, redirected %llu, copied %llu, held %zu\n",
+		       i, d->state, d->is_in_map, r->t.pair->is_iterating, d->has_hangup, d->is_eof, d->is_slow,
+		       (unsigned long long)dir_passed(d), (unsigned long long)d->consumed,
+		       (unsigned long long)d->row.stat->redirected, (unsigned long long)d->user_bytes, d->held.bytes);
+	}
+}
+
 static void relay_fail(struct relay *r, const char *what)
 {
 	printf("    %s (err %d, phase %d)\n", what, r->t.err, r->phase);
+	relay_print(r);
 	for (int i = 0; i < 2; i++) {
 		const struct peer *p = &r->peers[i];
 
