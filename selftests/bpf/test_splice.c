@@ -339,18 +339,18 @@ static void test_written_bytes_are_counted_exactly(void)
 	reader.fd = t.origin;
 	peer_start(&reader);
 	EXPECT_EQ(sock_written_exactly(t.fd[1], &base), 0);
-	for (int i = 0; i < 40; i++) {
+	for (int i = 0; i < (is_emulated() ? 20 : 60); i++) {
 		(void)stamp(b, sizeof(b), sent, 0, false);
 		EXPECT_EQ(send(t.fd[1], b, sizeof(b), 0), sizeof(b));
 		sent += sizeof(b);
-		for (int k = 0; k < 100; k++) {
+		while (sock_unacked(t.fd[1]) > 0) {
 			if (sock_written_exactly(t.fd[1], &counted) < 0)
 				continue;
 			EXPECT_EQ(counted - base, sent);
 			exact++;
 		}
 	}
-	EXPECT(exact > 2000);
+	EXPECT(exact > 100);
 	(void)shutdown(t.fd[1], SHUT_WR);
 	peer_join(&reader);
 	EXPECT_EQ(reader.received, sent);
@@ -973,7 +973,9 @@ static void test_many_leave_together(void)
 		offload_leave(t[i].pair);
 	RIG_UNTIL(&r, (ended = 0, ({ for (int i = 0; i < 64; i++) ended += t[i].ended; }), ended == 64), 5000);
 	EXPECT_EQ(ended, 64);
-	printf("    %llu runs of the iterator\n", (unsigned long long)offload_counts(r.offload)->iterations);
+	printf("    %llu runs of the iterator, the last one took %llu us\n",
+	       (unsigned long long)offload_counts(r.offload)->iterations,
+	       (unsigned long long)(r.offload->iterate_took_ns / 1000));
 	EXPECT(offload_counts(r.offload)->iterations <= 8);
 	for (int i = 0; i < 64; i++)
 		tunnel_close(&t[i]);
@@ -1054,7 +1056,7 @@ static void test_stopped_daemon_flows_go_on(void)
 		rounds++;
 	}
 	printf("    %u round trips\n", rounds);
-	EXPECT(rounds > 50);
+	EXPECT(rounds > (is_emulated() ? 5 : 50));
 	EXPECT_EQ(kill(pid, SIGCONT), 0);
 	say(t.client, "after");
 	expect_text(NULL, t.origin, "after");

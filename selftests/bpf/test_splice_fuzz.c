@@ -57,7 +57,7 @@ static int random_receive_buffer(struct fuzz *z, const struct peer *p)
 static void relay_start(struct fuzz *z, struct relay *r)
 {
 	static const uint64_t goals[SENDER_STYLES] = { 24 * MB, 8 * MB, 100 * 1024, 16 * MB };
-	unsigned part = is_emulated() ? 16 : 1;
+	unsigned part = is_emulated() ? 4 : 1;
 
 	for (int i = 0; i < 2; i++) {
 		struct peer *p = &r->peers[i];

@@ -18,7 +18,9 @@
 #include "fastpath/offload.h"
 
 #define CASE_NS 2000000000ull /* without a byte: the case has failed */
-#define KICKED_NS 3000000ull  /* a receiver that reads nothing: so long without a byte, and it is full */
+/* A receiver that reads nothing: so long and so many turns without a byte, and it is full. */
+#define FULL_NS 3000000ull
+#define FULL_TURNS 100
 #define PIECE_BYTES 16384
 #define PATTERN_BYTES 65521 /* prime, so that no piece of the kernel's is a multiple of it */
 #define RECEIVE_BYTES (256 * 1024)
@@ -298,9 +300,11 @@ static bool case_bound(struct trial *t)
 	if (!trial_join(t))
 		return false;
 	l->goal = BOUND_BYTES;
-	while (clock_mono_ns() - last_ns < KICKED_NS) {
-		if (lane_push(l, UINT64_MAX) > 0)
+	for (unsigned turns = 0; turns < FULL_TURNS || clock_mono_ns() - last_ns < FULL_NS; turns++) {
+		if (lane_push(l, UINT64_MAX) > 0) {
 			last_ns = clock_mono_ns();
+			turns = 0;
+		}
 		if (!trial_turn(t))
 			return false;
 	}
