@@ -141,7 +141,7 @@ static void relay_fail(struct relay *r, const char *what)
 /* Copy one piece of one direction.  True: something moved. */
 static bool relay_copy(struct fuzz *z, struct relay *r, int from)
 {
-	static uint8_t buf[65536];
+	static _Thread_local uint8_t buf[65536];
 	struct slice_queue *held = &r->t.held[from];
 	ssize_t n;
 
@@ -294,19 +294,16 @@ static void fuzz_report(struct fuzz *z)
 	       (unsigned long long)c->drain_max_ms);
 }
 
-static void fuzz_run(const struct flows_options *options, const struct offload_options *o, bool may_fail)
+/* Until `want` leaves, then until every tunnel is over. */
+static void fuzz_loop(struct fuzz *z, unsigned want)
 {
-	unsigned want = setting("SPLICE_CYCLES", options || o ? 100 : 300), count = setting("SPLICE_TUNNELS", 6), busy;
+	unsigned count = setting("SPLICE_TUNNELS", 6), busy;
 	struct relay *relays = mem_array(count, sizeof(*relays));
-	struct fuzz z = { .seed = setting("SPLICE_SEED", (unsigned)clock_mono_ns()), .may_fail = may_fail };
 
-	printf("    seed %u\n", z.seed);
-	(void)alarm(patient(TEST_SECONDS + want / 10));
-	rig_open(&z.rig, options, o);
 	for (unsigned i = 0; i < count; i++)
-		relay_start(&z, &relays[i]);
+		relay_start(z, &relays[i]);
 	do {
-		EXPECT_EQ(loop_turn(z.rig.loop, 1), 0);
+		EXPECT_EQ(loop_turn(z->rig.loop, 1), 0);
 		busy = 0;
 		for (unsigned i = 0; i < count; i++) {
 			struct relay *r = &relays[i];
@@ -314,21 +311,39 @@ static void fuzz_run(const struct flows_options *options, const struct offload_o
 			if (r->t.client < 0)
 				continue;
 			busy++;
-			relay_step(&z, r);
+			relay_step(z, r);
 			if (r->phase != PHASE_OVER)
 				continue;
 			relay_end(r);
-			if (z.cycles < want)
-				relay_start(&z, r);
+			if (z->cycles < want)
+				relay_start(z, r);
 			else
 				r->t.client = -1;
 		}
 	} while (busy > 0);
-	fuzz_report(&z);
-	EXPECT(z.cycles >= want);
-	EXPECT(z.bytes > 0);
-	rig_close(&z.rig);
+	fuzz_report(z);
+	EXPECT(z->cycles >= want);
+	EXPECT(z->bytes > 0);
 	free(relays);
+}
+
+static unsigned fuzz_seed(void)
+{
+	unsigned seed = setting("SPLICE_SEED", (unsigned)clock_mono_ns());
+
+	printf("    seed %u\n", seed);
+	return seed;
+}
+
+static void fuzz_run(const struct flows_options *options, const struct offload_options *o, bool may_fail)
+{
+	unsigned want = setting("SPLICE_CYCLES", options || o ? 100 : 300);
+	struct fuzz z = { .seed = fuzz_seed(), .may_fail = may_fail };
+
+	(void)alarm(patient(TEST_SECONDS + want / 10));
+	rig_open(&z.rig, options, o);
+	fuzz_loop(&z, want);
+	rig_close(&z.rig);
 }
 
 static void test_join_and_leave(void)
@@ -359,6 +374,43 @@ static void test_by_the_gate(void)
 	fuzz_run(&f, NULL, true);
 }
 
+struct worker {
+	struct flows *flows;
+	unsigned index, seed, want;
+	pthread_t thread;
+};
+
+static void *worker_run(void *arg)
+{
+	struct worker *w = arg;
+	struct fuzz z = { .seed = w->seed };
+
+	rig_open_worker(&z.rig, w->flows, w->index, NULL);
+	fuzz_loop(&z, w->want);
+	rig_close_worker(&z.rig);
+	return NULL;
+}
+
+/* One's iterator may take out the other's sockets. */
+static void test_two_workers(void)
+{
+	const struct flows_options options = { .worker_count = 2, .tunnels_per_worker = 32 };
+	struct worker workers[2];
+	unsigned seed = fuzz_seed();
+	struct flows *f = rig_flows(&options);
+
+	for (unsigned i = 0; i < 2; i++) {
+		struct worker *w = &workers[i];
+
+		*w = (struct worker){ .flows = f, .index = i, .seed = seed + i, .want = setting("SPLICE_CYCLES", 100) };
+		(void)alarm(patient(TEST_SECONDS + w->want / 10));
+		CHECK(pthread_create(&w->thread, NULL, worker_run, w) == 0);
+	}
+	for (unsigned i = 0; i < 2; i++)
+		(void)pthread_join(workers[i].thread, NULL);
+	rig_close_flows(f);
+}
+
 int main(int argc, char **argv)
 {
 	static const struct tunnel_test tests[] = {
@@ -366,6 +418,7 @@ int main(int argc, char **argv)
 		{ "the same without any event", test_without_events },
 		{ "the same with a full event ring", test_with_a_full_ring },
 		{ "the same by the gate", test_by_the_gate },
+		{ "the same with two workers", test_two_workers },
 	};
 
 	return tests_main(argc, argv, tests, ARRAY_LEN(tests));

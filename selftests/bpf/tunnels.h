@@ -411,26 +411,40 @@ struct rig {
 	bool is_closed;
 };
 
-static inline void rig_open(struct rig *r, const struct flows_options *options, const struct offload_options *o)
+static inline struct flows *rig_flows(const struct flows_options *options)
 {
 	static const struct flows_options plain = { .worker_count = 1, .tunnels_per_worker = 64 };
-	const struct loop_config config = { .entries = 256, .buffer_count = { 8, 2 } };
 	struct strbuf why = { 0 };
+	struct flows *f;
+
+	strbuf_init(&why);
+	f = flows_open(options ? options : &plain, &why);
+	if (!f)
+		printf("    %s\n", why.ptr);
+	EXPECT(f != NULL);
+	strbuf_fini(&why);
+	return f;
+}
+
+/* A worker of flows that several have. */
+static inline void rig_open_worker(struct rig *r, struct flows *f, unsigned worker, const struct offload_options *o)
+{
+	const struct loop_config config = { .entries = 256, .buffer_count = { 8, 2 } };
 	const char *reason = "";
 	int err;
 
-	strbuf_init(&why);
-	*r = (struct rig){ .flows = flows_open(options ? options : &plain, &why) };
-	if (!r->flows)
-		printf("    %s\n", why.ptr);
-	EXPECT(r->flows != NULL);
+	*r = (struct rig){ .flows = f };
 	err = loop_new(&r->loop, &config, &reason);
 	if (err)
 		printf("    %s\n", reason);
 	EXPECT_EQ(err, 0);
-	r->offload = offload_new(r->loop, r->flows, 0, o, &err);
+	r->offload = offload_new(r->loop, r->flows, worker, o, &err);
 	EXPECT(r->offload != NULL);
-	strbuf_fini(&why);
+}
+
+static inline void rig_open(struct rig *r, const struct flows_options *options, const struct offload_options *o)
+{
+	rig_open_worker(r, rig_flows(options), 0, o);
 }
 
 static inline void rig_on_closed(void *ctx)
@@ -440,19 +454,29 @@ static inline void rig_on_closed(void *ctx)
 	r->is_closed = true;
 }
 
-/* Nothing may be left in the kernel. */
-static inline void rig_close(struct rig *r)
+static inline void rig_close_worker(struct rig *r)
 {
-	unsigned rows = 1, sockets = 1;
-
-	EXPECT_EQ(flows_count(r->flows, &rows, &sockets), 0);
-	EXPECT_EQ(rows, 0);
-	EXPECT_EQ(sockets, 0);
 	offload_close(r->offload, rig_on_closed, r);
 	while (!r->is_closed)
 		EXPECT_EQ(loop_turn(r->loop, 100), 0);
 	loop_free(r->loop);
-	flows_close(r->flows);
+}
+
+/* Nothing may be left in the kernel. */
+static inline void rig_close_flows(struct flows *f)
+{
+	unsigned rows = 1, sockets = 1;
+
+	EXPECT_EQ(flows_count(f, &rows, &sockets), 0);
+	EXPECT_EQ(rows, 0);
+	EXPECT_EQ(sockets, 0);
+	flows_close(f);
+}
+
+static inline void rig_close(struct rig *r)
+{
+	rig_close_worker(r);
+	rig_close_flows(r->flows);
 }
 
 /* Turns until the condition holds; false: not within ms. */
