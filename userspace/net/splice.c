@@ -14,6 +14,7 @@
 #define TAG_SPLICE TAG('s', 'p', 'l', 'c')
 
 #define TURN_BYTES_MAX (4 * 1024 * 1024) /* then others have their turn */
+#define ROOM_MIN       (16 * 1024)
 
 struct splice {
 	uint32_t tag;
@@ -26,7 +27,7 @@ struct splice {
 	size_t in_pipe;
 	struct pipe_pair pipe; /* one of the pool's while there is something to move */
 	bool is_polling, is_busy; /* busy: events are being told */
-	bool is_slow;	/* the destination was full once */
+	bool waits_to, is_writable; /* what the poll is for, and what the last one said */
 	bool has_ended; /* `from` has, with from_err */
 	int from_err;
 	struct op poll_op;
@@ -153,6 +154,7 @@ size_t splice_stop(struct splice *sp)
 static void wait_for(struct splice *sp, struct stream *s, unsigned events)
 {
 	sp->is_polling = true;
+	sp->waits_to = s == sp->to;
 	loop_poll(s->loop, &sp->poll_op, stream_fd(s), events);
 }
 
@@ -173,16 +175,27 @@ static struct round over(struct round r, enum splice_end end, int err)
 	return r;
 }
 
+/* How many bytes to take now: no more than the destination takes at once, so that a slow one keeps no pipe. */
+static size_t fill_size(struct splice *sp)
+{
+	size_t room;
+
+	if (sp->in_pipe > 0 || sp->left == 0 || sp->has_ended)
+		return 0;
+	room = MIN(socket_room(stream_fd(sp->to)), (size_t)sp->pipe.bytes_max);
+	if (sp->is_writable) /* so POLLOUT said, whatever we think */
+		room = MAX(room, (size_t)ROOM_MIN);
+	sp->is_writable = false;
+	return (size_t)MIN(sp->left, (uint64_t)room);
+}
+
 /* One pipe full.  True: go on. */
 static bool move_some(struct splice *sp, struct round *r)
 {
-	/* One that was full once gets no more than it can take: so it keeps no pipe. */
-	size_t room = sp->is_slow && sp->in_pipe == 0 ? socket_room(stream_fd(sp->to)) : SIZE_MAX;
-	size_t want = (size_t)MIN(sp->left, (uint64_t)MIN(room, sp->pipe.bytes_max - sp->in_pipe));
-	size_t got = 0;
+	size_t want = fill_size(sp), got = 0;
 	ssize_t n;
 
-	if (sp->left > 0 && !sp->has_ended && want > 0)
+	if (want > 0)
 		got = fill(sp, want);
 	r->in += got;
 	if (sp->in_pipe == 0) {
@@ -192,14 +205,13 @@ static bool move_some(struct splice *sp, struct round *r)
 			r->wait = want == 0 ? SPLICE_WAITS_TO : SPLICE_WAITS_FROM;
 		return false;
 	}
-	n = drain(sp, sp->left > 0 && got == want);
+	n = drain(sp, sp->left > 0 && got > 0 && got == want);
 	if (n < 0) {
 		*r = over(*r, SPLICE_TO_FAILED, (int)n);
 		return false;
 	}
 	r->out += (size_t)n;
 	if (sp->in_pipe > 0) {
-		sp->is_slow = true;
 		r->wait = SPLICE_WAITS_TO;
 		return false;
 	}
@@ -274,6 +286,7 @@ static void poll_done(struct op *op, int res, unsigned flags)
 	(void)flags;
 	OBJ_CHECK(sp, TAG_SPLICE);
 	sp->is_polling = false;
+	sp->is_writable = sp->waits_to;
 	if (sp->from)
 		go(sp);
 	else

@@ -3,9 +3,9 @@
  * splice.h - bytes from one socket to another without a copy: splice(2) through a pipe, on poll completions.
  *
  * Both streams lend one direction (stream_lend()): `from` is not being read, nothing is queued on `to`.  Exactly so
- * many bytes are moved, in order; what is in the pipe counts as queued on `to`.  While the destination is full the
- * source is not read, and a destination that was full once is given no more than it has room for: so a slow reader
- * keeps no pipe.  The streams go back to their owners by stream_take_back() in on_end().
+ * many bytes are moved, in order; what is in the pipe counts as queued on `to`.  No more is taken from the source than
+ * the destination has room for: so a slow reader keeps no pipe.  The streams go back to their owners by
+ * stream_take_back() in on_end().
  *
  * Which engine moves which bytes is splice_choose()'s.
  */
