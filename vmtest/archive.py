@@ -11,6 +11,7 @@ import time
 
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 INDEX_AGE_S = 12 * 3600
+UNUSED_AGE_S = 30 * 24 * 3600  # packages that nobody asked for in so long are removed
 PART = re.compile(r"\b(linux-(?:image|binary|modules|base)-\S+) \(= ([^)]+)\)")
 APT_TIMEOUT_S = 300
 
@@ -98,9 +99,9 @@ class Archive:
                     "-o", "Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=false"]
         return run(command + list(words[1:]))
 
-    def update(self):
+    def update(self, is_forced=False):
         """Fetches the indexes unless they are fresh.  Older ones serve, with a note, when there is no network."""
-        if os.path.exists(self.stamp) and 0 <= time.time() - os.path.getmtime(self.stamp) < INDEX_AGE_S:
+        if not is_forced and os.path.exists(self.stamp) and 0 <= time.time() - os.path.getmtime(self.stamp) < INDEX_AGE_S:
             return
         try:
             main, security = mirrors()
@@ -166,7 +167,18 @@ def kernel_get(cache, row, target):
     """Unpacks a row's kernel into the empty folder `target`; (version for people, note)."""
     archive = Archive(cache, row)
     archive.update()
-    parts = archive.parts()
-    for fields in parts:
-        run(["dpkg-deb", "-x", archive.fetch(fields), target])
+    try:
+        parts = archive.parts()
+        paths = [archive.fetch(fields) for fields in parts]
+    except Missing:  # an index of this morning may name what is gone by now
+        archive.update(is_forced=True)
+        parts = archive.parts()
+        paths = [archive.fetch(fields) for fields in parts]
+    for path in paths:
+        run(["dpkg-deb", "-x", path, target])
+        os.utime(path)
+    for name in os.listdir(archive.debs):
+        path = os.path.join(archive.debs, name)
+        if time.time() - os.path.getmtime(path) > UNUSED_AGE_S:
+            os.unlink(path)
     return "%s %s" % (row.package, parts[0]["Version"]), archive.note
