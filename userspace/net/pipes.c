@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "base/check.h"
@@ -109,6 +110,7 @@ bool pipe_pool_take(struct pipe_pool *p, uint64_t now_ms, struct pipe_pair *out)
 		*out = p->idle[--p->idle_count];
 	else
 		may = may_open(p, now_ms);
+	p->spare = MIN(p->spare, p->idle_count);
 	(void)pthread_mutex_unlock(&p->lock);
 	if (is_found || (may && pipe_open(p->bytes, out)))
 		return true;
@@ -127,6 +129,24 @@ void pipe_pool_give(struct pipe_pool *p, struct pipe_pair pipe, bool is_empty)
 	else
 		p->open_count--;
 	(void)pthread_mutex_unlock(&p->lock);
+}
+
+void pipe_pool_trim(struct pipe_pool *p)
+{
+	struct pipe_pair spare[PIPES_MAX];
+	unsigned count;
+
+	(void)pthread_mutex_lock(&p->lock);
+	count = p->spare;
+	/* The first ones have been lying there for the longest time. */
+	memcpy(spare, p->idle, count * sizeof(*spare));
+	memmove(p->idle, p->idle + count, (p->idle_count - count) * sizeof(*spare));
+	p->idle_count -= count;
+	p->open_count -= count;
+	p->spare = p->idle_count;
+	(void)pthread_mutex_unlock(&p->lock);
+	while (count > 0)
+		pipe_close(spare[--count]);
 }
 
 void pipe_pool_gauges(struct pipe_pool *p, struct pipe_pool_gauges *out)

@@ -29,6 +29,7 @@ struct pipe_pool {
 	unsigned open_max;
 
 	unsigned open_count, idle_count;
+	unsigned spare; /* that were never needed since the last pipe_pool_trim() */
 	struct pipe_pair idle[PIPES_MAX];
 	uint64_t try_again_ms;
 	uint64_t refused; /* times that a caller got none */
@@ -49,6 +50,8 @@ void pipe_pool_fini(struct pipe_pool *p); /* none may be in use */
 bool pipe_pool_take(struct pipe_pool *p, uint64_t now_ms, struct pipe_pair *out);
 /* One that holds bytes is closed: whoever got it next would send them. */
 void pipe_pool_give(struct pipe_pool *p, struct pipe_pair pipe, bool is_empty);
+/* Close the spare ones.  To be called now and then. */
+void pipe_pool_trim(struct pipe_pool *p);
 void pipe_pool_gauges(struct pipe_pool *p, struct pipe_pool_gauges *out);
 
 #endif

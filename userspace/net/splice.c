@@ -221,8 +221,8 @@ static bool move_some(struct splice *sp, struct round *r)
 }
 
 /*
- * For sockets splice(2) goes by O_NONBLOCK alone, and io_uring would not wait on a socket that has it.  So it is set just
- * here: between the two calls nothing is submitted.
+ * For sockets splice(2) goes by O_NONBLOCK alone, and io_uring would not wait on a socket that has it.  So it is set
+ * just here: between the two calls nothing is submitted.
  */
 static void set_nonblocking(const struct splice *sp, bool on)
 {

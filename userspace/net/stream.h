@@ -184,9 +184,9 @@ static inline struct tlsio *stream_tls(struct stream *s)
 
 /*
  * Let somebody else move the bytes of one direction on stream_fd(): who receives or sends them itself, keeps bytes_in,
- * bytes_out and queued true, and calls on_sent().  False: not now (it is busy: a receive is under way, bytes are queued), or
- * never.  The other direction goes on as it was.  The direction goes back before the stream is closed; err < 0: it ended
- * with that, which the stream then tells as if it had met it itself.
+ * bytes_out and queued true, and calls on_sent().  False: not now (it is busy: a receive is under way, bytes are
+ * queued), or never.  The other direction goes on as it was.  The direction goes back before the stream is closed;
+ * err < 0: it ended with that, which the stream then tells as if it had met it itself.
  */
 static inline bool stream_may_lend(const struct stream *s)
 {

@@ -247,6 +247,10 @@ static void json_format(struct line *l, const struct access_clock *c, const stru
 	PUT_FIELD(l, "referer", r->referer, ACCESS_FIELD_MAX);
 	PUT_NUMBER(l, "body_bytes_received", r->body_bytes_received);
 	PUT_NUMBER(l, "body_bytes_sent", r->body_bytes_sent);
+	if (r->bytes_received_spliced)
+		PUT_NUMBER(l, "bytes_received_spliced", r->bytes_received_spliced);
+	if (r->bytes_sent_spliced)
+		PUT_NUMBER(l, "bytes_sent_spliced", r->bytes_sent_spliced);
 	PUT_FIELD(l, "route_id", r->route_id, ACCESS_SHORT_MAX);
 	PUT_FIELD(l, "upstream", r->upstream_id, ACCESS_SHORT_MAX);
 	PUT_FIELD(l, "upstream_addr", r->upstream_addr, ACCESS_SHORT_MAX);

@@ -2,8 +2,8 @@
 /*
  * bulk.h - a long body of an exchange that moves inside the kernel (session/transfer.h), and what is counted of it.
  *
- * bulk_want() withholds credit, so that userspace runs out of the body's bytes; bulk_try() begins when it has.  When the
- * transfer ends before the body (no pipe, a side that failed), credit is given again and copying goes on.
+ * bulk_want() withholds credit, so that userspace runs out of the body's bytes; bulk_try() begins when it has.  When
+ * the transfer ends before the body (no pipe, a side that failed), credit is given again and copying goes on.
  */
 #ifndef SN_PROXY_BULK_H
 #define SN_PROXY_BULK_H

@@ -160,6 +160,7 @@ struct config_route {
 	struct config_policies policies;
 	bool allows_upgrade;
 	bool allows_connect;
+	enum splice_engine splice; /* if it was written; else the kernel block's */
 };
 
 #define CONFIG_PRIORITY_LOW 10
@@ -307,6 +308,7 @@ struct config_kernel {
 	enum config_on_stop on_stop;
 	bool is_monitor;
 	struct config_acl acl;
+	enum splice_engine splice;
 };
 
 /* ---- the whole ---- */

@@ -295,6 +295,7 @@ static void route_build(struct builder *b, struct route *r, const struct config_
 	retry_build(&r->retry, c->retry);
 	r->websocket = c->allows_upgrade ? ROUTE_UPGRADE_ALLOWED : ROUTE_UPGRADE_REFUSED;
 	r->allows_connect = c->allows_connect;
+	r->splice = SCHEMA_HAS(c, splice) ? c->splice : b->config->kernel.splice;
 	r->prefers_json_errors = c->service != CONFIG_SERVICE_WEB || c->builtin_handler;
 }
 

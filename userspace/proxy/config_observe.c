@@ -178,6 +178,14 @@ static const struct schema_row acl_rows[] = {
 static const struct schema_block acl_block =
 	SCHEMA_BLOCK(struct config_acl, "acl", acl_rows, NULL, "Who may come in.");
 
+const struct schema_word config_splice_words[] = {
+	{ "auto", SPLICE_ENGINE_AUTO, .help = "splice what gains by it, copy the rest" },
+	{ "copy", SPLICE_ENGINE_COPY, .help = "everything through userspace" },
+	{ "splice", SPLICE_ENGINE_SPLICE, .help = "tunnels of plain text from their beginning, bodies as `auto`" },
+	{ "sockmap", .is_later = true },
+	{ NULL },
+};
+
 #define KERNEL struct config_kernel
 
 static const struct schema_row kernel_rows[] = {
@@ -189,6 +197,10 @@ static const struct schema_row kernel_rows[] = {
 	ROW_BOOL(KERNEL, is_monitor, "monitor", "#false",
 		 "Count and report what would be dropped, drop nothing."),
 	ROW_BLOCK(KERNEL, acl, "acl", &acl_block, "Who may come in."),
+	ROW_ENUM(KERNEL, splice, "splice", config_splice_words, "auto",
+		 "What moves bytes that nobody looks at, between plain HTTP/1 or TCP connections: bodies with a "
+		 "Content-Length of 64 KiB or more, and tunnels.  By splice(2) they do not pass through userspace.  A "
+		 "route may have its own word."),
 	ROW_LATER("ban"),
 	ROW_LATER("geo"),
 	ROW_LATER("rate-limit"),
@@ -199,4 +211,4 @@ static const struct schema_row kernel_rows[] = {
 const struct schema_block config_kernel_block = SCHEMA_BLOCK(
 	KERNEL, "kernel", kernel_rows, NULL,
 	"The guard: what the kernel refuses before it costs anything.  Every accepted connection is "
-	"checked by the same rules, also where no guard is loaded.");
+	"checked by the same rules, also where no guard is loaded.  And `splice`: what the kernel moves for us.");

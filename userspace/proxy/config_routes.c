@@ -344,6 +344,8 @@ static const struct schema_row route_rows[] = {
 		 "Let WebSocket upgrades through; else they get 403.  Offers of other protocols are not passed on."),
 	ROW_BOOL(ROUTE, allows_connect, "allow-connect", "#false",
 		 "Let CONNECT through to the upstream; else it gets 405."),
+	ROW_ENUM(ROUTE, splice, "splice", config_splice_words, NULL,
+		 "As `splice` of the kernel block, for this route."),
 	ROW_LATER("static-files"),
 	ROW_LATER("api-schema"),
 	ROW_LATER("inference"),

@@ -18,6 +18,9 @@ extern const struct schema_block config_kernel_block;
 /* Words of `load-balancing`: the main spelling is a name for balancer_find(). */
 extern const struct schema_word config_balancer_words[];
 
+/* Words of `splice`. */
+extern const struct schema_word config_splice_words[];
+
 /* Rules across blocks (config_check.c); also run when rows were wrong. */
 void config_check(struct schema *s, void *config);
 

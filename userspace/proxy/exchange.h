@@ -124,6 +124,7 @@ struct exchange {
 	/* For the log; all in the arena, because a tunnel outlives the snapshot. */
 	const char *route_id, *upstream_id;
 	const char *tls_version, *tls_cipher; /* of the client's connection, static; "": none */
+	enum splice_engine tunnel_engine; /* the route's word */
 	struct span grpc_status; /* of the response, with is_grpc */
 	struct span raw_protocol; /* "TCP" or "TLS" of a raw one; else empty */
 	struct span upstream_addr;

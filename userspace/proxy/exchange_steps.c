@@ -267,6 +267,7 @@ static enum step_verdict start_tunnel(struct exchange *x)
 	uint64_t idle_ms = x->route->tunnel_idle_ms;
 
 	http_stream_send_head(client, &x->response);
+	x->tunnel_engine = x->route->splice;
 	exchange_become_tunnel(x);
 	tunnel_start(x, client, origin, is_origin_ended, idle_ms);
 	return STEP_WAIT;

@@ -35,6 +35,12 @@ void record_init(struct proxy_worker *w)
 		const struct span label = span_str(directions[i]);
 
 		w->tunnel_bytes[i] = metric_cell(w->metrics, METRIC_TUNNEL_BYTES_TOTAL, &label);
+		for (unsigned e = 0; e < 2; e++) {
+			enum splice_engine engine = e ? SPLICE_ENGINE_SPLICE : SPLICE_ENGINE_COPY;
+			const struct span labels[] = { span_str(splice_engine_name(engine)), label };
+
+			w->engine_bytes[e][i] = metric_cell(w->metrics, METRIC_BODY_BYTES_TOTAL, labels);
+		}
 	}
 }
 
@@ -99,6 +105,19 @@ static void set_pool_gauges(struct proxy_worker *w)
 	}
 }
 
+/* Of the process: one worker does it. */
+static void tend_pipes(struct proxy_worker *w)
+{
+	const struct span busy = SPAN("busy"), idle = SPAN("idle");
+	struct pipe_pool_gauges g;
+
+	pipe_pool_trim(&w->shared->pipes);
+	pipe_pool_gauges(&w->shared->pipes, &g);
+	metric_cell_set(metric_cell(w->metrics, METRIC_SPLICE_PIPES, &busy), g.open - g.idle);
+	metric_cell_set(metric_cell(w->metrics, METRIC_SPLICE_PIPES, &idle), g.idle);
+	metric_set(w->metrics, METRIC_SPLICE_NO_PIPE_TOTAL, g.refused);
+}
+
 static uint64_t origin_sessions(const struct proxy_worker *w)
 {
 	uint64_t n = 0;
@@ -122,6 +141,8 @@ void record_tick(struct proxy_worker *w)
 	metric_set(w->metrics, METRIC_EXCHANGES, w->exchange_count + w->tunnel_count);
 	metric_set(w->metrics, METRIC_ACTIVE_REQUESTS, w->exchange_count);
 	metric_set(w->metrics, METRIC_REGEX_LIMIT_HITS_TOTAL, router_scratch_limit_hits(w->scratch));
+	if (w->index == 0)
+		tend_pipes(w);
 	metric_set(w->metrics, METRIC_SESSIONS, server_session_count(&w->host) + origin_sessions(w));
 	set_pool_gauges(w);
 }
@@ -311,6 +332,17 @@ static void count_grpc(struct exchange *x)
 	metric_cell_add(metric_cell(x->worker->metrics, METRIC_GRPC_REQUESTS_TOTAL, labels), 1);
 }
 
+static void count_engines(struct exchange *x)
+{
+	uint64_t up = x->bulk[BULK_REQUEST].transfer.bytes, down = x->bulk[BULK_RESPONSE].transfer.bytes;
+	struct metric_cell *(*cells)[2] = x->worker->engine_bytes;
+
+	metric_cell_add(cells[0][0], x->up.received - up);
+	metric_cell_add(cells[0][1], is_seen(x) ? x->sent_bytes - down : 0);
+	metric_cell_add(cells[1][0], up);
+	metric_cell_add(cells[1][1], down);
+}
+
 void record_count(struct exchange *x)
 {
 	struct counters_sample sample = {
@@ -322,6 +354,7 @@ void record_count(struct exchange *x)
 	};
 
 	counters_record(x->worker->metrics, x->pin, x->route, &sample);
+	count_engines(x);
 	if (x->is_grpc)
 		count_grpc(x);
 	count_failure(x);
@@ -363,6 +396,8 @@ void record_log(struct exchange *x)
 		.grpc_status = x->grpc_status,
 		.body_bytes_received = x->up.received,
 		.body_bytes_sent = is_seen(x) ? x->sent_bytes : 0,
+		.bytes_received_spliced = x->bulk[BULK_REQUEST].transfer.bytes,
+		.bytes_sent_spliced = x->bulk[BULK_RESPONSE].transfer.bytes,
 		.route_id = span_str(x->route_id),
 		.upstream_id = span_str(x->upstream_id),
 		.upstream_addr = x->upstream_addr,

@@ -64,6 +64,7 @@ struct proxy_worker {
 	struct access_clock access_clock;
 	struct strbuf access_line; /* scratch */
 	struct metric_cell *tunnel_bytes[2]; /* c2s, s2c */
+	struct metric_cell *engine_bytes[2][2]; /* copy, splice; c2s, s2c */
 	struct log_limit handshake_log, session_log, origin_log;
 
 	/*

@@ -495,7 +495,7 @@ static uint64_t op_lend(struct http_stream *hs, enum stream_side side)
 	uint64_t left;
 
 	if (c->is_broken || (side == STREAM_IN ? !c->has_head || c->is_response_done || c->is_peer_done :
-						 c->is_request_done))
+						 c->is_request_done && !c->is_tunnel))
 		return LENDS_NEVER;
 	if (stream_is_busy(c->stream, side) ||
 	    (side == STREAM_IN && (c->is_pumping || http1_buffered(c->codec) > 0)))

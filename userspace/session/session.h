@@ -132,8 +132,8 @@ static inline void http_stream_credit(struct http_stream *st, size_t bytes)
 }
 
 /*
- * Take back what was allowed but for the bytes that are here already, and those of a receive that is under way; returned
- * is how many still may come.
+ * Take back what was allowed but for the bytes that are here already, and those of a receive that is under way;
+ * returned is how many still may come.
  */
 static inline size_t http_stream_hold(struct http_stream *st)
 {

@@ -19,6 +19,7 @@ struct transfer {
 	struct http_stream *from, *to; /* borrowed while it runs */
 	struct splice *splice;	       /* NULL: it does not run */
 	uint64_t bytes;		       /* moved, all runs together */
+	void *owner;		       /* the owner's */
 
 	/* From the loop.  bytes: these were received from the one and count as sent to the other. */
 	void (*on_moved)(struct transfer *t, size_t bytes);
@@ -44,7 +45,8 @@ enum transfer_answer {
 	TRANSFER_NEVER, /* nothing is left to move, or one of them is at its end */
 };
 
-enum transfer_answer transfer_start(struct transfer *t, struct pipe_pool *pipes, struct http_stream *from, struct http_stream *to);
+enum transfer_answer transfer_start(struct transfer *t, struct pipe_pool *pipes, struct http_stream *from,
+				    struct http_stream *to);
 /*
  * At once, before either http_stream is done or reset; not running: nothing.  Bytes that were in the pipe are lost:
  * then `to` is only good for a reset, and true is returned.
