@@ -889,7 +889,7 @@ int main(void)
 		cmocka_unit_test(test_without_capabilities_it_says_so),
 		cmocka_unit_test(test_restart_adopts_what_another_user_owns),
 		cmocka_unit_test(test_folder_of_somebody_else_is_not_trusted),
-		/* With libxdp's dispatcher: in the machines of vmtest/, because some kernels refuse its program type. */
+		/* With libxdp's dispatcher: in the machines of vmtest/, as some kernels refuse its program type. */
 		cmocka_unit_test(test_guard_joins_another_program),
 		cmocka_unit_test(test_another_program_joins_the_guard),
 	};

@@ -15,7 +15,8 @@ TYPES = {"GAUGE": "gauge", "COUNTER": "counter", "COUNTER_SECONDS": "counter", "
          "HISTOGRAM_BYTES": "histogram"}
 # Zero is right where nothing of the kind happens in busy().
 QUIET = {"log_lines_dropped_total", "metrics_series_dropped_total", "active_requests", "pinned_buffers",
-         "kernel_guard_attached", "kernel_drops_total", "kernel_drop_bytes_total", "kernel_drop_events_lost_total"}
+         "splice_pipes", "splice_no_pipe_total", "kernel_guard_attached", "kernel_drops_total",
+         "kernel_drop_bytes_total", "kernel_drop_events_lost_total"}
 ROUTES = '''
 route "main" { matches { path-prefix "/"; }; upstream "o"; websocket #true; }
 route "dead" { matches { path-prefix "/dead"; }; upstream "dead";
