@@ -333,7 +333,7 @@ class Haproxy(Proxy):
 
     def command(self):
         if self.front == "http-splice":
-            self.values["global"] = "\ttune.pipesize 1048576\n"
+            self.values["global"] = "\ttune.pipesize 1048576\n\tmaxpipes 64\n"
             self.values["defaults"] = "\toption splice-request\n\toption splice-response\n"
         self.write(HAPROXY)
         if self.front == "https-matched":
@@ -348,11 +348,31 @@ class Sentinel(Proxy):
     name = "sentinel"
     fronts = SENTINEL_FRONTS
     binary = None
+    more = ""
 
     def routes(self):
         return "".join('\troute "r%04d" {\n\t\tmatches {\n\t\t\tpath-prefix "/r%04d/"\n\t\t}\n\t\tupstream "origin"\n\t}\n'
                        % (i, i) for i in range(ROUTE_COUNT))
 
     def command(self):
-        self.write(SENTINEL)
+        self.write(SENTINEL + self.more)
         return [self.binary, "run", "--config", self.config]
+
+    def spliced_share(self):
+        """Of all bytes of bodies so far, the part that the kernel moved; None: there were none."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as admin:
+            admin.settimeout(5)
+            admin.connect(os.path.join(self.directory, "sentinel.sock"))
+            admin.sendall(b"text metrics\n")
+            page = b"".join(iter(lambda: admin.recv(65536), b"")).decode()
+        moved = [(line, float(line.split()[-1])) for line in page.splitlines()
+                 if line.startswith("sentinel_body_bytes_total{")]
+        total = sum(value for _, value in moved)
+        return sum(value for line, value in moved if 'engine="splice"' in line) / total if total else None
+
+
+class SentinelCopying(Sentinel):
+    """The same binary without splice(2)."""
+
+    name = "copying"
+    more = 'kernel {\n\tsplice "copy"\n}\n'
