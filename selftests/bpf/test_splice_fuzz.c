@@ -253,8 +253,13 @@ static void relay_back(struct fuzz *z, struct relay *r)
 
 static void relay_end(struct relay *r)
 {
-	for (int i = 0; i < 2; i++)
-		peer_join(&r->peers[i]);
+	struct timespec until;
+
+	(void)clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_sec += (time_t)(patient(STALL_MS) / 1000);
+	for (int i = 0; i < 4; i++)
+		if (pthread_timedjoin_np(r->peers[i / 2].threads[i % 2], NULL, &until) != 0)
+			relay_fail(r, "a peer sees no end");
 	for (int i = 0; i < 2; i++)
 		if (!peer_has_all(&r->peers[i], &r->peers[!i]))
 			relay_fail(r, "a peer did not get what was sent");

@@ -155,7 +155,7 @@ static inline uint64_t now_ms(void)
 /* A limit that only a failure reaches. */
 static inline uint64_t patient(uint64_t ms)
 {
-	return is_emulated() ? 10 * ms : ms;
+	return is_emulated() ? 3 * ms : ms;
 }
 
 static inline void nap_us(unsigned us)
