@@ -193,7 +193,9 @@ def reload_ten_times(t, s, url, change):
     total, _, done, succeeded, failed, errored, timeout = map(int, numbers.groups())
     check_eq((failed, errored, timeout), (0, 0, 0), found["text"])
     check(succeeded == done and done > 1000, "%s", found["text"])
-    check(re.search(r"status codes: %d 2xx, 0 3xx, 0 4xx, 0 5xx" % done, found["text"]), "%s", found["text"])
+    # When its time is over h2load has seen heads of answers that it does not count as done any more.
+    heads = re.search(r"status codes: (\d+) 2xx, 0 3xx, 0 4xx, 0 5xx", found["text"])
+    check(heads and int(heads.group(1)) >= done, "%s", found["text"])
 
 
 def header(i):
