@@ -176,34 +176,41 @@ static bool relay_copy(struct fuzz *z, struct relay *r, int from)
 	return false;
 }
 
-static void relay_plain(struct fuzz *z, struct relay *r)
+/* True: the kernel has it. */
+static bool relay_join(struct fuzz *z, struct relay *r)
 {
-	bool has_moved = true;
 	int err;
 
-	for (int i = 0; i < 20 && has_moved; i++) {
-		has_moved = relay_copy(z, r, 0);
-		has_moved = relay_copy(z, r, 1) || has_moved;
-	}
-	if (r->is_shut[0] && r->is_shut[1]) {
-		r->phase = PHASE_OVER;
-		return;
-	}
 	if (now_us() < r->until_us || r->t.held[0].count || r->t.held[1].count)
-		return;
+		return false;
 	err = offload_join(z->rig.offload, r->t.fd, &tunnel_events, &r->t, &r->t.pair);
 	if (err) {
 		if (err != -EOPNOTSUPP)
 			relay_fail(r, "join");
 		z->refused++;
 		r->until_us = now_us() + 100000;
-		return;
+		return false;
 	}
 	z->joins++;
 	r->t.ended = 0;
 	r->phase = PHASE_IN;
 	/* Sometimes out before it is really in. */
 	r->until_us = now_us() + (random_below(&z->seed, 8) ? random_below(&z->seed, 20000) : 0);
+	return true;
+}
+
+static void relay_plain(struct fuzz *z, struct relay *r)
+{
+	bool has_moved = true;
+
+	for (int i = 0; i < 20 && has_moved; i++) {
+		if (relay_join(z, r))
+			return;
+		has_moved = relay_copy(z, r, 0);
+		has_moved = relay_copy(z, r, 1) || has_moved;
+	}
+	if (r->is_shut[0] && r->is_shut[1])
+		r->phase = PHASE_OVER;
 }
 
 /* Given up: both peers are told so, unless they have everything. */
@@ -303,7 +310,7 @@ static void fuzz_report(struct fuzz *z)
 /* Until `want` leaves, then until every tunnel is over. */
 static void fuzz_loop(struct fuzz *z, unsigned want)
 {
-	unsigned count = setting("SPLICE_TUNNELS", 6), busy;
+	unsigned count = setting("SPLICE_TUNNELS", is_emulated() ? 3 : 6), busy;
 	struct relay *relays = mem_array(count, sizeof(*relays));
 
 	for (unsigned i = 0; i < count; i++)
