@@ -119,6 +119,9 @@ SKELETONS := $(patsubst bpf/%.bpf.c,$(BUILD)/bpf/%.skel.h,$(BPF_SOURCES))
 UNIT_SOURCES := $(wildcard selftests/unit/*/test_*.c selftests/unit/*/*/test_*.c)
 UNIT_PROGRAMS := $(patsubst %.c,$(O)/%,$(UNIT_SOURCES))
 UNIT_FOLDERS := $(sort $(foreach s,$(UNIT_SOURCES),$(word 3,$(subst /, ,$(s)))))
+# Only where the kernel has what they test: in vmtest/.
+VM_TEST_SOURCES := $(wildcard selftests/vm/test_*.c)
+VM_TEST_PROGRAMS := $(patsubst %.c,$(O)/%,$(VM_TEST_SOURCES))
 BPF_TEST_SOURCES := $(wildcard selftests/bpf/test_*.c)
 BPF_TEST_PROGRAMS := $(patsubst %.c,$(O)/%,$(BPF_TEST_SOURCES))
 # Programs that tests load as somebody else's.
@@ -225,6 +228,7 @@ $(1): $(patsubst %.c,$(O)/%.o,$(2)) $(4) $(O)/libselftest.a $(call archive_of,$(
 endef
 $(foreach s,$(UNIT_SOURCES),$(eval $(call link_rule,$(patsubst %.c,$(O)/%,$(s)),$(s),$(word 3,$(subst \
 	/, ,$(s))))))
+$(foreach s,$(VM_TEST_SOURCES),$(eval $(call link_rule,$(patsubst %.c,$(O)/%,$(s)),$(s),$(call includes,$(s)))))
 $(foreach s,$(BPF_TEST_SOURCES),$(eval $(call link_rule,$(patsubst %.c,$(O)/%,$(s)),$(s),$(call includes,$(s)))))
 $(foreach n,$(FUZZ_NAMES),$(eval $(call link_rule,$(O)/selftests/fuzz/replay_$(n),selftests/fuzz/fuzz_$(n).c,$(call \
 	includes,selftests/fuzz/fuzz_$(n).c),$(O)/selftests/lib/replay/main.o)))
@@ -288,7 +292,8 @@ check-bpf: $(BPF_TEST_PROGRAMS) $(BPF_TEST_OBJECTS) ## load every BPF program an
 	@tools/run-unit $(BPF_TEST_PROGRAMS)
 
 VM_FOLDERS := $(sort $(shell sed -n 's/^[a-z].*[[:blank:]]unit \([^[:blank:]]*\).*/\1/p' vmtest/suites.txt))
-VM_PROGRAMS := $(filter $(foreach f,$(VM_FOLDERS),$(O)/selftests/$(f)/%),$(UNIT_PROGRAMS) $(BPF_TEST_PROGRAMS))
+VM_PROGRAMS := $(filter $(foreach f,$(VM_FOLDERS),$(O)/selftests/$(f)/%),$(UNIT_PROGRAMS) \
+	$(VM_TEST_PROGRAMS) $(BPF_TEST_PROGRAMS))
 check-vm: all $(VM_PROGRAMS) $(BPF_TEST_OBJECTS) ## the suites of vmtest/ in Debian's kernels, emulated: KERNEL=6.1 SUITE=bpf
 	@vmtest/run --build $(O) $(addprefix --kernel ,$(KERNEL)) $(addprefix --suite ,$(SUITE))
 

@@ -93,7 +93,7 @@ static void queue_grow(struct slice_queue *q)
 /* Bytes that follow each other in one buffer become one slice: a head and its small body leave by one plain send. */
 static bool slice_extend(struct slice *last, struct slice s)
 {
-	if (!s.buf || last->buf != s.buf || last->ptr + last->len != s.ptr)
+	if (!s.buf || last->buf != s.buf || last->ptr + last->len != s.ptr || last->record != s.record)
 		return false;
 	last->len += s.len;
 	return true;

@@ -29,6 +29,7 @@ struct slice {
 	struct iobuf *buf; /* owned reference; NULL: static bytes that outlive everything, or empty */
 	uint8_t *ptr;
 	uint32_t len;
+	uint32_t record; /* 0: bytes.  Else type of a TLS record that the kernel makes of them, which is sent alone */
 };
 
 /* A malloc'd buffer with one reference, which the caller owns. */

@@ -87,6 +87,9 @@ void loop_recv(struct loop *l, struct op *op, int fd, enum loop_buffers class);
 void loop_recv_later(struct loop *l, struct op *op, int fd, enum loop_buffers class);
 void loop_send(struct loop *l, struct op *op, int fd, const void *data, size_t len, int msg_flags);
 void loop_sendmsg(struct loop *l, struct op *op, int fd, const struct msghdr *msg, int msg_flags);
+/* With a control message, which lives until on_done(). */
+void loop_send_control(struct loop *l, struct op *op, int fd, const struct iovec *iov, const void *control,
+		       size_t control_len, int msg_flags);
 /* iov itself is copied, so only the bytes must stay; count 1..LOOP_SEND_SLICES. */
 void loop_sendv(struct loop *l, struct op *op, int fd, const struct iovec *iov, unsigned count, int msg_flags);
 void loop_poll(struct loop *l, struct op *op, int fd, unsigned events); /* one-shot; res = revents */

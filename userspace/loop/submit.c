@@ -108,6 +108,21 @@ void loop_sendmsg(struct loop *l, struct op *op, int fd, const struct msghdr *ms
 	sqe_own(l, sqe, op);
 }
 
+void loop_send_control(struct loop *l, struct op *op, int fd, const struct iovec *iov, const void *control,
+		       size_t control_len, int msg_flags)
+{
+	struct scratch *scratch = scratch_take(l);
+
+	scratch->iov[0] = *iov;
+	scratch->msg = (struct msghdr){
+		.msg_iov = scratch->iov,
+		.msg_iovlen = 1,
+		.msg_control = (void *)(uintptr_t)control,
+		.msg_controllen = control_len,
+	};
+	loop_sendmsg(l, op, fd, &scratch->msg, msg_flags);
+}
+
 void loop_sendv(struct loop *l, struct op *op, int fd, const struct iovec *iov, unsigned count, int msg_flags)
 {
 	struct scratch *scratch;

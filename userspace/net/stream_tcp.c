@@ -9,6 +9,7 @@
 
 #include "base/check.h"
 #include "base/mem.h"
+#include "net/ktls.h"
 #include "net/socket.h"
 #include "net/stream.h"
 
@@ -353,16 +354,33 @@ static void op_shutdown(struct stream *face)
 	flush_later(s);
 }
 
+/* Of the kernel's TLS: alone, with its type. */
+static void send_record(struct stream_tcp *s, uint32_t record, const struct iovec *iov, int flags)
+{
+	size_t len;
+	const void *control = ktls_control(record, &len);
+
+	CHECK(control);
+	loop_send_control(s->face.loop, &s->send_op, s->fd, iov, control, len, flags);
+}
+
 static void send_queued(struct stream_tcp *s)
 {
 	struct iovec iov[LOOP_SEND_SLICES];
 	unsigned count = MIN(s->out.count, (unsigned)LOOP_SEND_SLICES);
 	int wait_flag = is(s, IS_BLOCKED) ? 0 : MSG_DONTWAIT;
+	uint32_t record = 0;
 
 	s->face.sending = 0;
 	for (unsigned i = 0; i < count; i++) {
 		struct slice *part = slice_queue_at(&s->out, i);
 
+		if (unlikely(part->record)) {
+			count = MAX(i, 1U);
+			if (i > 0)
+				break;
+			record = part->record;
+		}
 		iov[i] = (struct iovec){ .iov_base = part->ptr, .iov_len = part->len };
 		s->face.sending += part->len;
 	}
@@ -372,7 +390,10 @@ static void send_queued(struct stream_tcp *s)
 	}
 	set(s, IS_SENDING);
 	s->inflight++;
-	loop_sendv(s->face.loop, &s->send_op, s->fd, iov, count, MSG_NOSIGNAL | wait_flag);
+	if (unlikely(record))
+		send_record(s, record, iov, MSG_NOSIGNAL | wait_flag);
+	else
+		loop_sendv(s->face.loop, &s->send_op, s->fd, iov, count, MSG_NOSIGNAL | wait_flag);
 }
 
 static void send_failed(struct stream_tcp *s, int err)

@@ -4,6 +4,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "net/ktls.h"
 #include "net/stream_tls_private.h"
 #include "net/tls_context.h"
 
@@ -45,8 +46,11 @@ static void read_later(struct stream_tls *s)
 static void shake(struct stream_tls *s)
 {
 	struct busy *b = busy_get(s);
-	enum tlsio_result result = tlsio_handshake(&s->tls, &b->io);
+	enum tlsio_result result;
 
+	stream_tls_kernel_offer(s);
+	result = tlsio_handshake(&s->tls, &b->io);
+	stream_tls_kernel_offered(s);
 	stream_tls_send_out(s);
 	if (result == TLSIO_WANTS_INPUT) {
 		stream_read(s->below, LOOP_BUFFERS_SMALL);
@@ -171,8 +175,6 @@ static void on_below_data(struct stream *below, struct slice data)
 		b->io.in = loop_keep(s->face.loop, b->io.in);
 }
 
-static void linger_end(struct stream_tls *s);
-
 static void on_below_eof(struct stream *below)
 {
 	struct stream_tls *s = owner_of(below);
@@ -184,8 +186,8 @@ static void on_below_eof(struct stream *below)
 	} else if (s->face.state == STREAM_OPEN && is(s, IS_READING)) {
 		stream_tls_note_dropped(s);
 		tell_cut(s);
-	} else if (is(s, IS_LINGERING) && below->queued == 0) {
-		linger_end(s);
+	} else if (is(s, IS_LINGERING) && below->queued == 0 && !timer_is_armed(&s->busy->drain)) {
+		stream_tls_linger_end(s);
 	}
 }
 
@@ -207,10 +209,11 @@ static void on_below_hangup(struct stream *below)
 
 /* --- the end --- */
 
-static void linger_end(struct stream_tls *s)
+void stream_tls_linger_end(struct stream_tls *s)
 {
 	unset(s, IS_LINGERING);
 	timer_disarm(s->face.loop, &s->busy->linger);
+	timer_disarm(s->face.loop, &s->busy->drain);
 	stream_close(s->below);
 }
 
@@ -222,7 +225,7 @@ static void linger_begin(struct stream_tls *s)
 	if (!is(s, IS_BELOW_EOF))
 		stream_read(s->below, LOOP_BUFFERS_SMALL);
 	else if (s->below->queued == 0)
-		linger_end(s);
+		stream_tls_linger_end(s);
 }
 
 static void linger_data(struct stream_tls *s, struct slice data)
@@ -232,14 +235,14 @@ static void linger_data(struct stream_tls *s, struct slice data)
 	if (!is(s, IS_LINGERING))
 		return;
 	if (s->busy->lingered > STREAM_TLS_LINGER_BYTES)
-		linger_end(s);
+		stream_tls_linger_end(s);
 	else
 		stream_read(s->below, LOOP_BUFFERS_SMALL);
 }
 
 void stream_tls_linger_expired(struct timer *t)
 {
-	linger_end(container_of(t, struct busy, linger)->s);
+	stream_tls_linger_end(container_of(t, struct busy, linger)->s);
 }
 
 /*
@@ -253,9 +256,14 @@ static void say_goodbye(struct stream_tls *s)
 	tlsio_close(&s->tls, &io);
 	if (io.out.count > 0) {
 		const struct slice *alert = slice_queue_at(&io.out, 0);
+		struct iovec iov = { alert->ptr, alert->len };
+		struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
+		long n;
 
-		(void)syscall(SYS_sendto, stream_fd(s->below), alert->ptr, alert->len, MSG_DONTWAIT | MSG_NOSIGNAL,
-			      NULL, 0);
+		if (alert->record)
+			msg.msg_control = (void *)(uintptr_t)ktls_control(alert->record, &msg.msg_controllen);
+		n = syscall(SYS_sendmsg, stream_fd(s->below), &msg, MSG_DONTWAIT | MSG_NOSIGNAL);
+		s->below->bytes_out += n > 0 ? (size_t)n : 0;
 	}
 	tlsio_io_fini(&io);
 }
@@ -272,6 +280,7 @@ static void op_close(struct stream *face, bool with_reset)
 	if (s->busy) {
 		loop_undefer(face->loop, &s->busy->read_task);
 		loop_undefer(face->loop, &s->busy->flush_task);
+		timer_disarm(face->loop, &s->busy->drain);
 		tlsio_io_fini(&s->busy->io);
 	}
 	if (with_reset) {
@@ -281,7 +290,10 @@ static void op_close(struct stream *face, bool with_reset)
 	} else {
 		if (is_all_out && s->below->state == STREAM_OPEN && s->below->queued == 0 && !is(s, IS_NOTIFIED))
 			say_goodbye(s);
-		stream_close(s->below);
+		if (is_all_out && tlsio_kernel_sends(&s->tls))
+			stream_tls_kernel_close(s);
+		else
+			stream_close(s->below);
 	}
 }
 
@@ -290,7 +302,7 @@ static void on_below_fail(struct stream *below, int err)
 	struct stream_tls *s = owner_of(below);
 
 	if (is(s, IS_LINGERING)) {
-		linger_end(s);
+		stream_tls_linger_end(s);
 		return;
 	}
 	if (tlsio_handshake_bytes(&s->tls) > 0 && s->face.state == STREAM_CONNECTING)
@@ -317,8 +329,8 @@ static void on_below_sent(struct stream *below, size_t bytes)
 
 	if (s->face.state == STREAM_OPEN)
 		stream_tls_sent(s, bytes);
-	else if (is(s, IS_LINGERING) && is(s, IS_BELOW_EOF) && below->queued == 0)
-		linger_end(s);
+	else if (is(s, IS_LINGERING) && is(s, IS_BELOW_EOF) && below->queued == 0 && !timer_is_armed(&s->busy->drain))
+		stream_tls_linger_end(s);
 }
 
 /* --- names --- */

@@ -38,6 +38,7 @@ struct busy *stream_tls_busy_new(struct stream_tls *s)
 	b->read_task.run = stream_tls_read_task;
 	b->flush_task.run = stream_tls_flush_task;
 	timer_init(&b->linger, stream_tls_linger_expired);
+	timer_init(&b->drain, stream_tls_drain_expired);
 	s->busy = b;
 	warm_add(b);
 	return b;
@@ -52,6 +53,7 @@ void stream_tls_busy_end(struct stream_tls *s)
 	loop_undefer(s->face.loop, &b->read_task);
 	loop_undefer(s->face.loop, &b->flush_task);
 	timer_disarm(s->face.loop, &b->linger);
+	timer_disarm(s->face.loop, &b->drain);
 	tlsio_io_fini(&b->io);
 	slice_queue_fini(&b->plain);
 	list_remove(&b->node);
@@ -64,6 +66,8 @@ void stream_tls_busy_end(struct stream_tls *s)
 static bool is_idle(const struct busy *b)
 {
 	if (b->was_used || b->s->face.state != STREAM_OPEN || b->s->face.queued > 0)
+		return false;
+	if (timer_is_armed(&b->drain))
 		return false;
 	return !task_is_queued(&b->read_task) && !task_is_queued(&b->flush_task) &&
 	       !tlsio_has_input(&b->s->tls, &b->io);

@@ -21,8 +21,9 @@ struct busy {
 	struct tlsio_io io;
 	struct slice_queue plain; /* written by the owner, not encrypted */
 	struct task read_task, flush_task;
-	struct timer linger;
+	struct timer linger, drain;
 	uint32_t lingered; /* bytes dropped while lingering */
+	int drain_ms; /* until the next look; 0: none yet */
 	bool was_used;	   /* since the last look */
 };
 
@@ -77,6 +78,7 @@ static inline struct stream_tls *tls_of(const struct stream *face)
 void stream_tls_read_task(struct task *t);
 void stream_tls_flush_task(struct task *t);
 void stream_tls_linger_expired(struct timer *t);
+void stream_tls_linger_end(struct stream_tls *s);
 
 /* From the loop only: the owner hears of it at once. */
 void stream_tls_fail(struct stream_tls *s, int err);
@@ -92,6 +94,18 @@ static inline void stream_tls_send_out(struct stream_tls *s)
 	else
 		stream_write_queue(s->below, &s->busy->io.out);
 }
+
+/*
+ * stream_tls_kernel.c: the kernel makes the records (ktls.h).  What it holds of them would be lost with a FIN or a
+ * close, so these wait for it.
+ */
+/* Before a handshake's step, and after. */
+void stream_tls_kernel_offer(struct stream_tls *s);
+void stream_tls_kernel_offered(struct stream_tls *s);
+bool stream_tls_kernel_is_drained(struct stream_tls *s);
+void stream_tls_kernel_shutdown(struct stream_tls *s); /* of below, when it is drained */
+void stream_tls_kernel_close(struct stream_tls *s);    /* the same */
+void stream_tls_drain_expired(struct timer *t);
 
 /* stream_tls_idle.c */
 struct busy *stream_tls_busy_new(struct stream_tls *s);

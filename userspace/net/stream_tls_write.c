@@ -114,9 +114,13 @@ static void finish(struct stream_tls *s)
 		tlsio_close(&s->tls, &s->busy->io);
 		stream_tls_send_out(s);
 		set(s, IS_NOTIFIED);
-		stream_ends_soon(s->below);
+		/* The kernel would hold the record itself back, and forget it. */
+		if (!tlsio_kernel_sends(&s->tls))
+			stream_ends_soon(s->below);
 	}
-	if (is(s, WANTS_SHUTDOWN))
+	if (is(s, WANTS_SHUTDOWN) && tlsio_kernel_sends(&s->tls))
+		stream_tls_kernel_shutdown(s);
+	else if (is(s, WANTS_SHUTDOWN))
 		stream_shutdown(s->below);
 }
 
@@ -153,6 +157,8 @@ void stream_tls_sent(struct stream_tls *s, size_t cipher_bytes)
 	s->face.sending -= share;
 	s->face.bytes_out += share;
 	if (s->busy && s->busy->plain.count > 0)
+		flush_later(s);
+	else if (is(s, WANTS_SHUTDOWN) && tlsio_kernel_sends(&s->tls))
 		flush_later(s);
 	if (share > 0)
 		s->face.events->on_sent(&s->face, share);

@@ -9,6 +9,7 @@
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/mem.h"
+#include "net/ktls.h"
 #include "net/tls_server.h"
 
 #define DEPTH_DEFAULT 4
@@ -229,6 +230,7 @@ static struct tls_server *server_alloc(const struct tls_server_config *c, struct
 	s->requires_alpn = c->requires_alpn;
 	s->has_resumption = c->session_resumption;
 	s->has_early_data = c->early_data;
+	s->has_kernel_tls = c->kernel_tls && !c->early_data && ktls_is_there();
 	s->prefers_client = c->prefer_client;
 	s->ocsp_url = c->ocsp_url ? mem_strdup(c->ocsp_url) : NULL;
 	return s;

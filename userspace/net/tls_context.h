@@ -103,6 +103,7 @@ struct tls_server_config {
 	bool early_data; /* needs session_resumption, TLS 1.3, and no client_auth */
 	bool ocsp_stapling;
 	const char *ocsp_url; /* instead of the certificates' own responders; NULL: theirs */
+	bool kernel_tls; /* let the kernel make the records that are sent, where it can (ktls.h); not with early_data */
 	const char *keylog_file; /* secrets of every connection in the clear: for debugging */
 };
 

@@ -231,6 +231,8 @@ bool tls_set_build(struct tls_set *set, struct tls_server *s, struct tls_report 
 	if (s->has_staples)
 		SSL_CTX_set_tlsext_status_cb(ctx, on_status_request);
 	tickets_set(ctx, s);
+	if (s->has_kernel_tls)
+		SSL_CTX_set_options(ctx, SSL_OP_ENABLE_KTLS);
 	if (s->has_early_data)
 		early_data_set(ctx, s);
 	client_auth_set(ctx, s);

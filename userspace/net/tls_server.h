@@ -20,7 +20,7 @@ struct tls_server {
 	struct tls_shared *shared; /* borrowed */
 	enum tls_client_auth client_auth;
 	unsigned verify_depth;
-	bool is_strict, requires_alpn, has_early_data, has_resumption, prefers_client;
+	bool is_strict, requires_alpn, has_early_data, has_resumption, prefers_client, has_kernel_tls;
 
 	struct tls_certificate **certificates; /* owned, and each of them */
 	size_t certificate_count;

@@ -9,7 +9,9 @@
 
 #include "base/check.h"
 #include "base/mem.h"
+#include "net/ktls.h"
 #include "net/tls_context.h"
+#include "net/tlsio_private.h"
 
 #define RECORD_OVERHEAD 32U /* header, explicit nonce, tag, inner type: 22 in TLS 1.3, 29 in 1.2 */
 #define CHUNK_BYTES	(5U * (TLSIO_RECORD_MAX + RECORD_OVERHEAD)) /* holds a large receive buffer and a part before */
@@ -17,6 +19,10 @@
 #define WRITE_MAX	(256U << 10) /* of one SSL_write() */
 #define BUDGET_MAX	32U
 #define USEFUL_BYTES	4096U /* read at once: worth a record without any */
+
+/* OpenSSL's names for these are not in its public headers. */
+#define CTRL_SET_KTLS	   72
+#define CTRL_SET_KTLS_TYPE 74
 
 /*
  * The BIO of all SSLs of this thread, and what it moves bytes between while a call lasts.  One for all because an
@@ -29,6 +35,8 @@ static __thread struct bridge {
 	unsigned users;
 
 	struct tlsio_io *io; /* NULL: no call is running */
+	struct tlsio *tls;   /* of the call */
+	uint8_t record; /* type of what is written next, if that is no application data */
 	struct iobuf *buf; /* owned; cipher bytes being gathered for io->out */
 	uint32_t used;
 	size_t expected; /* cipher bytes that this call will most likely still write */
@@ -103,11 +111,30 @@ static void bridge_flush(void)
 	bridge.used = 0;
 }
 
+/* For the kernel: one that is no application data.  A KeyUpdate would promise keys that it does not get. */
+static __attribute__((noinline)) int write_record(const char *from, uint32_t len)
+{
+	struct slice s;
+
+	if (bridge.record == SSL3_RT_HANDSHAKE && len > 0 && from[0] == SSL3_MT_KEY_UPDATE) {
+		bridge.tls->kernel = TLSIO_KERNEL_STUCK;
+	} else {
+		bridge_flush();
+		s = slice_copy(from, len);
+		s.record = bridge.record;
+		slice_queue_push(&bridge.io->out, s);
+	}
+	bridge.record = 0;
+	return (int)len;
+}
+
 static int bridge_write(BIO *bio, const char *from, int len)
 {
 	uint32_t n = (uint32_t)MAX(len, 0);
 
 	BIO_clear_retry_flags(bio);
+	if (bridge.record)
+		return write_record(from, n);
 	if (bridge.buf && bridge.buf->size - bridge.used < n)
 		bridge_flush();
 	if (!bridge.buf)
@@ -118,12 +145,38 @@ static int bridge_write(BIO *bio, const char *from, int len)
 	return len;
 }
 
+/* Records that follow are made by the kernel, if it can and if the socket has all that comes before. */
+static __attribute__((noinline)) bool kernel_takes(const void *crypto_info)
+{
+	struct tlsio_io *io = bridge.io;
+	uint32_t n;
+
+	if (!io || io->socket <= 0)
+		return false;
+	bridge_flush();
+	n = ktls_send_before(io->socket, &io->out);
+	io->sent += n;
+	bridge.tls->handshake_bytes += n;
+	if (io->out.count > 0 || ktls_start(io->socket, crypto_info) != 0)
+		return false;
+	bridge.tls->engine = &tlsio_kernel_engine;
+	bridge.tls->kernel = TLSIO_KERNEL_SENDS;
+	return true;
+}
+
+/* OpenSSL asks the first two several times a record. */
 static long bridge_ctrl(BIO *bio, int command, long number, void *arg)
 {
 	(void)bio;
-	(void)number;
-	(void)arg;
-	return command == BIO_CTRL_FLUSH;
+	if (likely(command == BIO_CTRL_GET_KTLS_RECV))
+		return 0;
+	if (likely(command == BIO_CTRL_GET_KTLS_SEND))
+		return bridge.io && bridge.tls->kernel != TLSIO_KERNEL_NOT;
+	if (command == CTRL_SET_KTLS)
+		return number && kernel_takes(arg); /* 0: for receiving */
+	if (command == CTRL_SET_KTLS_TYPE)
+		bridge.record = (uint8_t)number;
+	return command == BIO_CTRL_FLUSH || command == CTRL_SET_KTLS_TYPE;
 }
 
 static int bridge_create(BIO *bio)
@@ -167,10 +220,12 @@ static void bridge_put(void)
 		chunk_drop();
 }
 
-static void enter(struct tlsio_io *io)
+static void enter(struct tlsio *t, struct tlsio_io *io)
 {
 	CHECK(!bridge.io);
 	bridge.io = io;
+	bridge.tls = t;
+	bridge.record = 0; /* one that was announced and never written must not become another connection's */
 	bridge.expected = 0;
 	bridge.taken = 0;
 	bridge.was_empty = false;
@@ -276,7 +331,7 @@ enum tlsio_result tlsio_handshake(struct tlsio *t, struct tlsio_io *io)
 		return TLSIO_FAILED;
 	CHECK(t->state <= TLSIO_STATE_HANDSHAKE);
 	ERR_clear_error();
-	enter(io);
+	enter(t, io);
 	result = shake(t, io);
 	t->handshake_bytes += (uint32_t)bridge.taken;
 	leave();
@@ -398,7 +453,7 @@ static void note_use(struct tlsio *t)
 		SSL_clear_mode(t->ssl, SSL_MODE_RELEASE_BUFFERS);
 }
 
-static enum tlsio_result openssl_read(struct tlsio *t, struct tlsio_io *io, size_t max, struct slice *out_plain)
+enum tlsio_result tlsio_openssl_read(struct tlsio *t, struct tlsio_io *io, size_t max, struct slice *out_plain)
 {
 	size_t room = MIN((size_t)t->pending + t->partial + io->in.len, max + TLSIO_RECORD_MAX);
 	struct slice plain;
@@ -417,7 +472,7 @@ static enum tlsio_result openssl_read(struct tlsio *t, struct tlsio_io *io, size
 		return TLSIO_WANTS_INPUT;
 	note_use(t);
 	plain = read_place(t, io, (uint32_t)room);
-	enter(io);
+	enter(t, io);
 	plain.len = (uint32_t)read_all(t, io, plain.ptr, room);
 	leave();
 	if (plain.len) {
@@ -487,7 +542,7 @@ static size_t cipher_bytes(const struct tlsio *t, size_t plain)
 	return plain + (plain / TLSIO_RECORD_MAX + 1 + t->small_left) * RECORD_OVERHEAD;
 }
 
-static enum tlsio_result openssl_write(struct tlsio *t, struct tlsio_io *io, struct slice_queue *plain, size_t max)
+enum tlsio_result tlsio_openssl_write(struct tlsio *t, struct tlsio_io *io, struct slice_queue *plain, size_t max)
 {
 	size_t start = plain->bytes;
 	enum tlsio_result result = TLSIO_DONE;
@@ -498,7 +553,7 @@ static enum tlsio_result openssl_write(struct tlsio *t, struct tlsio_io *io, str
 	note_use(t);
 	/* No short record in the middle. */
 	max = (MIN(max, start) + TLSIO_RECORD_MAX - 1) / TLSIO_RECORD_MAX * TLSIO_RECORD_MAX;
-	enter(io);
+	enter(t, io);
 	bridge.expected = cipher_bytes(t, MIN(start, max));
 	while (plain->count && start - plain->bytes < max) {
 		int ret = write_some(t, plain, max - (start - plain->bytes));
@@ -516,19 +571,19 @@ static enum tlsio_result openssl_write(struct tlsio *t, struct tlsio_io *io, str
 	return result;
 }
 
-static void openssl_close(struct tlsio *t, struct tlsio_io *io)
+void tlsio_openssl_close(struct tlsio *t, struct tlsio_io *io)
 {
 	if (t->state != TLSIO_STATE_OPEN && t->state != TLSIO_STATE_ENDED)
 		return;
 	if (SSL_get_shutdown(t->ssl) & SSL_SENT_SHUTDOWN)
 		return;
-	enter(io);
+	enter(t, io);
 	if (SSL_shutdown(t->ssl) < 0)
 		ERR_clear_error();
 	leave();
 }
 
-static bool openssl_release(struct tlsio *t)
+bool tlsio_openssl_release(struct tlsio *t)
 {
 	if (!SSL_free_buffers(t->ssl))
 		return false;
@@ -542,10 +597,10 @@ static bool openssl_release(struct tlsio *t)
 }
 
 static const struct tlsio_engine openssl_engine = {
-	.read = openssl_read,
-	.write = openssl_write,
-	.close = openssl_close,
-	.release = openssl_release,
+	.read = tlsio_openssl_read,
+	.write = tlsio_openssl_write,
+	.close = tlsio_openssl_close,
+	.release = tlsio_openssl_release,
 };
 
 /* --- birth and death --- */

@@ -48,6 +48,12 @@ struct tlsio_io {
 	struct slice in; /* owned; from the peer, not looked at yet */
 	struct slice early; /* owned; plain bytes that the handshake came upon: tlsio_read() gives them first */
 	struct slice_queue out; /* for the peer; the caller takes them after each call */
+	/*
+	 * > 0: all bytes of before are in this socket, so that its kernel may take over (see tlsio_kernel_sends());
+	 * what OpenSSL has to say before that is sent to it at once, and counted in `sent`.
+	 */
+	int socket;
+	uint32_t sent;
 };
 
 enum tlsio_result {
@@ -75,6 +81,12 @@ enum tlsio_state {
 	TLSIO_STATE_FAILED,
 };
 
+enum tlsio_kernel {
+	TLSIO_KERNEL_NOT,
+	TLSIO_KERNEL_SENDS,
+	TLSIO_KERNEL_STUCK, /* the peer wants other keys of us */
+};
+
 /* Embed it; the fields are the engine's. */
 struct tlsio {
 	const struct tlsio_engine *engine;
@@ -87,6 +99,7 @@ struct tlsio {
 	uint8_t budget; /* of records without plain bytes */
 	uint8_t small_left; /* small records still to come */
 	uint8_t uses; /* reads and writes since silence, up to TLSIO_WARM_USES */
+	uint8_t kernel; /* enum tlsio_kernel */
 };
 
 /*
@@ -136,6 +149,15 @@ static inline void tlsio_close(struct tlsio *t, struct tlsio_io *io)
 static inline bool tlsio_release(struct tlsio *t)
 {
 	return t->engine->release(t);
+}
+
+/*
+ * Records are made by the kernel (ktls.h), of a server that has it configured, if io.socket was set when the keys came.
+ * Then `out` has plain bytes, and slices with a `record`.  That the peer asks for new keys is a failure then.
+ */
+static inline bool tlsio_kernel_sends(const struct tlsio *t)
+{
+	return t->kernel != TLSIO_KERNEL_NOT;
 }
 
 /* --- what is known of the connection; spans and strings live as long as it, or for ever --- */

@@ -66,6 +66,11 @@ struct config_client_fields {
 	const char *verified, *subject, *fingerprint, *names;
 };
 
+enum config_ktls {
+	CONFIG_KTLS_OFF,
+	CONFIG_KTLS_AUTO,
+};
+
 struct config_tls {
 	struct schema_meta meta;
 	struct schema_strings cert_files, key_files; /* pairs, by position */
@@ -81,6 +86,7 @@ struct config_tls {
 	bool prefers_client_suites;
 	bool has_ocsp_stapling, has_resumption, has_early_data;
 	const char *ocsp_url;
+	enum config_ktls ktls;
 	const char *keylog_file;
 };
 

@@ -25,6 +25,12 @@ static const struct schema_word version_max_words[] = {
 	{ NULL },
 };
 
+static const struct schema_word ktls_words[] = {
+	{ "off", CONFIG_KTLS_OFF, .aliases = "false", .help = "records are made in user space" },
+	{ "auto", CONFIG_KTLS_AUTO, .aliases = "true", .help = "the kernel makes them where it can" },
+	{ NULL },
+};
+
 static const char *suite_verify(const char *text, struct arena *a)
 {
 	if (tls_cipher_suite_is_known(text))
@@ -148,6 +154,9 @@ static const struct schema_row tls_rows[] = {
 	ROW_BOOL(TLS, has_early_data, "early-data", "#false",
 		 "Take requests in the first flight of a resumed handshake (0-RTT).  Only safe methods; origins get "
 		 "`Early-Data: 1`; replays are refused."),
+	ROW_ENUM(TLS, ktls, "ktls", ktls_words, "off",
+		 "Who makes the records that are sent.  The kernel cannot change keys: then a client that asks for new "
+		 "ones (KeyUpdate) is ended."),
 	ROW_PATH(TLS, keylog_file, "keylog-file", NULL,
 		 "For debugging only: append the secrets of all connections, so that a capture can be read."),
 	ROW_LATER("acme"),
@@ -175,6 +184,8 @@ static void tls_check(struct schema *s, void *config)
 		diag_error(s->diag, SCHEMA_POS(c, has_early_data), "`early-data` needs `session-resumption`");
 	if (c->has_early_data && c->client_auth != TLS_CLIENT_AUTH_NONE)
 		diag_error(s->diag, SCHEMA_POS(c, has_early_data), "`early-data` cannot be had with `client-auth`");
+	if (c->has_early_data && c->ktls != CONFIG_KTLS_OFF)
+		diag_error(s->diag, SCHEMA_POS(c, ktls), "`ktls` cannot be had with `early-data`");
 	if (c->client_auth == TLS_CLIENT_AUTH_NONE && SCHEMA_HAS(c, client_fields))
 		diag_warning(s->diag, c->client_fields.meta.pos,
 			     "`client-cert-headers` has no effect without `client-auth`");

@@ -129,9 +129,9 @@ static void server_key(struct strbuf *key, const struct config_listener *l)
 {
 	const struct config_tls *c = l->tls;
 
-	strbuf_printf(key, "server %d %d %d %d %d %u %d %d %d %d\n", l->protocol, c->strict_sni, c->client_auth,
+	strbuf_printf(key, "server %d %d %d %d %d %u %d %d %d %d %d\n", l->protocol, c->strict_sni, c->client_auth,
 		      c->version_min, c->version_max, c->verify_depth, c->prefers_client_suites, c->has_ocsp_stapling,
-		      c->has_resumption, c->has_early_data);
+		      c->has_resumption, c->has_early_data, c->ktls);
 	key_strings(key, &c->cert_files);
 	key_strings(key, &c->key_files);
 	key_strings(key, &c->cipher_suites);
@@ -247,6 +247,7 @@ static void server_fill(struct tls_server_config *to, const struct config_listen
 	to->verify_depth = c->verify_depth;
 	to->session_resumption = c->has_resumption;
 	to->early_data = c->has_early_data;
+	to->kernel_tls = c->ktls == CONFIG_KTLS_AUTO;
 	to->ocsp_stapling = c->has_ocsp_stapling;
 	to->ocsp_url = c->ocsp_url;
 }

@@ -157,6 +157,8 @@ static const struct mistake mistakes[] = {
 	{ TLS("https", PAIR "cipher-suites \"TLS_RSA_WITH_RC4_128_SHA\""), "is not a cipher suite that we have" },
 	{ TLS("https", PAIR "min-version \"1.3\"; max-version \"1.2\""), "older than `min-version`" },
 	{ TLS("https", PAIR "early-data #true; session-resumption #false"), "needs `session-resumption`" },
+	{ TLS("https", PAIR "early-data #true; ktls \"auto\""), "`ktls` cannot be had with `early-data`" },
+	{ TLS("https", PAIR "ktls \"on\""), "ktls" },
 	{ TLS("https", PAIR "ocsp-responder \"ldap://a\""), "is not an address like http://host/path" },
 	{ TLS("https", PAIR "client-cert-headers { subject \"Host\" }"), "a meaning of its own" },
 	{ TLS("https", PAIR "client-cert-headers { subject \"X-A\" }") ROUTE(ALL "builtin-handler \"status\""),
