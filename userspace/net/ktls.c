@@ -88,15 +88,21 @@ uint32_t ktls_send_before(int fd, struct slice_queue *q)
 	return sent;
 }
 
+/* A struct cmsghdr and its byte: as constants, so that they can be shared. */
 struct control {
-	struct cmsghdr head;
+	size_t len;
+	int level, kind;
 	unsigned char type;
 	unsigned char pad[7];
 };
 
-_Static_assert(sizeof(struct control) == CMSG_SPACE(1), "the layout of cmsg(3)");
+_Static_assert(sizeof(struct control) == CMSG_SPACE(1) && offsetof(struct control, type) == CMSG_LEN(0) &&
+		       offsetof(struct control, len) == offsetof(struct cmsghdr, cmsg_len) &&
+		       offsetof(struct control, level) == offsetof(struct cmsghdr, cmsg_level) &&
+		       offsetof(struct control, kind) == offsetof(struct cmsghdr, cmsg_type),
+	       "the layout of cmsg(3)");
 
-#define CONTROL(TYPE) { .head = { CMSG_LEN(1), SOL_TLS, TLS_SET_RECORD_TYPE }, .type = (TYPE) }
+#define CONTROL(TYPE) { CMSG_LEN(1), SOL_TLS, TLS_SET_RECORD_TYPE, (TYPE), { 0 } }
 
 const void *ktls_control(uint32_t record, size_t *out_len)
 {
