@@ -200,7 +200,6 @@ static const char *const *texts(const struct schema_strings *list)
 }
 
 static const char *const alpn_both[] = { "h2", "http/1.1" };
-static const char *const alpn_h1[] = { "http/1.1" };
 
 static void sni_fill(struct tls_sni_config *to, const struct config_sni *from)
 {
@@ -330,8 +329,6 @@ struct tls_client *config_tls_client(struct config_tls_registry *r, const struct
 	settings.version_min = c->tls->version_min;
 	settings.version_max = c->tls->version_max;
 	settings.session_resumption = c->tls->has_resumption;
-	settings.alpn = c->http_version.max == 1 ? alpn_h1 : alpn_both;
-	settings.alpn_count = c->http_version.max == 1 || c->http_version.min == 2 ? 1 : ARRAY_LEN(alpn_both);
 	if (tls_client_new(&client, &settings, &report) == 0) {
 		o->next_client = tls_client_get(client);
 	} else if (is_kept(r, o)) {
