@@ -23,47 +23,13 @@
 #include "base/iobuf.h"
 #include "fastpath/flows.h"
 #include "loop/loop.h"
+#include "net/offload_hook.h"
 
 struct offload;
-struct offload_pair;
 
 /* At most so much is read ahead of a receiver that is slow: while the pair is in, and to let it leave. */
 #define OFFLOAD_HELD_MAX (64 * 1024)
 #define OFFLOAD_HELD_LEAVING_MAX (4 * 1024 * 1024)
-
-enum offload_why {
-	OFFLOAD_LEFT_ASKED,   /* offload_leave() */
-	OFFLOAD_LEFT_ENDED,   /* both peers ended, and everything is in the sockets: only close() is left to do */
-	OFFLOAD_LEFT_REFUSED, /* the kernel took one of the sockets and refused the other */
-	OFFLOAD_LEFT_COUNT
-};
-
-/* One direction: what came from fd[i] and goes to the other. */
-struct offload_side {
-	uint64_t kernel_bytes;	  /* redirected by the kernel since the join */
-	uint64_t user_bytes;	  /* copied by the pair since the join */
-	struct slice_queue *held; /* read, and not written yet: the owner writes it before anything it reads */
-	uint64_t undelivered;	  /* of a failed pair: taken from fd[i], and did not get into the other socket */
-	bool is_eof;		  /* the peer's FIN was read: nothing comes any more */
-	bool is_shut;		  /* and passed on: the other socket is shut down for writing */
-};
-
-struct offload_report {
-	enum offload_why why; /* of on_left() */
-	struct offload_side sides[2];
-};
-
-/*
- * Exactly one of them comes, once, from the loop and never from inside an offload_*() call; it is the last thing that
- * happens to the pair, which is freed when it returns.  The pair has no operation in flight on the sockets then.
- * Slices of `held` are the owner's if it moves them (slice_queue_move()); what is left is put.
- */
-struct offload_events {
-	/* Both sockets are plain again, at exactly the byte where the report says. */
-	void (*on_left)(void *owner, struct offload_report *r);
-	/* err: -errno.  Both sockets must be closed, which resets them. */
-	void (*on_fail)(void *owner, int err, struct offload_report *r);
-};
 
 struct offload_options {
 	uint64_t stall_ms;	 /* give up draining after so long without a byte; 0: 30,000 */
@@ -111,10 +77,6 @@ void offload_leave(struct offload_pair *p);
 /* Give the pair up: on_fail(err) follows at once, with what was not delivered. */
 void offload_abort(struct offload_pair *p, int err);
 
-struct offload_progress {
-	uint64_t kernel_bytes[2], user_bytes[2]; /* since the join, index as fd[] */
-	uint64_t active_ns; /* CLOCK_MONOTONIC, within a few milliseconds: when a byte arrived or was written last */
-};
 /* Memory of the kernel, read without a system call. */
 void offload_progress(const struct offload_pair *p, struct offload_progress *out);
 

@@ -2,6 +2,7 @@
 /* tunnel.c - after a 101, or a 2xx to CONNECT: bytes both ways until both ends are done, or nothing moved for
  * too long. */
 #include "proxy/exchange_internal.h"
+#include "proxy/tunnels.h"
 #include "proxy/worker.h"
 
 #define TUNNEL_TAG TAG('t', 'u', 'n', 'l')

@@ -13,6 +13,7 @@
 #include "proxy/error_page.h"
 #include "proxy/record.h"
 #include "proxy/request_id.h"
+#include "proxy/tunnels.h"
 
 #define TICK_MS 500
 #define LOG_INTERVAL_NS 1000000000ull /* between two lines of what clients can cause at will */

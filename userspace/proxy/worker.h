@@ -9,6 +9,7 @@
 #include "observe/log.h"
 #include "observe/logfile.h"
 #include "observe/metrics.h"
+#include "net/offload_hook.h"
 #include "net/pipes.h"
 #include "proxy/access_log.h"
 #include "proxy/exchange.h"
@@ -74,6 +75,8 @@ struct proxy_worker {
 	void (*render)(struct proxy_worker *w, const char *what, void (*done)(void *ctx, struct slice text), void *ctx);
 	/* server_host's admits(): counts whom it refuses.  Set by app; may be NULL. */
 	bool (*admits)(struct proxy_worker *w, const struct addr *client);
+	/* Gives tunnels to the kernel (sockmap).  Set by app before the worker starts; join NULL: not here. */
+	struct offload_hook offload;
 	/* A line for the audit log, which control writes; texts are copied.  Set by app; may be NULL. */
 	void (*audit)(struct proxy_worker *w, const struct addr *peer, const char *type, const char *reason,
 		      const char *detail);
@@ -107,8 +110,5 @@ void proxy_worker_abort(struct proxy_worker *w);
 void proxy_worker_close(struct proxy_worker *w);
 bool proxy_worker_is_closed(const struct proxy_worker *w);
 void proxy_worker_fini(struct proxy_worker *w);
-
-/* tunnel.c: end all tunnels of the worker now. */
-void tunnels_abort(struct proxy_worker *w);
 
 #endif

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * tunnels.h - the tunnels of a worker, seen from outside: what `sentinel flows` lists, and ending all of them.
+ * For the worker's thread.
+ */
+#ifndef SN_PROXY_TUNNELS_H
+#define SN_PROXY_TUNNELS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "net/addr.h"
+#include "net/splice.h"
+
+struct proxy_worker;
+
+/* One tunnel.  Texts are borrowed until the next turn of the loop. */
+struct tunnel_facts {
+	struct addr client, origin;
+	const char *listener, *route, *upstream;
+	const char *kind;	      /* "websocket", "connect", "upgrade", "tcp" or "tls-passthrough" */
+	enum splice_engine engine[2]; /* what moves its bytes now: from the client, from the origin */
+	uint64_t bytes[2];	      /* received from the client, from the origin */
+	uint64_t kernel_bytes[2];     /* of these by sockmap */
+	uint64_t open_ms, idle_ms;    /* since it began, since a byte moved */
+	unsigned joins;		      /* how often it went into the kernel */
+};
+
+/* Oldest first. */
+void tunnels_each(struct proxy_worker *w, void (*fn)(void *ctx, const struct tunnel_facts *f), void *ctx);
+/* End all tunnels of the worker now. */
+void tunnels_abort(struct proxy_worker *w);
+
+#endif
