@@ -94,7 +94,9 @@ struct exchange {
 
 	struct span scheme;	    /* how the client came: "http" or "https" */
 	struct addr peer;	    /* the other end of the socket */
-	struct span client_ip;	    /* text: right-most untrusted address */
+	struct addr client_addr;    /* right-most untrusted address; port 0 if it is not the peer */
+	struct span client_ip;	    /* the same as text, without port */
+	bool is_client_named;	    /* by a forwarding header */
 	bool is_client_trusted_hop; /* the peer is a trusted proxy: its forwarding headers stay */
 	struct span request_id;
 

@@ -28,6 +28,8 @@ static void find_client(struct exchange *x)
 	x->peer = *stream_peer(http_stream_transport(x->client));
 	client_addr_find(&x->peer, &x->request->headers, l ? l->trusted_proxies : NULL,
 			 l ? l->trusted_proxy_count : 0, &r);
+	x->client_addr = r.addr;
+	x->is_client_named = r.hops > 0;
 	x->client_ip = client_addr_text(&r, x->arena);
 	x->is_client_trusted_hop = r.is_peer_trusted;
 }
@@ -75,6 +77,8 @@ enum step_verdict exchange_step_head(struct exchange *x)
 	if (m->is_raw)
 		x->raw_protocol = raw_protocol_of(x->listener);
 	x->request_id = request_id_of(&m->headers, x->pin->snapshot->trace_id_format, x->arena);
+	if (refusal_is_banned(x))
+		return fail(x, FAIL_BANNED, SPAN(""));
 	if (m->authority.len > 0 && !uri_split_authority(m->authority, &x->host, &port))
 		return fail(x, FAIL_CLIENT_MALFORMED, SPAN("Host is not a host name"));
 	f = client_tls_apply(x);
@@ -156,6 +160,7 @@ enum step_verdict exchange_step_request_filters(struct exchange *x)
 		}
 		x->filter_index++;
 	}
+	refusal_count_request(x);
 	exchange_set_step(x, STEP_RESPOND);
 	return STEP_NEXT;
 }

@@ -13,6 +13,7 @@
 #include "net/pipes.h"
 #include "proxy/access_log.h"
 #include "proxy/exchange.h"
+#include "proxy/refusal.h"
 #include "proxy/retry.h"
 #include "proxy/snapshot.h"
 #include "session/client.h"
@@ -75,6 +76,13 @@ struct proxy_worker {
 	void (*render)(struct proxy_worker *w, const char *what, void (*done)(void *ctx, struct slice text), void *ctx);
 	/* server_host's admits(): counts whom it refuses.  Set by app; may be NULL. */
 	bool (*admits)(struct proxy_worker *w, const struct addr *client);
+	/*
+	 * Whom filters refused and admitted, for automatic bans, and whether a client that a header named is banned.
+	 * Filters call refusal.h, not these.  Set by app; NULL while there are no automatic bans (is_banned: may be NULL).
+	 */
+	void (*refused)(struct proxy_worker *w, const struct refusal *r);
+	void (*admitted)(struct proxy_worker *w, const struct refusal *r);
+	bool (*is_banned)(struct proxy_worker *w, const struct addr *client);
 	/* Gives tunnels to the kernel (sockmap).  Set by app before the worker starts; join NULL: not here. */
 	struct offload_hook offload;
 	/* A line for the audit log, which control writes; texts are copied.  Set by app; may be NULL. */
