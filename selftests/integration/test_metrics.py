@@ -12,11 +12,14 @@ from test_tls_sessions import early, early_setup
 DECLARATIONS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../userspace/observe/metrics.def")
 ROW = re.compile(r'^METRIC\((\w+), (\w+), "(\w+)", "([\w,]*)"', re.M)
 TYPES = {"GAUGE": "gauge", "COUNTER": "counter", "COUNTER_SECONDS": "counter", "HISTOGRAM_SECONDS": "histogram",
-         "HISTOGRAM_BYTES": "histogram"}
+         "HISTOGRAM_BYTES": "histogram", "GAUGE_SECONDS": "gauge"}
 # Zero is right where nothing of the kind happens in busy().
 QUIET = {"log_lines_dropped_total", "metrics_series_dropped_total", "active_requests", "pinned_buffers",
          "splice_pipes", "splice_no_pipe_total", "kernel_guard_attached", "kernel_drops_total",
-         "kernel_drop_bytes_total", "kernel_drop_events_lost_total"}
+         "kernel_drop_bytes_total", "kernel_drop_events_lost_total", "sockmap_tunnels", "sockmap_joins_total",
+         "sockmap_refused_total", "sockmap_left_total", "sockmap_failed_total", "sockmap_lost_races_total",
+         "sockmap_undelivered_bytes_total", "sockmap_switches_total", "sockmap_slow_total",
+         "sockmap_leave_retries_total", "sockmap_drain_max_seconds"}
 ROUTES = '''
 route "main" { matches { path-prefix "/"; }; upstream "o"; websocket #true; }
 route "dead" { matches { path-prefix "/dead"; }; upstream "dead";

@@ -8,6 +8,7 @@
 #define SN_APP_CONTROL_H
 
 #include "app/guard.h"
+#include "app/kernel_tunnels.h"
 #include "app/poller.h"
 #include "app/resolver.h"
 #include "app/worker.h"
@@ -67,6 +68,7 @@ struct control {
 	unsigned seconds;
 
 	struct guard guard;
+	struct kernel_tunnels *kernel_tunnels; /* from before the workers to after them */
 	struct resolver *resolver;
 	struct admin *admin; /* NULL: could not be opened */
 	struct watch *watch;

@@ -248,6 +248,7 @@ static int workers_start(struct control *c)
 		.sessions_max = c->current->max_connections,
 		.bans = fastpath_bans(c->guard.fastpath),
 		.heartbeat = fastpath_heartbeat(c->guard.fastpath),
+		.kernel_tunnels = c->kernel_tunnels,
 		.on_drained = control_on_drained,
 		.on_unlistened = sockets_on_unlistened,
 		.on_stopped = control_on_stopped,
@@ -375,6 +376,7 @@ static int prepare(struct control *c)
 		return -1;
 	guard_init(&c->guard, c->loop, c->current->instance, &c->audit, c->metrics);
 	guard_apply(&c->guard, &c->first_plan);
+	c->kernel_tunnels = kernel_tunnels_open(c->current, c->worker_count);
 	err = resolver_new(&c->resolver, c->loop, &c->registry.endpoints, c->metrics);
 	if (err < 0)
 		log_warn("names of targets cannot be resolved: %s", strerror(-err));
@@ -419,6 +421,8 @@ static void finish(struct control *c)
 	resolver_free(c->resolver);
 	c->resolver = NULL;
 	certificates_free(c->certificates);
+	kernel_tunnels_close(c->kernel_tunnels);
+	c->kernel_tunnels = NULL;
 	guard_fini(&c->guard);
 	files_remove(c);
 	snapshot_put(c->current);

@@ -66,6 +66,7 @@ static void collect(void *ctx)
 	log_collect(c->metrics);
 	certificates_collect(c);
 	guard_collect(&c->guard);
+	kernel_tunnels_collect(c->kernel_tunnels, c->metrics);
 }
 
 void control_collect_start(struct control *c)
@@ -144,6 +145,7 @@ static void status_text(struct control *c, struct strbuf *out)
 	certificates_text(c, out);
 	upstreams_text(c, out);
 	guard_describe(&c->guard, out);
+	kernel_tunnels_text(c->kernel_tunnels, out);
 	strbuf_printf(out, "connections   %llu open\n",
 		      (unsigned long long)atomic_load_explicit(&c->shared.connections, memory_order_relaxed));
 }
@@ -253,6 +255,7 @@ static void status_json(struct control *c, struct strbuf *out)
 	certificates_json(c, &j);
 	upstreams_json(c, &j);
 	guard_json(c, &j);
+	kernel_tunnels_json(c->kernel_tunnels, &j);
 	json_end(&j, '}');
 	strbuf_add_char(out, '\n');
 }

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "app/guard.h"
+#include "app/kernel_tunnels.h"
 #include "app/privilege.h"
 #include "base/check.h"
 #include "base/clock.h"
@@ -60,6 +61,8 @@ struct worker {
 	uint64_t audit_second; /* of the loop's clock */
 	unsigned audit_count;  /* lines in it */
 	struct metrics_shard *metrics;
+	struct metric_cell *turn_seconds;
+	struct kernel_tunnels_worker *kernel_tunnels; /* NULL: off */
 };
 
 /* ---- messages ---- */
@@ -175,6 +178,43 @@ static void render(struct proxy_worker *proxy, const char *what, void (*done)(vo
 	q->mail.on_deliver = question_deliver;
 	w->renders++;
 	mailbox_give(w->config.control, w->loop, &q->mail);
+}
+
+/* ---- questions of control ---- */
+
+struct errand {
+	struct mail mail;
+	struct worker *worker;
+	void (*run)(void *ctx, struct proxy_worker *p);
+	void (*done)(void *ctx);
+	void *ctx;
+};
+
+static void errand_done(struct mail *m)
+{
+	struct errand e = *container_of(m, struct errand, mail);
+
+	free(container_of(m, struct errand, mail));
+	e.done(e.ctx);
+}
+
+static void errand_deliver(struct mail *m)
+{
+	struct errand *e = container_of(m, struct errand, mail);
+
+	e->run(e->ctx, &e->worker->proxy);
+	e->mail.on_deliver = errand_done;
+	mailbox_give(e->worker->config.control, e->worker->loop, &e->mail);
+}
+
+void worker_ask(struct worker *w, void (*run)(void *ctx, struct proxy_worker *p), void (*done)(void *ctx), void *ctx)
+{
+	struct errand *e = mem_zalloc(sizeof(*e));
+
+	OBJ_CHECK(w, TAG_WORKER);
+	*e = (struct errand){ .worker = w, .run = run, .done = done, .ctx = ctx };
+	e->mail.on_deliver = errand_deliver;
+	mailbox_give(w->loop, w->config.control, &e->mail);
 }
 
 /* ---- lines for the audit log ---- */
@@ -398,7 +438,8 @@ static void on_poll(struct timer *t)
 			w->state = WORKER_CLOSING;
 		}
 	}
-	if (w->state == WORKER_CLOSING && proxy_worker_is_closed(&w->proxy)) {
+	if (w->state == WORKER_CLOSING && proxy_worker_is_closed(&w->proxy) &&
+	    kernel_tunnels_leave(w->kernel_tunnels)) {
 		timer_disarm(w->loop, &w->beat_timer);
 		loop_stop(w->loop);
 		return;
@@ -418,7 +459,10 @@ static void on_beat(struct timer *t)
 
 static void on_turn(void *ctx, uint64_t busy_ns)
 {
-	metric_cell_observe_us(ctx, busy_ns / 1000);
+	struct worker *w = ctx;
+
+	metric_cell_observe_us(w->turn_seconds, busy_ns / 1000);
+	kernel_tunnels_publish(w->kernel_tunnels);
 }
 
 static void answer_start(struct worker *w, const char *reason)
@@ -449,7 +493,9 @@ static void *worker_main(void *arg)
 	w->proxy.admits = admits;
 	w->proxy.audit = audit;
 	w->metrics = w->proxy.metrics;
-	loop_on_turn(w->loop, on_turn, metric_cell(w->metrics, METRIC_LOOP_TURN_SECONDS, NULL));
+	w->turn_seconds = metric_cell(w->metrics, METRIC_LOOP_TURN_SECONDS, NULL);
+	w->kernel_tunnels = kernel_tunnels_join(w->config.kernel_tunnels, &w->proxy);
+	loop_on_turn(w->loop, on_turn, w);
 	list_init(&w->accepting);
 	timer_init(&w->poll_timer, on_poll);
 	timer_init(&w->beat_timer, on_beat);

@@ -16,6 +16,7 @@
 
 struct worker;
 struct guard_rules; /* guard.h */
+struct kernel_tunnels;
 
 /* What a builtin handler asked for: text that control makes.  `what` is "metrics", "config" or "upstreams". */
 typedef void worker_render_fn(void *ctx, const char *what, struct strbuf *out);
@@ -27,6 +28,7 @@ struct worker_config {
 	size_t sessions_max;
 	struct bans *bans;	     /* borrowed */
 	struct heartbeat *heartbeat; /* borrowed; beaten by worker 0 */
+	struct kernel_tunnels *kernel_tunnels; /* borrowed */
 	void (*on_drained)(void *ctx, struct worker *w); /* nothing is open any more; once */
 	void (*on_unlistened)(void *ctx, uint32_t listener); /* after worker_unlisten(): its socket is closed */
 	void (*on_stopped)(void *ctx, struct worker *w); /* the thread ends; worker_join() */
@@ -50,6 +52,10 @@ void worker_listen(struct worker *w, uint32_t listener, int fd);
 void worker_unlisten(struct worker *w, uint32_t listener);
 /* Stop accepting, end kept connections with their next answer; on_drained() follows. */
 void worker_drain(struct worker *w);
+/*
+ * run(ctx) on the worker's thread, between two events, then done(ctx) on control's.  Not after worker_stop().
+ */
+void worker_ask(struct worker *w, void (*run)(void *ctx, struct proxy_worker *p), void (*done)(void *ctx), void *ctx);
 /* End everything now; on_stopped() follows.  The last message. */
 void worker_stop(struct worker *w);
 /* After on_stopped(): join the thread and free w. */

@@ -28,6 +28,7 @@ enum metric_kind {
 	METRIC_KIND_COUNTER,
 	METRIC_KIND_COUNTER_SECONDS,   /* kept in microseconds */
 	METRIC_KIND_GAUGE,
+	METRIC_KIND_GAUGE_SECONDS,     /* never below 0; kept in microseconds */
 	METRIC_KIND_HISTOGRAM_SECONDS, /* 1 ms to 10 s; kept in microseconds */
 	METRIC_KIND_HISTOGRAM_BYTES    /* 100 to 10^8 */
 };

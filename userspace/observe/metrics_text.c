@@ -109,6 +109,7 @@ static void write_value(struct strbuf *out, enum metric_kind kind, uint64_t valu
 {
 	switch (kind) {
 	case METRIC_KIND_COUNTER_SECONDS:
+	case METRIC_KIND_GAUGE_SECONDS:
 	case METRIC_KIND_HISTOGRAM_SECONDS:
 		write_seconds(out, value);
 		break;
@@ -211,6 +212,7 @@ static void write_head(struct strbuf *out, enum metric_id id)
 		[METRIC_KIND_COUNTER] = "counter",
 		[METRIC_KIND_COUNTER_SECONDS] = "counter",
 		[METRIC_KIND_GAUGE] = "gauge",
+		[METRIC_KIND_GAUGE_SECONDS] = "gauge",
 		[METRIC_KIND_HISTOGRAM_SECONDS] = "histogram",
 		[METRIC_KIND_HISTOGRAM_BYTES] = "histogram",
 	};
