@@ -313,3 +313,25 @@ bool prefix_contains(const struct prefix *p, const uint8_t ip[16])
 		return false;
 	return bits == 0 || ((p->ip[bytes] ^ ip[bytes]) & (0xff00 >> bits) & 0xff) == 0;
 }
+
+void addr_short_set(struct addr_short *s, const struct addr *a)
+{
+	if (a->sa.sa_family == AF_INET)
+		s->in = a->in;
+	else if (a->sa.sa_family == AF_INET6)
+		s->in6 = a->in6;
+	else
+		s->sa.sa_family = a->sa.sa_family;
+}
+
+void addr_short_get(const struct addr_short *s, struct addr *out_addr)
+{
+	*out_addr = (struct addr){ .len = sizeof(sa_family_t), .sa.sa_family = s->sa.sa_family };
+	if (s->sa.sa_family == AF_INET) {
+		out_addr->in = s->in;
+		out_addr->len = sizeof(s->in);
+	} else if (s->sa.sa_family == AF_INET6) {
+		out_addr->in6 = s->in6;
+		out_addr->len = sizeof(s->in6);
+	}
+}

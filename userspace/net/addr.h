@@ -24,6 +24,18 @@ struct addr {
 	};
 };
 
+/* An address in a fourth of the room: of a Unix socket only that it is one.  sa_family AF_UNSPEC: none. */
+struct addr_short {
+	union {
+		struct sockaddr sa;
+		struct sockaddr_in in;
+		struct sockaddr_in6 in6;
+	};
+};
+
+void addr_short_set(struct addr_short *s, const struct addr *a);
+void addr_short_get(const struct addr_short *s, struct addr *out_addr);
+
 /* "IP:PORT", "[v6]:PORT", "unix:/path".  Numeric only.  0 or -EINVAL. */
 int addr_parse(struct span text, struct addr *out_addr);
 /* An IP without a port (port 0). */

@@ -36,10 +36,21 @@ struct splice {
 
 const char *splice_engine_name(enum splice_engine e)
 {
-	static const char *const names[SPLICE_ENGINE_COUNT] = { "auto", "copy", "splice" };
+	static const char *const names[SPLICE_ENGINE_COUNT] = { "auto", "copy", "splice", "sockmap" };
 
 	CHECK(e < SPLICE_ENGINE_COUNT);
 	return names[e];
+}
+
+static enum splice_engine choose_for_tunnel(const struct splice_question *q)
+{
+	if (q->wanted == SPLICE_ENGINE_SPLICE)
+		return SPLICE_ENGINE_SPLICE;
+	if (q->wanted == SPLICE_ENGINE_SOCKMAP && q->has_sockmap)
+		return SPLICE_ENGINE_SOCKMAP;
+	if (q->is_bulk)
+		return SPLICE_ENGINE_SPLICE;
+	return q->is_busy && q->has_sockmap ? SPLICE_ENGINE_SOCKMAP : SPLICE_ENGINE_COPY;
 }
 
 enum splice_engine splice_choose(const struct splice_question *q)
@@ -47,7 +58,7 @@ enum splice_engine splice_choose(const struct splice_question *q)
 	if (q->wanted == SPLICE_ENGINE_COPY || !q->is_plain || q->is_inspected)
 		return SPLICE_ENGINE_COPY;
 	if (q->bytes == SPLICE_UNTIL_EOF)
-		return q->is_bulk || q->wanted == SPLICE_ENGINE_SPLICE ? SPLICE_ENGINE_SPLICE : SPLICE_ENGINE_COPY;
+		return choose_for_tunnel(q);
 	return q->bytes >= SPLICE_BYTES_MIN ? SPLICE_ENGINE_SPLICE : SPLICE_ENGINE_COPY;
 }
 

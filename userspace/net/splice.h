@@ -26,6 +26,7 @@ enum splice_engine {
 	SPLICE_ENGINE_AUTO,
 	SPLICE_ENGINE_COPY,   /* through userspace */
 	SPLICE_ENGINE_SPLICE, /* splice(2) */
+	SPLICE_ENGINE_SOCKMAP, /* sockmap: both directions of a tunnel, see offload_hook.h */
 	SPLICE_ENGINE_COUNT,
 };
 
@@ -37,10 +38,15 @@ struct splice_question {
 	bool is_plain;		   /* both streams can lend it */
 	bool is_inspected;	   /* somebody must see the bytes */
 	bool is_bulk;		   /* of a tunnel: it moves a lot just now */
+	bool has_sockmap;	   /* of a tunnel: the kernel could carry all of it */
+	bool is_busy;		   /* tunnels wait for this worker: it is worth to be independent of it */
 	uint64_t bytes;		   /* of a body, 0: not known before its end; SPLICE_UNTIL_EOF: a tunnel */
 };
 
-/* COPY or SPLICE. */
+/*
+ * COPY, SPLICE or SOCKMAP.  Sockmap is not faster, and for bulk much slower: what it gives is that a tunnel does not
+ * wait for a worker that is busy with others.
+ */
 enum splice_engine splice_choose(const struct splice_question *q);
 
 enum splice_end {

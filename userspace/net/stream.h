@@ -40,6 +40,7 @@ struct stream_events {
 	void (*on_fail)(struct stream *s, int err);	       /* err < 0: -ECONNRESET, -ETIMEDOUT, -EPIPE … */
 	void (*on_hangup)(struct stream *s);		       /* stream_watch(): RDHUP seen while not reading */
 	void (*on_closed)(struct stream *s);		       /* nothing in flight, descriptor closed */
+	void (*on_paused)(struct stream *s);		       /* stream_pause(): nothing is in flight on the input */
 };
 
 enum stream_side {
@@ -70,6 +71,7 @@ struct stream_ops {
 	struct tlsio *(*tls)(struct stream *s);
 	bool (*busy)(const struct stream *s, enum stream_side side);
 	bool (*lend)(struct stream *s, enum stream_side side); /* NULL: never */
+	bool (*pause)(struct stream *s); /* NULL: as lend */
 	void (*take_back)(struct stream *s, enum stream_side side, int err);
 };
 
@@ -201,6 +203,16 @@ static inline bool stream_lend(struct stream *s, enum stream_side side)
 static inline bool stream_is_busy(const struct stream *s, enum stream_side side)
 {
 	return s->ops->busy && s->ops->busy(s, side);
+}
+
+/*
+ * Take back stream_read() and stream_watch().  True: nothing is in flight on the input any more.  False: it has been
+ * cancelled, and on_paused() comes when it is over, after on_data() or on_eof() if these were faster.  Asking to read
+ * again ends the pause, and on_paused() need not come.  Only for a stream that may lend.
+ */
+static inline bool stream_pause(struct stream *s)
+{
+	return s->ops->pause(s);
 }
 
 static inline void stream_take_back(struct stream *s, enum stream_side side, int err)

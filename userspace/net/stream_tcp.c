@@ -7,54 +7,10 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "base/check.h"
 #include "base/mem.h"
 #include "net/ktls.h"
 #include "net/socket.h"
-#include "net/stream.h"
-
-/* What sending needs beyond this exists only while bytes are queued. */
-struct stream_tcp {
-	struct stream face;
-	int fd; /* owned */
-	uint16_t inflight; /* operations */
-	uint8_t read_class; /* enum loop_buffers */
-	uint32_t flags;
-	int send_err; /* writing ended with it, reading may still go on */
-	struct slice_queue out; /* not yet accepted by the socket */
-
-	struct op read_op, send_op, watch_op; /* send_op also connects */
-	struct buffer_waiter waiter;
-	struct task task; /* send what is queued, or finish closing */
-	union {
-		struct sockaddr sa;
-		struct sockaddr_in in;
-		struct sockaddr_in6 in6;
-	} name; /* of the peer, for stream_peer(); sa_family AF_UNSPEC: not asked yet */
-};
-
-_Static_assert(sizeof(struct stream_tcp) <= 272, "an idle connection is cheap");
-
-enum {
-	IS_READING = 1 << 0,	  /* the owner asked; a receive is in flight or waits for a buffer */
-	IS_RECEIVING = 1 << 1,	  /* read_op is in flight */
-	IS_SENDING = 1 << 2,	  /* send_op is in flight as a send: `out` holds its bytes */
-	IS_CONNECTING = 1 << 3,	  /* send_op is in flight as a connect */
-	WANTS_WATCH = 1 << 4,	  /* the owner wants to hear of the peer's end */
-	IS_POLLING = 1 << 5,	  /* watch_op is in flight */
-	WANTS_SHUTDOWN = 1 << 6,  /* FIN when `out` is empty */
-	IS_SHUT = 1 << 7,	  /* FIN sent */
-	IS_READ_EOF = 1 << 8,	  /* FIN received and told */
-	IS_HUNG_UP = 1 << 9,	  /* on_hangup() was called */
-	EXPECTS_MORE = 1 << 10,	  /* the last receive left bytes in the socket, or it is the first */
-	IS_BLOCKED = 1 << 11,	  /* the socket did not take all of the last send: the peer is slow */
-	ENDS_SOON = 1 << 12,	  /* stream_ends_soon() */
-	IS_HELD = 1 << 13,	  /* the socket holds the last bytes back for the FIN */
-	IS_OUTGOING = 1 << 14,	  /* we connected */
-	IS_LENT_IN = 1 << 15,	  /* stream_lend() */
-	IS_LENT_OUT = 1 << 16,
-	FAILS_SOON = 1 << 17,	  /* with send_err: whom it was lent met that */
-};
+#include "net/stream_tcp_private.h"
 
 static void task_run(struct task *t);
 static void read_done(struct op *op, int res, unsigned flags);
@@ -62,43 +18,7 @@ static void send_done(struct op *op, int res, unsigned flags);
 static void connect_done(struct op *op, int res, unsigned flags);
 static void watch_done(struct op *op, int res, unsigned flags);
 static void buffer_back(struct buffer_waiter *w);
-static void watch(struct stream_tcp *s);
-
-static bool is(const struct stream_tcp *s, unsigned flags)
-{
-	return s->flags & flags;
-}
-
-static void set(struct stream_tcp *s, unsigned flags)
-{
-	s->flags |= flags;
-}
-
-static void unset(struct stream_tcp *s, unsigned flags)
-{
-	s->flags &= ~flags;
-}
-
-static struct stream_tcp *tcp_of(const struct stream *face)
-{
-	OBJ_CHECK(face, TAG_STREAM);
-	return container_of(face, struct stream_tcp, face);
-}
-
-static void name_set(struct stream_tcp *s, const struct addr *a)
-{
-	if (a->sa.sa_family == AF_INET)
-		s->name.in = a->in;
-	else if (a->sa.sa_family == AF_INET6)
-		s->name.in6 = a->in6;
-	else
-		s->name.sa.sa_family = a->sa.sa_family;
-}
-
-static void flush_later(struct stream_tcp *s)
-{
-	loop_defer_flush(s->face.loop, &s->task);
-}
+static void watch_again(struct stream_tcp *s);
 
 /* An operation of a closing stream ended. */
 static void close_go_on(struct stream_tcp *s)
@@ -171,16 +91,31 @@ static void op_read(struct stream *face, enum loop_buffers class)
 	struct stream_tcp *s = tcp_of(face);
 
 	CHECK(!is(s, IS_READ_EOF | IS_LENT_IN));
-	if (s->face.state != STREAM_OPEN || is(s, IS_READING))
+	if (s->face.state != STREAM_OPEN)
+		return;
+	unset(s, IS_PAUSING);
+	if (is(s, IS_READING))
 		return;
 	set(s, IS_READING);
 	s->read_class = (uint8_t)class;
 	receive(s);
 }
 
+/* The input is at rest when both of its operations are over. */
+static void pause_check(struct stream_tcp *s)
+{
+	if (s->face.state != STREAM_OPEN || !is(s, IS_PAUSING) || is(s, IS_RECEIVING | IS_POLLING))
+		return;
+	unset(s, IS_PAUSING | IS_READING);
+	s->face.events->on_paused(&s->face);
+}
+
 static void read_ended(struct stream_tcp *s, int res)
 {
-	if (res == -EAGAIN || res == -EINTR) {
+	if (is(s, IS_PAUSING) && (res == -ECANCELED || res == -EAGAIN || res == -EINTR || res == -ENOBUFS))
+		return;
+	/* ECANCELED: a pause that ended before its cancellation did. */
+	if (res == -EAGAIN || res == -EINTR || res == -ECANCELED) {
 		receive(s);
 		return;
 	}
@@ -212,19 +147,19 @@ static void read_done(struct op *op, int res, unsigned flags)
 			set(s, EXPECTS_MORE);
 		s->face.bytes_in += (unsigned)res;
 		s->face.events->on_data(&s->face, data);
-		/* A watch that fired meanwhile was left to the read. */
-		if (s->face.state == STREAM_OPEN && is(s, WANTS_WATCH) && !is(s, IS_READING | IS_POLLING))
-			watch(s);
+		pause_check(s);
+		watch_again(s); /* one that fired meanwhile was left to the read */
 		return;
 	}
 	slice_put(&data);
 	if (s->face.state == STREAM_CLOSING) {
 		close_go_on(s);
-	} else if (s->face.state == STREAM_OPEN && res == -ENOBUFS) {
+	} else if (s->face.state == STREAM_OPEN && res == -ENOBUFS && !is(s, IS_PAUSING)) {
 		set(s, EXPECTS_MORE);
 		loop_wait_buffer(s->face.loop, s->read_class, &s->waiter);
 	} else if (s->face.state == STREAM_OPEN) {
 		read_ended(s, res);
+		pause_check(s);
 	}
 }
 
@@ -238,6 +173,12 @@ static void watch(struct stream_tcp *s)
 	set(s, IS_POLLING);
 	s->inflight++;
 	loop_poll(s->face.loop, &s->watch_op, s->fd, events);
+}
+
+static void watch_again(struct stream_tcp *s)
+{
+	if (s->face.state == STREAM_OPEN && is(s, WANTS_WATCH) && !is(s, IS_READING | IS_POLLING))
+		watch(s);
 }
 
 static void op_watch(struct stream *face, bool on)
@@ -267,6 +208,11 @@ static void watch_done(struct op *op, int res, unsigned flags)
 	unset(s, IS_POLLING);
 	if (s->face.state == STREAM_CLOSING) {
 		close_go_on(s);
+		return;
+	}
+	if (is(s, IS_PAUSING) || res == -ECANCELED) {
+		pause_check(s);
+		watch_again(s);
 		return;
 	}
 	/* While a read is asked for, it tells the same, after the bytes that come before. */
@@ -517,45 +463,6 @@ static void op_close(struct stream *face, bool with_reset)
 	close_go_on(s);
 }
 
-/* --- lending --- */
-
-static bool op_busy(const struct stream *face, enum stream_side side)
-{
-	const struct stream_tcp *s = tcp_of(face);
-
-	if (face->state != STREAM_OPEN)
-		return face->state == STREAM_CONNECTING;
-	return side == STREAM_IN ? is(s, IS_READING) : is(s, IS_SENDING) || face->queued > 0;
-}
-
-static bool op_lend(struct stream *face, enum stream_side side)
-{
-	struct stream_tcp *s = tcp_of(face);
-
-	if (face->state != STREAM_OPEN || s->send_err || op_busy(face, side))
-		return false;
-	if (is(s, side == STREAM_IN ? IS_READ_EOF | IS_LENT_IN : WANTS_SHUTDOWN | ENDS_SOON | IS_LENT_OUT))
-		return false;
-	set(s, side == STREAM_IN ? IS_LENT_IN : IS_LENT_OUT);
-	return true;
-}
-
-static void op_take_back(struct stream *face, enum stream_side side, int err)
-{
-	struct stream_tcp *s = tcp_of(face);
-
-	CHECK(is(s, side == STREAM_IN ? IS_LENT_IN : IS_LENT_OUT));
-	unset(s, side == STREAM_IN ? IS_LENT_IN | EXPECTS_MORE : IS_LENT_OUT);
-	if (err == 0 || face->state != STREAM_OPEN || s->send_err)
-		return;
-	s->send_err = err;
-	/* As send_failed(): a read that will end tells. */
-	if (side == STREAM_OUT && (err == -EPIPE || err == -ECONNRESET) && is(s, IS_READING | IS_OUTGOING))
-		return;
-	set(s, FAILS_SOON);
-	flush_later(s);
-}
-
 /* --- names --- */
 
 static const struct addr *op_peer(struct stream *face)
@@ -566,22 +473,15 @@ static const struct addr *op_peer(struct stream *face)
 	if (s->name.sa.sa_family == AF_UNSPEC) {
 		if (socket_peer(s->fd, &peer) != 0)
 			peer = (struct addr){ .len = sizeof(sa_family_t), .sa.sa_family = AF_UNIX };
-		name_set(s, &peer);
+		addr_short_set(&s->name, &peer);
 	}
-	peer = (struct addr){ .len = sizeof(sa_family_t), .sa.sa_family = s->name.sa.sa_family };
-	if (s->name.sa.sa_family == AF_INET) {
-		peer.in = s->name.in;
-		peer.len = sizeof(peer.in);
-	} else if (s->name.sa.sa_family == AF_INET6) {
-		peer.in6 = s->name.in6;
-		peer.len = sizeof(peer.in6);
-	}
+	addr_short_get(&s->name, &peer);
 	return &peer;
 }
 
 static void op_set_peer(struct stream *face, const struct addr *peer)
 {
-	name_set(tcp_of(face), peer);
+	addr_short_set(&tcp_of(face)->name, peer);
 }
 
 static int op_local(struct stream *face, struct addr *out_addr)
@@ -615,9 +515,10 @@ static const struct stream_ops tcp_ops = {
 	.local = op_local,
 	.fd = op_fd,
 	.tls = op_tls,
-	.busy = op_busy,
-	.lend = op_lend,
-	.take_back = op_take_back,
+	.busy = stream_tcp_busy,
+	.lend = stream_tcp_lend,
+	.pause = stream_tcp_pause,
+	.take_back = stream_tcp_take_back,
 };
 
 static struct stream_tcp *stream_tcp_new(struct loop *l, int fd, const struct stream_events *ev, void *owner)
@@ -652,7 +553,7 @@ struct stream *stream_open(struct loop *l, int fd, const struct addr *peer, cons
 	struct stream_tcp *s = stream_tcp_new(l, fd, ev, owner);
 
 	if (peer)
-		name_set(s, peer);
+		addr_short_set(&s->name, peer);
 	return &s->face;
 }
 
@@ -667,7 +568,7 @@ struct stream *stream_connect(struct loop *l, const struct addr *to, const struc
 		return NULL;
 	}
 	s = stream_tcp_new(l, fd, ev, owner);
-	name_set(s, to);
+	addr_short_set(&s->name, to);
 	s->face.state = STREAM_CONNECTING;
 	s->send_op.on_done = connect_done;
 	s->inflight++;

@@ -478,11 +478,51 @@ static void test_who_copies(void **state)
 		{ { .wanted = SPLICE_ENGINE_SPLICE, .is_plain = true, .bytes = SPLICE_UNTIL_EOF },
 		  SPLICE_ENGINE_SPLICE },
 		{ { .wanted = SPLICE_ENGINE_SPLICE, .bytes = SPLICE_UNTIL_EOF }, SPLICE_ENGINE_COPY },
+		{ { .wanted = SPLICE_ENGINE_SOCKMAP, .is_plain = true, .bytes = MIB }, SPLICE_ENGINE_SPLICE },
 	};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
 		assert_int_equal(splice_choose(&rows[i].q), rows[i].answer);
+}
+
+static void test_who_carries_a_tunnel(void **state)
+{
+	enum { AUTO = SPLICE_ENGINE_AUTO, COPY = SPLICE_ENGINE_COPY, SPL = SPLICE_ENGINE_SPLICE,
+	       MAP = SPLICE_ENGINE_SOCKMAP };
+	static const struct {
+		int wanted;
+		bool is_plain, has_sockmap, is_busy, is_bulk;
+		int answer;
+	} rows[] = {
+		{ AUTO, true, true, false, false, COPY },
+		{ AUTO, true, true, true, false, MAP },
+		{ AUTO, true, false, true, false, COPY },
+		{ AUTO, true, true, true, true, SPL },
+		{ AUTO, true, true, false, true, SPL },
+		{ AUTO, false, true, true, true, COPY },
+		{ MAP, true, true, false, false, MAP },
+		{ MAP, true, true, true, true, MAP }, /* forced means it stays */
+		{ MAP, true, false, true, false, COPY },
+		{ MAP, true, false, true, true, SPL },
+		{ MAP, false, true, true, true, COPY },
+		{ SPL, true, true, true, false, SPL },
+		{ COPY, true, true, true, true, COPY },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		const struct splice_question q = {
+			.wanted = (enum splice_engine)rows[i].wanted,
+			.is_plain = rows[i].is_plain,
+			.has_sockmap = rows[i].has_sockmap,
+			.is_busy = rows[i].is_busy,
+			.is_bulk = rows[i].is_bulk,
+			.bytes = SPLICE_UNTIL_EOF,
+		};
+
+		assert_int_equal(splice_choose(&q), rows[i].answer);
+	}
 }
 
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, set_up, tear_down)
@@ -504,6 +544,7 @@ int main(void)
 		cmocka_unit_test(test_pool_leaves_half_of_the_pages),
 		cmocka_unit_test(test_pool_keeps_empty_pipes_only),
 		cmocka_unit_test(test_who_copies),
+		cmocka_unit_test(test_who_carries_a_tunnel),
 	};
 
 	(void)signal(SIGPIPE, SIG_IGN); /* as the daemon does: splice(2) has no flag for it */

@@ -20,7 +20,7 @@
 /* One end under test: what happened to it. */
 struct end {
 	struct stream *s;
-	unsigned connected, eof, hangup, failed, closed;
+	unsigned connected, eof, hangup, failed, closed, paused;
 	int err;
 	size_t received, sent;
 	uint64_t sum; /* of received bytes, by position */
@@ -95,7 +95,13 @@ static void on_closed(struct stream *s)
 	((struct end *)s->owner)->closed++;
 }
 
-static const struct stream_events events = { on_connected, on_data, on_eof, on_sent, on_fail, on_hangup, on_closed };
+static void on_paused(struct stream *s)
+{
+	((struct end *)s->owner)->paused++;
+}
+
+static const struct stream_events events = { on_connected, on_data,	on_eof,	   on_sent,
+					     on_fail,	   on_hangup, on_closed, on_paused };
 
 #define wait_until(condition)                                                          \
 	do {                                                                           \
@@ -735,6 +741,108 @@ static void test_a_full_socket_pins_no_buffer(void **state)
 	end_close(&to);
 }
 
+static void test_pause_takes_a_read_back(void **state)
+{
+	struct end client;
+	struct loop_gauges gauges;
+	int fd = connect_raw(&client);
+
+	(void)state;
+	assert_true(stream_pause(client.s)); /* nothing was asked for */
+	client.reads = true;
+	stream_read(client.s, LOOP_BUFFERS_LARGE);
+	stream_watch(client.s, true);
+	turns(2);
+	assert_false(stream_pause(client.s));
+	assert_false(stream_pause(client.s));
+	wait_until(client.paused);
+	loop_gauges(loop, &gauges);
+	assert_int_equal(gauges.ops_inflight, 0);
+	assert_true(stream_pause(client.s));
+	assert_true(stream_lend(client.s, STREAM_IN));
+	stream_take_back(client.s, STREAM_IN, 0);
+	assert_int_equal(write(fd, "abc", 3), 3);
+	shutdown(fd, SHUT_WR);
+	turns(5);
+	assert_int_equal(client.received + client.eof + client.hangup, 0);
+	stream_read(client.s, LOOP_BUFFERS_LARGE);
+	wait_until(client.received == 3);
+	assert_int_equal(client.paused, 1);
+	close(fd);
+	end_close(&client);
+}
+
+/* Bytes, or an end, that come with the cancellation are told before the pause, or by the next read. */
+static void test_pause_loses_nothing(void **state)
+{
+	struct end client;
+	int fd = connect_raw(&client);
+
+	(void)state;
+	for (unsigned i = 1; i <= 50; i++) {
+		stream_read(client.s, LOOP_BUFFERS_LARGE);
+		turns(i % 3);
+		assert_int_equal(write(fd, "abc", 3), 3);
+		if (!stream_pause(client.s))
+			wait_until(client.paused == i);
+		if (client.received < i * 3)
+			stream_read(client.s, LOOP_BUFFERS_LARGE);
+		wait_until(client.received == i * 3);
+		client.paused = i;
+	}
+	stream_read(client.s, LOOP_BUFFERS_LARGE);
+	turns(2);
+	shutdown(fd, SHUT_WR);
+	assert_false(stream_pause(client.s));
+	wait_until(client.paused == 51);
+	if (!client.eof)
+		stream_read(client.s, LOOP_BUFFERS_LARGE);
+	wait_until(client.eof);
+	close(fd);
+	end_close(&client);
+}
+
+static void test_reading_again_ends_a_pause(void **state)
+{
+	struct end client;
+	int fd = connect_raw(&client);
+
+	(void)state;
+	for (unsigned i = 1; i <= 50; i++) {
+		stream_read(client.s, LOOP_BUFFERS_LARGE);
+		turns(1);
+		(void)stream_pause(client.s);
+		stream_read(client.s, LOOP_BUFFERS_LARGE);
+		if (i % 2)
+			turns(1);
+		assert_int_equal(write(fd, "x", 1), 1);
+		wait_until(client.received == i);
+	}
+	stream_read(client.s, LOOP_BUFFERS_LARGE);
+	turns(1);
+	assert_false(stream_pause(client.s));
+	stream_watch(client.s, true); /* asked for while the first is being cancelled */
+	turns(3);
+	reset(fd);
+	wait_until(client.failed || client.hangup);
+	end_close(&client);
+}
+
+static void test_close_of_a_paused_stream(void **state)
+{
+	struct end client;
+	int fd = connect_raw(&client);
+
+	(void)state;
+	stream_read(client.s, LOOP_BUFFERS_LARGE);
+	stream_watch(client.s, true);
+	turns(2);
+	assert_false(stream_pause(client.s));
+	end_close(&client);
+	assert_int_equal(client.paused, 0);
+	close(fd);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -759,6 +867,10 @@ int main(void)
 		TEST(test_more_streams_than_buffers),
 		TEST(test_stuck_readers_do_not_stop_others),
 		TEST(test_a_full_socket_pins_no_buffer),
+		TEST(test_pause_takes_a_read_back),
+		TEST(test_pause_loses_nothing),
+		TEST(test_reading_again_ends_a_pause),
+		TEST(test_close_of_a_paused_stream),
 #undef TEST
 	};
 
