@@ -1217,6 +1217,46 @@ static void test_selftest_finds_bugs(void)
 	}
 }
 
+static void selftest_child(void)
+{
+	const struct flows_options options = { .worker_count = 1, .tunnels_per_worker = 1 };
+	struct offload_selftest result;
+	struct strbuf why = { 0 };
+	struct flows *f;
+
+	strbuf_init(&why);
+	f = flows_open(&options, &why);
+	EXPECT(f != NULL);
+	(void)raise(SIGSTOP);
+	offload_selftest(f, &result);
+	printf("    %s %s\n", result.failed_case, result.why);
+	EXPECT(result.has_passed);
+	flows_close(f);
+	fflush(stdout);
+	_exit(0);
+}
+
+/* A process that stood still for longer than a case may last, in the middle of it: the kernel is not to blame. */
+static void test_selftest_survives_a_stop(void)
+{
+	for (unsigned i = 0; i < 4; i++) {
+		const struct timespec middle = { .tv_nsec = 30000000 + i * 4000000 }, long_time = { 2, 200000000 };
+		pid_t child = fork();
+		int status;
+
+		if (child == 0)
+			selftest_child();
+		EXPECT(waitpid(child, &status, WUNTRACED) == child && WIFSTOPPED(status));
+		EXPECT(kill(child, SIGCONT) == 0);
+		(void)nanosleep(&middle, NULL);
+		EXPECT(kill(child, SIGSTOP) == 0);
+		(void)nanosleep(&long_time, NULL);
+		EXPECT(kill(child, SIGCONT) == 0);
+		EXPECT(waitpid(child, &status, 0) == child);
+		EXPECT(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+	}
+}
+
 int main(int argc, char **argv)
 {
 	static const struct tunnel_test tests[] = {
@@ -1255,6 +1295,7 @@ int main(int argc, char **argv)
 		{ "a killed daemon leaves nothing", test_killed_daemon_leaves_nothing },
 		{ "the self-test passes", test_selftest_passes },
 		{ "the self-test finds bugs", test_selftest_finds_bugs },
+		{ "the self-test survives a stop", test_selftest_survives_a_stop },
 		/* In the machines of vmtest/: not every kernel has the module. */
 		{ "kTLS is refused", test_ktls_is_refused },
 	};
