@@ -62,32 +62,62 @@ static inline uint64_t lower8(uint64_t w)
 	return w | is_upper >> 2;
 }
 
-static inline uint64_t sip13(const uint64_t key[2], const uint8_t *p, size_t len, bool fold)
+static inline void sip_begin(struct sip *s, const uint64_t key[2])
 {
-	struct sip s = {
+	*s = (struct sip){
 		key[0] ^ 0x736f6d6570736575ull,
 		key[1] ^ 0x646f72616e646f6dull,
 		key[0] ^ 0x6c7967656e657261ull,
 		key[1] ^ 0x7465646279746573ull,
 	};
+}
+
+static inline void sip_bytes(struct sip *s, const uint8_t *p, size_t len, bool fold)
+{
 	size_t left = len;
 	uint64_t word;
 
 	for (; left >= sizeof(word); p += sizeof(word), left -= sizeof(word)) {
 		memcpy(&word, p, sizeof(word));
 		word = le64toh(word);
-		sip_word(&s, fold ? lower8(word) : word);
+		sip_word(s, fold ? lower8(word) : word);
 	}
 	word = 0;
 	if (left)
 		memcpy(&word, p, left);
 	word = le64toh(word);
-	sip_word(&s, (fold ? lower8(word) : word) | (uint64_t)len << 56);
+	sip_word(s, (fold ? lower8(word) : word) | (uint64_t)len << 56);
+}
+
+static inline uint64_t sip_end(struct sip *s)
+{
+	sip_round(s);
+	sip_round(s);
+	sip_round(s);
+	return s->v0 ^ s->v1 ^ s->v2 ^ s->v3;
+}
+
+static inline uint64_t sip13(const uint64_t key[2], const uint8_t *p, size_t len, bool fold)
+{
+	struct sip s;
+
+	sip_begin(&s, key);
+	sip_bytes(&s, p, len, fold);
 	s.v2 ^= 0xff;
-	sip_round(&s);
-	sip_round(&s);
-	sip_round(&s);
-	return s.v0 ^ s.v1 ^ s.v2 ^ s.v3;
+	return sip_end(&s);
+}
+
+void hash_siphash13_128(const uint64_t key[2], const void *data, size_t len, uint64_t out[2])
+{
+	struct sip s;
+
+	sip_begin(&s, key);
+	s.v1 ^= 0xee;
+	sip_bytes(&s, data, len, false);
+	s.v2 ^= 0xee;
+	out[0] = sip_end(&s);
+	s.v1 ^= 0xdd;
+	out[1] = sip_end(&s);
 }
 
 uint64_t hash_siphash13(const uint64_t key[2], const void *data, size_t len)

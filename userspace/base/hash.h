@@ -18,5 +18,7 @@ uint64_t hash_span(struct span s);
 uint64_t hash_span_nocase(struct span s); /* ASCII letters fold to lower case */
 uint64_t hash_u64(uint64_t v);		  /* cheap mixer, not keyed: for trusted keys */
 uint64_t hash_siphash13(const uint64_t key[2], const void *data, size_t len);
+/* 128 bits, of which nobody finds two equal ones.  out may be key. */
+void hash_siphash13_128(const uint64_t key[2], const void *data, size_t len, uint64_t out[2]);
 
 #endif

@@ -38,6 +38,29 @@ static void test_siphash_uses_the_key(void **state)
 	assert_true(hash_siphash13(key, "", 0) == 0xabac0158050fc4dc);
 }
 
+/* From a program that gives the reference's vector for 2-4 rounds. */
+static void test_siphash_gives_128_bits(void **state)
+{
+	static const struct {
+		struct span text;
+		uint64_t hash[2];
+	} rows[] = {
+		{ { "", 0 }, { 0xbea58827b2bc7ee7, 0x013030dd6adb62fd } },
+		{ { "a", 1 }, { 0xa84f7c63de373c08, 0x678aae375dd72f49 } },
+		{ { "0123456789abcde", 15 }, { 0xd66488330cbe30a1, 0x9060d608df7db095 } },
+		{ { "The quick brown fox jumps over the lazy dog", 43 }, { 0xa96e940398c6406a, 0x65be4cb4ae406b8d } },
+	};
+	const uint64_t key[2] = { 0x0706050403020100, 0x0f0e0d0c0b0a0908 };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+		uint64_t out[2] = { key[0], key[1] };
+
+		hash_siphash13_128(out, rows[i].text.ptr, rows[i].text.len, out);
+		assert_true(out[0] == rows[i].hash[0] && out[1] == rows[i].hash[1]);
+	}
+}
+
 static void test_process_key_is_not_zero_and_stays(void **state)
 {
 	const uint64_t zero[2] = { 0, 0 };
@@ -92,6 +115,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_siphash_agrees_with_cpython),
 		cmocka_unit_test(test_siphash_uses_the_key),
+		cmocka_unit_test(test_siphash_gives_128_bits),
 		cmocka_unit_test(test_process_key_is_not_zero_and_stays),
 		cmocka_unit_test(test_nocase_folds_letters_and_nothing_else),
 		cmocka_unit_test(test_mixer_spreads_small_numbers),

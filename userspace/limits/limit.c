@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* limit.c - the limits of the process by identity: what outlives a configuration.  Control. */
+#include <stdlib.h>
+
+#include "base/check.h"
+#include "base/hash.h"
+#include "base/mem.h"
+#include "base/rand.h"
+#include "limits/limits_private.h"
+
+#define TAG_LIMIT TAG('L', 'I', 'M', 'T')
+
+void limits_init(struct limits *ls)
+{
+	*ls = (struct limits){ 0 };
+}
+
+static void limit_free(struct limit *l)
+{
+	l->tag = 0;
+	free(l->identity);
+	free(l->scope);
+	free(l);
+}
+
+void limits_fini(struct limits *ls)
+{
+	struct span key;
+	void *value;
+	size_t pos = 0;
+
+	while (hmap_next(&ls->by_identity, &pos, &key, &value))
+		limit_free(value);
+	hmap_fini(&ls->by_identity);
+	limits_table_close(ls);
+}
+
+/* The table comes with the first limit: most commands have none. */
+struct limits_shard *shards_new(struct entry *entries)
+{
+	struct limits_shard *shards = mem_array(SHARDS, sizeof(*shards));
+
+	for (unsigned i = 0; i < SHARDS; i++) {
+		pthread_mutex_init(&shards[i].lock, NULL);
+		shards[i].entries = entries + (size_t)i * SETS * WAYS;
+	}
+	return shards;
+}
+
+static struct limit *limit_new(struct limits *ls, const char *identity)
+{
+	struct limit *l = mem_zalloc(sizeof(*l));
+
+	l->tag = TAG_LIMIT;
+	l->limits = ls;
+	l->identity = mem_strdup(identity);
+	rand_secure(l->key, sizeof(l->key));
+	l->number = ++ls->number_last;
+	hmap_set(&ls->by_identity, span_str(l->identity), l);
+	return l;
+}
+
+struct limit *limit_get(struct limits *ls, const char *identity, const char *scope, const struct gcra *g,
+			uint64_t keys_max)
+{
+	struct limit *l = hmap_get(&ls->by_identity, span_str(identity));
+
+	if (!ls->shards)
+		limits_table_open(ls);
+	if (!l) {
+		l = limit_new(ls, identity);
+		l->gcra = *g;
+		l->scope = mem_strdup(scope);
+	}
+	CHECK(l->gcra.interval_ns == g->interval_ns && l->gcra.tolerance_ns == g->tolerance_ns);
+	atomic_store_explicit(&l->keys_max, keys_max, memory_order_relaxed);
+	l->refs++;
+	return l;
+}
+
+struct limit *limit_ref(struct limit *l)
+{
+	OBJ_CHECK(l, TAG_LIMIT);
+	l->refs++;
+	return l;
+}
+
+void limit_put(struct limit *l)
+{
+	if (!l)
+		return;
+	OBJ_CHECK(l, TAG_LIMIT);
+	CHECK(l->refs > 0);
+	l->refs--;
+}
+
+void limits_each(struct limits *ls, void (*fn)(void *ctx, struct limit *l), void *ctx)
+{
+	struct span key;
+	void *value;
+	size_t pos = 0;
+
+	while (hmap_next(&ls->by_identity, &pos, &key, &value))
+		fn(ctx, value);
+}
+
+/* Removing moves others about in the map: begin anew after each. */
+static bool sweep_one(struct limits *ls)
+{
+	struct span key;
+	void *value;
+	size_t pos = 0;
+
+	while (hmap_next(&ls->by_identity, &pos, &key, &value)) {
+		struct limit *l = value;
+
+		if (l->refs > 0 || atomic_load_explicit(&l->keys, memory_order_relaxed) > 0)
+			continue;
+		hmap_remove(&ls->by_identity, key);
+		limit_free(l);
+		return true;
+	}
+	return false;
+}
+
+void limits_sweep(struct limits *ls, uint64_t now_ns)
+{
+	limits_table_sweep(ls, now_ns);
+	while (sweep_one(ls))
+		;
+}
