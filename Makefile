@@ -66,7 +66,7 @@ CFLAGS += $(if $(filter thread,$(san_names)),$(if $(is_clang),,-Wno-tsan))
 
 # pkg-config name : Debian package
 DEPENDENCIES := liburing:liburing-dev libbpf:libbpf-dev libxdp:libxdp-dev libpcre2-8:libpcre2-dev \
-	libcares:libc-ares-dev openssl:libssl-dev libnghttp2:libnghttp2-dev
+	libcares:libc-ares-dev openssl:libssl-dev libnghttp2:libnghttp2-dev libmaxminddb:libmaxminddb-dev
 pkg_names := $(foreach d,$(DEPENDENCIES),$(firstword $(subst :, ,$(d))))
 
 # These goals need no library: they install them, or only read text.
@@ -311,7 +311,7 @@ check-all: ## the long one: every compiler and sanitizer, all tests, ten minutes
 
 # --- using it ----------------------------------------------------------------------------------------------------
 
-.PHONY: bootstrap run bench install uninstall clean help
+.PHONY: bootstrap run bench bench-guard install uninstall clean help
 bootstrap: ## install what building, testing and benching need
 	@tools/bootstrap
 
@@ -324,6 +324,13 @@ BENCH_PROGRAMS := $(addprefix $(O)/selftests/bench/,loadgen loadgen_tls origin)
 bench: all $(BENCH_PROGRAMS) ## compare with nginx and HAProxy: ROUNDS= SECONDS= ONLY=
 	@selftests/bench/run --binary $(abspath $(O)/sentinel) --tools $(O)/selftests/bench \
 		$(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SECONDS),--seconds $(SECONDS)) $(if $(ONLY),--only $(ONLY))
+
+# What the guard costs a packet (root).
+$(O)/selftests/bpf/bench_guard.o: CPPFLAGS += -DBENCH_OBJECT='"$(abspath $(BUILD)/bpf/bench_guard.bpf.o)"'
+$(O)/selftests/bpf/bench_guard.o: | $(SKELETONS)
+$(eval $(call link_rule,$(O)/selftests/bpf/bench_guard,selftests/bpf/bench_guard.c,fastpath base))
+bench-guard: $(O)/selftests/bpf/bench_guard $(BUILD)/bpf/bench_guard.bpf.o ## what the guard costs a packet, against an empty program (root)
+	@$(O)/selftests/bpf/bench_guard
 
 $(O)/selftests/bench/loadgen $(O)/selftests/bench/loadgen_tls: $(O)/selftests/bench/measure.o
 $(O)/selftests/bench/%: $(O)/selftests/bench/%.o
