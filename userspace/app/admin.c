@@ -28,6 +28,9 @@ struct admin_connection {
 	size_t used;
 	bool is_answered;
 	bool is_closing;
+	bool has_eof;
+	bool is_waiting; /* for admin_reply() */
+	bool is_gone;	 /* meanwhile the stream was closed */
 };
 
 const char *admin_path(const struct config_system *system, struct arena *a)
@@ -52,21 +55,47 @@ static void connection_close(struct admin_connection *n)
 	stream_close(n->stream);
 }
 
+static void connection_free(struct admin_connection *n)
+{
+	n->admin->count--;
+	free(n);
+}
+
+static void answer_send(struct admin_connection *n, bool is_ok, const struct strbuf *text)
+{
+	const char *word = is_ok ? "ok\n" : "error\n";
+
+	stream_write(n->stream, slice_copy(word, (uint32_t)strlen(word)));
+	if (text->len)
+		stream_write(n->stream, slice_copy(text->ptr, (uint32_t)text->len));
+	stream_shutdown(n->stream);
+}
+
 static void answer(struct admin_connection *n)
 {
 	struct strbuf text = { 0 };
 	struct span line = span_of(n->line, n->used);
-	const char *word;
+	enum admin_result result;
 
 	line.len = span_find(line, '\n');
 	n->is_answered = true;
-	word = admin_answer(n->admin->control, line, &text) ? "ok\n" : "error\n";
-	stream_write(n->stream, slice_copy(word, (uint32_t)strlen(word)));
-	if (text.len)
-		stream_write(n->stream, slice_copy(text.ptr, (uint32_t)text.len));
-	stream_shutdown(n->stream);
+	result = admin_answer(n->admin->control, line, n, &text);
+	if (result == ADMIN_LATER)
+		n->is_waiting = true;
+	else
+		answer_send(n, result == ADMIN_OK, &text);
 	stream_read(n->stream, LOOP_BUFFERS_SMALL); /* to see the client go */
 	strbuf_fini(&text);
+}
+
+void admin_reply(struct admin_connection *n, bool is_ok, const struct strbuf *text)
+{
+	CHECK(n->is_waiting);
+	n->is_waiting = false;
+	if (n->is_gone)
+		connection_free(n);
+	else if (!n->is_closing)
+		answer_send(n, is_ok, text);
 }
 
 static void on_data(struct stream *s, struct slice data)
@@ -92,14 +121,18 @@ static void on_eof(struct stream *s)
 {
 	struct admin_connection *n = s->owner;
 
-	if (!n->is_answered || s->queued == 0)
+	n->has_eof = true;
+	if (!n->is_answered || (s->queued == 0 && !n->is_waiting))
 		connection_close(n);
 }
 
 static void on_sent(struct stream *s, size_t bytes)
 {
-	(void)s;
+	struct admin_connection *n = s->owner;
+
 	(void)bytes;
+	if (n->has_eof && s->queued == 0)
+		connection_close(n);
 }
 
 static void on_fail(struct stream *s, int err)
@@ -117,8 +150,9 @@ static void on_closed(struct stream *s)
 {
 	struct admin_connection *n = s->owner;
 
-	n->admin->count--;
-	free(n);
+	n->is_gone = true;
+	if (!n->is_waiting)
+		connection_free(n);
 }
 
 static const struct stream_events events = {

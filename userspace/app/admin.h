@@ -20,7 +20,18 @@ const char *admin_path(const struct config_system *system, struct arena *a);
 int admin_open(struct admin **out, struct control *c, const char *path, const struct addr *addr);
 /* Remove the socket; connections end with the process.  NULL ok. */
 void admin_close(struct admin *a);
-/* Answer one request line; appends to out.  True: "ok". */
-bool admin_answer(struct control *c, struct span line, struct strbuf *out);
+
+enum admin_result {
+	ADMIN_OK,
+	ADMIN_ERROR,
+	ADMIN_LATER, /* admin_reply() follows, once, from another event */
+};
+
+struct admin_connection;
+
+/* Answer one request line; appends to out.  `from` is whom a later answer goes to. */
+enum admin_result admin_answer(struct control *c, struct span line, struct admin_connection *from, struct strbuf *out);
+/* The answer that had to wait.  Whoever asked may be gone by now. */
+void admin_reply(struct admin_connection *n, bool is_ok, const struct strbuf *text);
 
 #endif

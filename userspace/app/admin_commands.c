@@ -179,9 +179,12 @@ static command_fn *const commands[ADMIN_VERB_COUNT] = {
 	[ADMIN_BAN_ADD] = ban_add,  [ADMIN_BAN_REMOVE] = ban_remove,
 };
 
-bool admin_answer(struct control *c, struct span line, struct strbuf *out)
+enum admin_result admin_answer(struct control *c, struct span line, struct admin_connection *from, struct strbuf *out)
 {
 	struct admin_request r;
 
-	return admin_request_parse(line, &r, out) && commands[r.verb](c, &r, out);
+	(void)from;
+	if (!admin_request_parse(line, &r, out))
+		return ADMIN_ERROR;
+	return commands[r.verb](c, &r, out) ? ADMIN_OK : ADMIN_ERROR;
 }

@@ -75,7 +75,7 @@ static bool file_wants(const struct snapshot *s)
 	if (engine_may_be_sockmap(s->config->kernel.splice))
 		return true;
 	for (unsigned i = 0; i < s->route_count; i++)
-		if (engine_may_be_sockmap(s->routes[i].splice))
+		if (s->routes[i].upstream && engine_may_be_sockmap(s->routes[i].splice))
 			return true;
 	return false;
 }

@@ -192,7 +192,8 @@ static void shown(struct start *s)
 static void start(struct start *s, enum splice_engine kernel, enum splice_engine route)
 {
 	struct config config = { .kernel.splice = kernel };
-	struct route routes[2] = { { .splice = SPLICE_ENGINE_COPY }, { .splice = route } };
+	struct upstream upstream = { 0 };
+	struct route routes[2] = { { 0 }, { .upstream = &upstream, .splice = route } }; /* the first answers here */
 	struct snapshot snapshot = { .config = &config, .routes = routes, .route_count = 2, .max_connections = 10 };
 	struct proxy_worker worker = { .index = 0 };
 	FILE *file = tmpfile();
