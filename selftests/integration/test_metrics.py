@@ -19,7 +19,8 @@ QUIET = {"log_lines_dropped_total", "metrics_series_dropped_total", "active_requ
          "kernel_drop_bytes_total", "kernel_drop_events_lost_total", "sockmap_tunnels", "sockmap_joins_total",
          "sockmap_refused_total", "sockmap_left_total", "sockmap_failed_total", "sockmap_lost_races_total",
          "sockmap_undelivered_bytes_total", "sockmap_switches_total", "sockmap_slow_total",
-         "sockmap_leave_retries_total", "sockmap_drain_max_seconds"}
+         "sockmap_leave_retries_total", "sockmap_drain_max_seconds", "busy_workers", "sockmap_stayed_total",
+         "sockmap_recalled_total"}
 ROUTES = '''
 route "main" { matches { path-prefix "/"; }; upstream "o"; websocket #true; }
 route "dead" { matches { path-prefix "/dead"; }; upstream "dead";

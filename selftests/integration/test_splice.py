@@ -6,7 +6,7 @@ import os
 import threading
 import time
 
-from lib import Client, check, check_eq, check_in, fetch, wait_for
+from lib import Client, check, check_eq, fetch, wait_for
 from lib.origin import PATTERN, pattern
 
 LIMIT_S = 180
@@ -127,13 +127,6 @@ def test_configuration_can_forbid_it(t):
             download(c, MIB)
             upload(c, MIB)
         check_eq(moved(s, "splice", "s2c") + moved(s, "splice", "c2s"), 0)
-
-
-def test_sockmap_is_refused_by_name(t):
-    s = t.sentinel(t.origin(), top='kernel { splice "sockmap"; }', start=False)
-    code, _, said = s.command("check", check_code=None)
-    check_eq(code, 1)
-    check_in("not in this version", said)
 
 
 def test_access_log_tells_what_was_spliced(t):

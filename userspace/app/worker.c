@@ -462,6 +462,7 @@ static void on_turn(void *ctx, uint64_t busy_ns)
 	struct worker *w = ctx;
 
 	metric_cell_observe_us(w->turn_seconds, busy_ns / 1000);
+	proxy_worker_turn(&w->proxy, busy_ns);
 	kernel_tunnels_publish(w->kernel_tunnels);
 }
 

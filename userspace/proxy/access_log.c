@@ -251,6 +251,13 @@ static void json_format(struct line *l, const struct access_clock *c, const stru
 		PUT_NUMBER(l, "bytes_received_spliced", r->bytes_received_spliced);
 	if (r->bytes_sent_spliced)
 		PUT_NUMBER(l, "bytes_sent_spliced", r->bytes_sent_spliced);
+	if (r->bytes_received_sockmap)
+		PUT_NUMBER(l, "bytes_received_sockmap", r->bytes_received_sockmap);
+	if (r->bytes_sent_sockmap)
+		PUT_NUMBER(l, "bytes_sent_sockmap", r->bytes_sent_sockmap);
+	if (r->bytes_undelivered)
+		PUT_NUMBER(l, "bytes_undelivered", r->bytes_undelivered);
+	PUT_FIELD(l, "tunnel_end", r->tunnel_end, ACCESS_SHORT_MAX);
 	PUT_FIELD(l, "route_id", r->route_id, ACCESS_SHORT_MAX);
 	PUT_FIELD(l, "upstream", r->upstream_id, ACCESS_SHORT_MAX);
 	PUT_FIELD(l, "upstream_addr", r->upstream_addr, ACCESS_SHORT_MAX);

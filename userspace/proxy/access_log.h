@@ -49,7 +49,10 @@ struct access_record {
 	unsigned status; /* 0: none; left out, or 000 */
 	struct span grpc_status; /* JSON only */
 	uint64_t body_bytes_received, body_bytes_sent;
-	uint64_t bytes_received_spliced, bytes_sent_spliced; /* of these inside the kernel; JSON only, if any */
+	uint64_t bytes_received_spliced, bytes_sent_spliced; /* of these; JSON only, as what follows, if any */
+	uint64_t bytes_received_sockmap, bytes_sent_sockmap; /* and by sockmap */
+	uint64_t bytes_undelivered; /* of a tunnel that failed in the kernel: taken from one side and lost */
+	struct span tunnel_end; /* why a tunnel was broken off */
 	struct span route_id, upstream_id;
 	struct span upstream_addr; /* where the last attempt went */
 	unsigned upstream_attempts;

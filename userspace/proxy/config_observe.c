@@ -179,10 +179,12 @@ static const struct schema_block acl_block =
 	SCHEMA_BLOCK(struct config_acl, "acl", acl_rows, NULL, "Who may come in.");
 
 const struct schema_word config_splice_words[] = {
-	{ "auto", SPLICE_ENGINE_AUTO, .help = "splice what gains by it, copy the rest" },
+	{ "auto", SPLICE_ENGINE_AUTO,
+	  .help = "splice(2) for what is long or busy, sockmap for tunnels of a busy worker, copy the rest" },
 	{ "copy", SPLICE_ENGINE_COPY, .help = "everything through userspace" },
 	{ "splice", SPLICE_ENGINE_SPLICE, .help = "tunnels of plain text from their beginning, bodies as `auto`" },
-	{ "sockmap", .is_later = true },
+	{ "sockmap", SPLICE_ENGINE_SOCKMAP,
+	  .help = "tunnels of plain text by sockmap where the kernel passed its test, else as `auto`" },
 	{ NULL },
 };
 
@@ -199,8 +201,9 @@ static const struct schema_row kernel_rows[] = {
 	ROW_BLOCK(KERNEL, acl, "acl", &acl_block, "Who may come in."),
 	ROW_ENUM(KERNEL, splice, "splice", config_splice_words, "auto",
 		 "What moves bytes that nobody looks at, between plain HTTP/1 or TCP connections: bodies with a "
-		 "Content-Length of 64 KiB or more, and tunnels.  By splice(2) they do not pass through userspace.  A "
-		 "route may have its own word."),
+		 "Content-Length of 64 KiB or more, and tunnels.  By splice(2) and by sockmap they do not pass "
+		 "through userspace.  Sockmap carries both directions of a tunnel without waiting for a busy worker, "
+		 "but bulk more slowly.  A route may have its own word."),
 	ROW_LATER("ban"),
 	ROW_LATER("geo"),
 	ROW_LATER("rate-limit"),

@@ -351,6 +351,7 @@ void exchange_become_tunnel(struct exchange *x)
 	record_count(x);
 	x->route_id = arena_strdup(x->arena, x->route_id);
 	x->upstream_id = arena_strdup(x->arena, x->upstream_id);
+	x->listener_id = arena_strdup(x->arena, x->listener->id);
 	x->pin = NULL;
 	x->route = NULL;
 	x->listener = NULL;

@@ -124,9 +124,11 @@ struct exchange {
 	uint64_t upstream_timeout_ms, connect_timeout_ms; /* overrides of a timeout filter; 0: none */
 
 	/* For the log; all in the arena, because a tunnel outlives the snapshot. */
-	const char *route_id, *upstream_id;
+	const char *route_id, *upstream_id, *listener_id;
 	const char *tls_version, *tls_cipher; /* of the client's connection, static; "": none */
 	enum splice_engine tunnel_engine; /* the route's word */
+	const char *tunnel_end; /* static; why it was broken off; NULL or "": it was not */
+	uint64_t sockmap_bytes[BULK_DIRECTIONS], undelivered_bytes; /* of a tunnel */
 	struct span grpc_status; /* of the response, with is_grpc */
 	struct span raw_protocol; /* "TCP" or "TLS" of a raw one; else empty */
 	struct span upstream_addr;

@@ -35,9 +35,8 @@ void record_init(struct proxy_worker *w)
 		const struct span label = span_str(directions[i]);
 
 		w->tunnel_bytes[i] = metric_cell(w->metrics, METRIC_TUNNEL_BYTES_TOTAL, &label);
-		for (unsigned e = 0; e < 2; e++) {
-			enum splice_engine engine = e ? SPLICE_ENGINE_SPLICE : SPLICE_ENGINE_COPY;
-			const struct span labels[] = { span_str(splice_engine_name(engine)), label };
+		for (unsigned e = SPLICE_ENGINE_COPY; e < SPLICE_ENGINE_COUNT; e++) {
+			const struct span labels[] = { span_str(splice_engine_name((enum splice_engine)e)), label };
 
 			w->engine_bytes[e][i] = metric_cell(w->metrics, METRIC_BODY_BYTES_TOTAL, labels);
 		}
@@ -138,6 +137,7 @@ void record_tick(struct proxy_worker *w)
 	metric_set(w->metrics, METRIC_OPS_INFLIGHT, g.ops_inflight);
 	metric_set(w->metrics, METRIC_PINNED_BUFFERS,
 		   g.buffers_pinned[LOOP_BUFFERS_SMALL] + g.buffers_pinned[LOOP_BUFFERS_LARGE]);
+	metric_set(w->metrics, METRIC_BUSY_WORKERS, w->turns.is_busy);
 	metric_set(w->metrics, METRIC_EXCHANGES, w->exchange_count + w->tunnel_count);
 	metric_set(w->metrics, METRIC_ACTIVE_REQUESTS, w->exchange_count);
 	metric_set(w->metrics, METRIC_REGEX_LIMIT_HITS_TOTAL, router_scratch_limit_hits(w->scratch));
@@ -337,10 +337,10 @@ static void count_engines(struct exchange *x)
 	uint64_t up = x->bulk[BULK_REQUEST].transfer.bytes, down = x->bulk[BULK_RESPONSE].transfer.bytes;
 	struct metric_cell *(*cells)[2] = x->worker->engine_bytes;
 
-	metric_cell_add(cells[0][0], x->up.received - up);
-	metric_cell_add(cells[0][1], is_seen(x) ? x->sent_bytes - down : 0);
-	metric_cell_add(cells[1][0], up);
-	metric_cell_add(cells[1][1], down);
+	metric_cell_add(cells[SPLICE_ENGINE_COPY][0], x->up.received - up);
+	metric_cell_add(cells[SPLICE_ENGINE_COPY][1], is_seen(x) ? x->sent_bytes - down : 0);
+	metric_cell_add(cells[SPLICE_ENGINE_SPLICE][0], up);
+	metric_cell_add(cells[SPLICE_ENGINE_SPLICE][1], down);
 }
 
 void record_count(struct exchange *x)
@@ -398,6 +398,10 @@ void record_log(struct exchange *x)
 		.body_bytes_sent = is_seen(x) ? x->sent_bytes : 0,
 		.bytes_received_spliced = x->bulk[BULK_REQUEST].transfer.bytes,
 		.bytes_sent_spliced = x->bulk[BULK_RESPONSE].transfer.bytes,
+		.bytes_received_sockmap = x->sockmap_bytes[BULK_REQUEST],
+		.bytes_sent_sockmap = x->sockmap_bytes[BULK_RESPONSE],
+		.bytes_undelivered = x->undelivered_bytes,
+		.tunnel_end = span_str(x->tunnel_end ? x->tunnel_end : ""),
 		.route_id = span_str(x->route_id),
 		.upstream_id = span_str(x->upstream_id),
 		.upstream_addr = x->upstream_addr,

@@ -26,6 +26,12 @@ struct tunnel_facts {
 	unsigned joins;		      /* how often it went into the kernel */
 };
 
+/* Of proxy_worker: its list of tunnels.  After fini there are none. */
+void tunnels_init(struct proxy_worker *w);
+void tunnels_fini(struct proxy_worker *w);
+/* Twice a second: counts of those in the kernel, and whether they belong there.  A few hundred a turn. */
+void tunnels_look(struct proxy_worker *w);
+
 /* Oldest first. */
 void tunnels_each(struct proxy_worker *w, void (*fn)(void *ctx, const struct tunnel_facts *f), void *ctx);
 /* End all tunnels of the worker now. */

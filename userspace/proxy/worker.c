@@ -254,7 +254,10 @@ static void on_tick(struct timer *t)
 {
 	struct proxy_worker *w = container_of(t, struct proxy_worker, tick_timer);
 
+	if (w->ticks % 2 == 1)
+		turns_second(&w->turns);
 	record_tick(w);
+	tunnels_look(w);
 	if (w->ticks++ % 10 == 0)
 		sweep_endpoints(w);
 	timer_arm(w->loop, t, TICK_MS);
@@ -277,7 +280,7 @@ void proxy_worker_init(struct proxy_worker *w, struct loop *l, struct proxy_shar
 	w->host.on_session_fault = host_on_session_fault;
 	server_host_init(&w->host, sessions_max);
 	list_init(&w->exchanges);
-	list_init(&w->tunnels);
+	tunnels_init(w);
 	record_init(w);
 	timer_init(&w->tick_timer, on_tick);
 }
@@ -330,6 +333,7 @@ void proxy_worker_fini(struct proxy_worker *w)
 {
 	CHECK(proxy_worker_is_closed(w));
 	timer_disarm(w->loop, &w->tick_timer);
+	tunnels_fini(w);
 	for (uint32_t i = 0; i < w->endpoint_cap; i++)
 		if (w->endpoints[i])
 			endpoint_worker_free(w, i);

@@ -16,6 +16,7 @@
 #include "proxy/refusal.h"
 #include "proxy/retry.h"
 #include "proxy/snapshot.h"
+#include "proxy/turns.h"
 #include "session/client.h"
 #include "session/server.h"
 
@@ -58,6 +59,9 @@ struct proxy_worker {
 	uint32_t endpoint_cap;
 	struct list exchanges;
 	struct list tunnels;
+	struct list *tunnels_next; /* to be looked at */
+	struct timer tunnels_timer;
+	struct turns turns;
 	uint64_t exchange_count, tunnel_count;
 	struct timer tick_timer;
 	uint64_t ticks;
@@ -66,7 +70,7 @@ struct proxy_worker {
 	struct access_clock access_clock;
 	struct strbuf access_line; /* scratch */
 	struct metric_cell *tunnel_bytes[2]; /* c2s, s2c */
-	struct metric_cell *engine_bytes[2][2]; /* copy, splice; c2s, s2c */
+	struct metric_cell *engine_bytes[SPLICE_ENGINE_COUNT][2]; /* c2s, s2c; none of AUTO */
 	struct log_limit handshake_log, session_log, origin_log;
 
 	/*
@@ -94,6 +98,11 @@ void proxy_worker_init(struct proxy_worker *w, struct loop *l, struct proxy_shar
 		       size_t sessions_max);
 /* After the first adopt: starts the worker's one-second tick (log flush, gauges). */
 void proxy_worker_start(struct proxy_worker *w);
+/* For loop_on_turn(). */
+static inline void proxy_worker_turn(struct proxy_worker *w, uint64_t busy_ns)
+{
+	turns_add(&w->turns, busy_ns);
+}
 /* Between two events: new exchanges use s (takes a reference). */
 void proxy_worker_adopt(struct proxy_worker *w, struct snapshot *s);
 /* A connection of a listener.  Refusals are counted. */

@@ -55,6 +55,7 @@ static void on_eof(struct stream *st);
 static void on_sent(struct stream *st, size_t bytes);
 static void on_fail(struct stream *st, int err);
 static void on_closed(struct stream *st);
+static void on_paused(struct stream *st);
 
 static const struct stream_events client_stream_events = {
 	.on_connected = on_connected,
@@ -63,6 +64,7 @@ static const struct stream_events client_stream_events = {
 	.on_sent = on_sent,
 	.on_fail = on_fail,
 	.on_closed = on_closed,
+	.on_paused = on_paused,
 };
 
 static struct client_h1 *of_stream(struct stream *st)
@@ -360,6 +362,14 @@ static void on_fail(struct stream *st, int err)
 		owner_fails_with(c, SESSION_FAULT_RESET, err);
 }
 
+static void on_paused(struct stream *st)
+{
+	struct client_h1 *c = of_stream(st);
+
+	if (c->hs.events && !c->is_broken && c->hs.events->on_paused)
+		c->hs.events->on_paused(&c->hs);
+}
+
 static void on_expire(struct timer *t)
 {
 	struct client_h1 *c = container_of(container_of(t, struct waits, timer), struct client_h1, waits);
@@ -489,6 +499,17 @@ static size_t op_hold(struct http_stream *hs)
 	return (size_t)c->allowance;
 }
 
+static bool op_pause(struct http_stream *hs)
+{
+	struct client_h1 *c = of_http_stream(hs);
+	size_t here = http1_buffered(c->codec);
+
+	c->allowance = (int64_t)here;
+	if (here > 0 && !c->is_pumping)
+		loop_defer(loop_of(c), &c->pump_task);
+	return stream_pause(c->stream) && here == 0 && !c->is_pumping;
+}
+
 static uint64_t op_lend(struct http_stream *hs, enum stream_side side)
 {
 	struct client_h1 *c = of_http_stream(hs);
@@ -570,6 +591,7 @@ static const struct http_stream_ops client_h1_ops = {
 	.is_reused = op_is_reused,
 	.has_written = op_has_written,
 	.hold = op_hold,
+	.pause = op_pause,
 	.lend = op_lend,
 	.lent = op_lent,
 	.take_back = op_take_back,

@@ -40,6 +40,7 @@ static void on_eof(struct stream *st);
 static void on_sent(struct stream *st, size_t bytes);
 static void on_fail(struct stream *st, int err);
 static void on_closed(struct stream *st);
+static void on_paused(struct stream *st);
 
 static const struct stream_events raw_stream_events = {
 	.on_connected = on_connected,
@@ -48,6 +49,7 @@ static const struct stream_events raw_stream_events = {
 	.on_sent = on_sent,
 	.on_fail = on_fail,
 	.on_closed = on_closed,
+	.on_paused = on_paused,
 };
 
 static struct client_raw *of_http_stream(const struct http_stream *hs)
@@ -187,6 +189,14 @@ static void on_fail(struct stream *st, int err)
 		owner_fail(c, (struct session_failure){.fault = SESSION_FAULT_RESET, .err = err});
 }
 
+static void on_paused(struct stream *st)
+{
+	struct client_raw *c = st->owner;
+
+	if (c->hs.events && !c->is_broken && c->hs.events->on_paused)
+		c->hs.events->on_paused(&c->hs);
+}
+
 static void on_closed(struct stream *st)
 {
 	struct client_raw *c = st->owner;
@@ -307,6 +317,14 @@ static size_t op_hold(struct http_stream *hs)
 	return (size_t)c->allowance;
 }
 
+static bool op_pause(struct http_stream *hs)
+{
+	struct client_raw *c = of_http_stream(hs);
+
+	c->allowance = 0;
+	return stream_pause(c->stream);
+}
+
 static uint64_t op_lend(struct http_stream *hs, enum stream_side side)
 {
 	struct client_raw *c = of_http_stream(hs);
@@ -360,6 +378,7 @@ static const struct http_stream_ops client_raw_ops = {
 	.is_reused = op_is_reused,
 	.has_written = op_has_written,
 	.hold = op_hold,
+	.pause = op_pause,
 	.lend = op_lend,
 	.lent = op_lent,
 	.take_back = op_take_back,

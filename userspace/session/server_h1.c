@@ -542,6 +542,14 @@ static void on_expire(struct timer *t)
 	}
 }
 
+static void on_paused(struct stream *st)
+{
+	struct server_h1 *s = of_stream(st);
+
+	if (s->state == S_EXCHANGE && !s->is_broken && s->hs.events->on_paused)
+		s->hs.events->on_paused(&s->hs);
+}
+
 /* ---- the beginning ---- */
 
 static const struct stream_events stream_events = {
@@ -551,6 +559,7 @@ static const struct stream_events stream_events = {
 	.on_fail = on_fail,
 	.on_hangup = on_hangup,
 	.on_closed = on_closed,
+	.on_paused = on_paused,
 };
 
 static struct server_h1 *of_session(struct server_session *base)

@@ -134,6 +134,18 @@ static size_t op_hold(struct http_stream *hs)
 	return (size_t)s->allowance;
 }
 
+static bool op_pause(struct http_stream *hs)
+{
+	struct server_h1 *s = server_h1_of(hs);
+	size_t here = server_h1_buffered(s);
+
+	s->allowance = (int64_t)here;
+	if (here > 0 && !s->is_pumping)
+		loop_defer(s->base.host->loop, &s->pump_task);
+	wait_end(&s->waits, WAIT_WATCH);
+	return stream_pause(s->stream) && here == 0 && !s->is_pumping;
+}
+
 static uint64_t op_lend(struct http_stream *hs, enum stream_side side)
 {
 	struct server_h1 *s = server_h1_of(hs);
@@ -214,6 +226,7 @@ const struct http_stream_ops server_h1_ops = {
 	.reset = op_reset,
 	.transport = op_transport,
 	.hold = op_hold,
+	.pause = op_pause,
 	.lend = op_lend,
 	.lent = op_lent,
 	.take_back = op_take_back,

@@ -182,6 +182,14 @@ static void on_expire(struct timer *t)
 	}
 }
 
+static void on_paused(struct stream *st)
+{
+	struct server_raw *s = of_stream(st);
+
+	if (has_owner(s) && s->hs.events->on_paused)
+		s->hs.events->on_paused(&s->hs);
+}
+
 static const struct stream_events stream_events = {
 	.on_data = on_data,
 	.on_eof = on_eof,
@@ -189,6 +197,7 @@ static const struct stream_events stream_events = {
 	.on_fail = on_fail,
 	.on_hangup = on_hangup,
 	.on_closed = on_closed,
+	.on_paused = on_paused,
 };
 
 /* ---- calls of the owner ---- */
@@ -289,6 +298,17 @@ static size_t op_hold(struct http_stream *hs)
 	return (size_t)s->allowance;
 }
 
+static bool op_pause(struct http_stream *hs)
+{
+	struct server_raw *s = of_http_stream(hs);
+
+	s->allowance = (int64_t)s->input.bytes;
+	if (s->input.count > 0)
+		loop_defer(loop_of(s), &s->pump_task);
+	wait_end(&s->waits, WAIT_WATCH);
+	return stream_pause(s->stream) && s->input.count == 0;
+}
+
 static uint64_t op_lend(struct http_stream *hs, enum stream_side side)
 {
 	struct server_raw *s = of_http_stream(hs);
@@ -340,6 +360,7 @@ static const struct http_stream_ops raw_ops = {
 	.reset = op_reset,
 	.transport = op_transport,
 	.hold = op_hold,
+	.pause = op_pause,
 	.lend = op_lend,
 	.lent = op_lent,
 	.take_back = op_take_back,

@@ -72,7 +72,8 @@ struct http_stream_events {
 	void (*on_sent)(struct http_stream *st);			  /* the write queue got shorter */
 	/* The peer is gone or broken.  Bytes it sent before were delivered. */
 	void (*on_fail)(struct http_stream *st, const struct session_failure *f);
-	/* Server: the client half-closed after its complete request.  Informative. */
+	/* Of http_stream_pause().  NULL: it is never called. */
+	void (*on_paused)(struct http_stream *st);
 };
 
 #define LENDS_NEVER 0
@@ -91,6 +92,7 @@ struct http_stream_ops {
 	bool (*has_written)(const struct http_stream *st); /* client */
 	/* Lending, see transfer.h, whose calls these are; NULL: never (HTTP/2). */
 	size_t (*hold)(struct http_stream *st);
+	bool (*pause)(struct http_stream *st);
 	uint64_t (*lend)(struct http_stream *st, enum stream_side side); /* bytes, or one of LENDS_* */
 	void (*lent)(struct http_stream *st, enum stream_side side, uint64_t bytes, bool is_waiting);
 	void (*take_back)(struct http_stream *st, enum stream_side side, int err);
@@ -138,6 +140,16 @@ static inline void http_stream_credit(struct http_stream *st, size_t bytes)
 static inline size_t http_stream_hold(struct http_stream *st)
 {
 	return st->ops->hold(st);
+}
+
+/*
+ * The same, but a receive that is under way is cancelled: no byte but those that are here comes before credit is given
+ * again.  True: nothing is here, and nothing is in flight on the connection's input.  False: events follow, of which
+ * on_paused() is one; call it again then.
+ */
+static inline bool http_stream_pause(struct http_stream *st)
+{
+	return st->ops->pause(st);
 }
 
 /* Bytes sent by the owner that the socket has not taken yet. */

@@ -41,7 +41,7 @@ static int tear_down_pipes(void **state)
 
 static uint64_t spliced(const struct fixture *f, unsigned direction)
 {
-	return atomic_load(&f->worker.engine_bytes[1][direction]->value);
+	return atomic_load(&f->worker.engine_bytes[SPLICE_ENGINE_SPLICE][direction]->value);
 }
 
 /* Sends while the proxy goes on; as much as it takes. */
