@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "app/admin.h"
+#include "app/admin_flows.h"
 #include "app/admin_request.h"
 #include "app/audit.h"
 #include "base/check.h"
@@ -183,8 +184,9 @@ enum admin_result admin_answer(struct control *c, struct span line, struct admin
 {
 	struct admin_request r;
 
-	(void)from;
 	if (!admin_request_parse(line, &r, out))
 		return ADMIN_ERROR;
+	if (r.verb == ADMIN_FLOWS)
+		return admin_flows(c, &r, from, out);
 	return commands[r.verb](c, &r, out) ? ADMIN_OK : ADMIN_ERROR;
 }

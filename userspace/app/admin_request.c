@@ -73,6 +73,22 @@ static bool stop_read(struct span *args, struct admin_request *r, struct strbuf 
 	return r->is_now;
 }
 
+static bool flows_read(struct span *args, struct admin_request *r, struct strbuf *out)
+{
+	struct span word;
+	uint64_t limit;
+
+	r->limit = ADMIN_FLOWS_DEFAULT;
+	if (!span_next(args, ' ', &word))
+		return true;
+	if (!span_to_u64(word, &limit) || limit < 1 || limit > ADMIN_FLOWS_MAX) {
+		strbuf_printf(out, "%.*s is not a number from 1 to %d\n", SPAN_ARG(word), ADMIN_FLOWS_MAX);
+		return false;
+	}
+	r->limit = (unsigned)limit;
+	return true;
+}
+
 static const struct {
 	struct span name;
 	enum admin_verb verb;
@@ -81,6 +97,7 @@ static const struct {
 	{ { "reload", 6 }, ADMIN_RELOAD, NULL },   { { "stop", 4 }, ADMIN_STOP, stop_read },
 	{ { "status", 6 }, ADMIN_STATUS, NULL },   { { "kernel", 6 }, ADMIN_KERNEL, NULL },
 	{ { "metrics", 7 }, ADMIN_METRICS, NULL }, { { "ban", 3 }, ADMIN_BAN_LIST, ban_read },
+	{ { "flows", 5 }, ADMIN_FLOWS, flows_read },
 };
 
 bool admin_request_parse(struct span line, struct admin_request *out_request, struct strbuf *out)

@@ -10,6 +10,8 @@
 #include "base/strbuf.h"
 
 #define ADMIN_BAN_DEFAULT_MS (10 * 60 * 1000)
+#define ADMIN_FLOWS_DEFAULT 1000
+#define ADMIN_FLOWS_MAX 10000
 
 enum admin_verb {
 	ADMIN_RELOAD,
@@ -20,6 +22,7 @@ enum admin_verb {
 	ADMIN_BAN_LIST,
 	ADMIN_BAN_ADD,
 	ADMIN_BAN_REMOVE,
+	ADMIN_FLOWS,
 	ADMIN_VERB_COUNT
 };
 
@@ -30,6 +33,7 @@ struct admin_request {
 	struct span address; /* of bans, as it was written; points into the line */
 	uint8_t ip[16];
 	uint64_t ban_ms; /* of ADMIN_BAN_ADD: 1 ms to 365 days */
+	unsigned limit;	 /* of ADMIN_FLOWS: 1 to ADMIN_FLOWS_MAX */
 };
 
 /* False: a line of text in out says why; *out_request is untouched.  Nothing that is not understood is skipped. */

@@ -30,6 +30,7 @@ static const struct {
 	{ CLI_HEADER, "-H", "--header", "'NAME: VALUE'", "a header field of the request; may be repeated" },
 	{ CLI_FROM, NULL, "--from", "IP", "address of the client" },
 	{ CLI_FOR, NULL, "--for", "TIME", "how long: 30s, 10m, 2h (default 10m)" },
+	{ CLI_LIMIT, NULL, "--limit", "NUMBER", "show at most so many (default 1000)" },
 	{ CLI_MAN, NULL, "--man", NULL, "print the manual page sentinel.kdl(5)" },
 	{ CLI_NOW, NULL, "--now", NULL, "do not wait for open requests" },
 	{ CLI_VERBOSE, "-v", "--verbose", NULL, "say more" },
@@ -104,6 +105,9 @@ static bool option_take(struct cli *c, enum cli_option bit, const char *value)
 		break;
 	case CLI_SOCKET:
 		c->socket = value;
+		break;
+	case CLI_LIMIT:
+		c->limit = value;
 		break;
 	case CLI_MAN:
 		c->wants_man = true;

@@ -25,6 +25,7 @@ enum cli_option {
 	CLI_VERBOSE = 1 << 7,
 	CLI_HELP = 1 << 8,
 	CLI_SOCKET = 1 << 9,
+	CLI_LIMIT = 1 << 10,
 };
 
 /* What was written after `sentinel COMMAND`. */
@@ -37,6 +38,7 @@ struct cli {
 	const char *from;     /* --from */
 	const char *duration; /* --for */
 	const char *socket;   /* --socket */
+	const char *limit;    /* --limit */
 	char **args;	      /* the rest */
 	int arg_count;
 };

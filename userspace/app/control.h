@@ -66,6 +66,7 @@ struct control {
 	struct signals signals;
 	struct timer drain_timer, second_timer;
 	unsigned seconds;
+	unsigned flows_questions; /* that workers still answer */
 
 	struct guard guard;
 	struct kernel_tunnels *kernel_tunnels; /* from before the workers to after them */

@@ -329,8 +329,8 @@ void kernel_tunnels_text(const struct kernel_tunnels *k, struct strbuf *out)
 			strbuf_add_str(out, "              the file that serves does: from the next start on\n");
 		return;
 	}
-	strbuf_printf(out, "kernel tunnels on (self-test %u cases, %llu ms), %llu tunnels in the kernel\n",
-		      k->selftest.cases, N(k->selftest.took_ns / 1000000), N(pairs));
+	strbuf_printf(out, "kernel tunnels on (self-test %u cases, %llu ms), %llu tunnel%s in the kernel\n",
+		      k->selftest.cases, N(k->selftest.took_ns / 1000000), N(pairs), pairs == 1 ? "" : "s");
 	strbuf_printf(out,
 		      "              joined %llu, refused %llu; left %llu asked, %llu ended, %llu refused; "
 		      "failed %llu\n",

@@ -23,6 +23,7 @@ static void test_what_is_understood(void **state)
 		bool wants_json, is_now;
 		const char *address;
 		uint64_t ban_ms;
+		unsigned limit;
 	} rows[] = {
 		{ "text reload", ADMIN_RELOAD },
 		{ "json reload", ADMIN_RELOAD, true },
@@ -38,6 +39,9 @@ static void test_what_is_understood(void **state)
 		{ "text ban add 192.0.2.1 1ms", ADMIN_BAN_ADD, false, false, "192.0.2.1", 1 },
 		{ "text ban add 192.0.2.1 365d", ADMIN_BAN_ADD, false, false, "192.0.2.1", 365 * DAY_MS },
 		{ "json ban remove ::1", ADMIN_BAN_REMOVE, true, false, "::1" },
+		{ "text flows", ADMIN_FLOWS, .limit = ADMIN_FLOWS_DEFAULT },
+		{ "json flows 1 ", ADMIN_FLOWS, true, .limit = 1 },
+		{ "json flows 10000", ADMIN_FLOWS, true, .limit = ADMIN_FLOWS_MAX },
 	};
 
 	(void)state;
@@ -54,6 +58,7 @@ static void test_what_is_understood(void **state)
 		assert_int_equal(r.wants_json, rows[i].wants_json);
 		assert_int_equal(r.is_now, rows[i].is_now);
 		assert_int_equal(r.ban_ms, rows[i].ban_ms);
+		assert_int_equal(r.limit, rows[i].limit);
 		assert_true(span_eq(r.address, span_str(rows[i].address)));
 		if (rows[i].address && addr_parse_ip(r.address, &addr) == 0)
 			addr_to_ip16(&addr, ip);
@@ -99,6 +104,13 @@ static void test_what_is_refused(void **state)
 		{ "text ban add 192.0.2.1 366d", "from a millisecond to a year" },
 		{ "text ban add 192.0.2.1 10m 10m", "too many arguments" },
 		{ "text ban remove 192.0.2.1 10m", "too many arguments" },
+		{ "text flows 0", "0 is not a number from 1 to 10000" },
+		{ "text flows 10001", "is not a number from 1 to 10000" },
+		{ "text flows 18446744073709551617", "is not a number from 1 to 10000" },
+		{ "text flows -1", "is not a number" },
+		{ "text flows all", "all is not a number" },
+		{ "text flows  10", "is not a number" },
+		{ "text flows 10 10", "too many arguments" },
 	};
 
 	(void)state;

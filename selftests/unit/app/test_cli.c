@@ -117,6 +117,10 @@ static void test_command_lines_that_make_no_sense_are_2(void **state)
 		{ "ban list 1.2.3.4", EXIT_CODE_USAGE, "takes no address" },
 		{ "ban remove 1.2.3.4 --for 1h", EXIT_CODE_USAGE, "belongs to ban add" },
 		{ "kernel off", EXIT_CODE_USAGE, "not \"off\"" },
+		{ "flows all", EXIT_CODE_USAGE, "Usage: sentinel flows" },
+		{ "flows --limit", EXIT_CODE_USAGE, "needs a value" },
+		{ "flows --limit -1", EXIT_CODE_USAGE, "takes a number" },
+		{ "flows --limit=", EXIT_CODE_USAGE, "takes a number" },
 		{ "config show", EXIT_CODE_USAGE, "not \"show\"" },
 	};
 
@@ -147,6 +151,7 @@ static void test_without_a_daemon_it_is_3(void **state)
 		{ "reload -c good.kdl --socket none.sock", EXIT_CODE_NOT_RUNNING, "no daemon runs" },
 		{ "stop -c good.kdl --socket none.sock", EXIT_CODE_NOT_RUNNING, "no daemon runs" },
 		{ "ban list --socket none.sock", EXIT_CODE_NOT_RUNNING, "no daemon runs" },
+		{ "flows --json --limit 5 --socket none.sock", EXIT_CODE_NOT_RUNNING, "no daemon runs" },
 	};
 
 	(void)state;
