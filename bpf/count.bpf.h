@@ -3,6 +3,7 @@
 #ifndef SN_COUNT_BPF_H
 #define SN_COUNT_BPF_H
 
+#include "clock.bpf.h"
 #include "maps.bpf.h"
 #include "parse.bpf.h"
 #include "sentinel/events.h"
@@ -15,6 +16,7 @@ const volatile __u32 sn_events_per_second = SN_EVENTS_PER_SECOND;
 /* One packet at one hook: what the guard hands around. */
 struct scene {
 	struct packet packet;
+	const struct sn_config *config;
 	__u32 bytes;
 	__u32 ifindex;
 	__u32 listener;
@@ -51,10 +53,9 @@ static __always_inline int count_event_allowed(__u64 now_ns)
 
 static __always_inline void count_event(const struct scene *s, __u32 reason, __u32 rule, __u8 flags)
 {
-	__u64 now_ns = bpf_ktime_get_boot_ns();
 	struct sn_drop_event *e;
 
-	if (!count_event_allowed(now_ns)) {
+	if (!count_event_allowed(clock_coarse_ns(s->config))) {
 		count_add(&counters, SN_COUNTER_EVENT_LIMITED, s->bytes);
 		return;
 	}
@@ -63,7 +64,7 @@ static __always_inline void count_event(const struct scene *s, __u32 reason, __u
 		count_add(&counters, SN_COUNTER_EVENT_LOST, s->bytes);
 		return;
 	}
-	e->at_ns = now_ns;
+	e->at_ns = bpf_ktime_get_boot_ns();
 	__builtin_memcpy(e->source, s->packet.source, sizeof(e->source));
 	__builtin_memcpy(e->destination, s->packet.destination, sizeof(e->destination));
 	e->rule = rule;
@@ -82,9 +83,7 @@ static __always_inline void count_event(const struct scene *s, __u32 reason, __u
 /* Account for a packet that is to be dropped.  True: drop it; false: monitor mode, pass it. */
 static __always_inline int count_drop(const struct scene *s, __u32 reason, __u32 rule)
 {
-	__u32 zero = 0;
-	struct sn_config *c = bpf_map_lookup_elem(&config, &zero);
-	int is_monitor = c && c->flags & SN_CONFIG_MONITOR;
+	int is_monitor = s->config->flags & SN_CONFIG_MONITOR;
 
 	if (is_monitor)
 		count_add(&monitored, reason, s->bytes);

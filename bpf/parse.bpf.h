@@ -38,6 +38,7 @@ struct packet {
 	__u16 source_port; /* network order, as the next */
 	__u16 destination_port;
 	__u8 proto;
+	__u8 is_syn; /* TCP, and asks for a connection (or hides its flags in a later fragment) */
 };
 
 struct vlan_header {
@@ -49,6 +50,18 @@ struct ports_header {
 	__be16 source;
 	__be16 destination;
 };
+
+struct tcp_start {
+	struct ports_header ports;
+	__be32 seq;
+	__be32 ack;
+	__u8 offset;
+	__u8 flags;
+};
+
+#define PARSE_TCP_SYN 0x02
+#define PARSE_TCP_RST 0x04
+#define PARSE_TCP_ACK 0x10
 
 /* RFC 8200 4.2: hop-by-hop, routing and destination options share this start; so does AH but for its unit. */
 struct extension_header {
@@ -161,6 +174,15 @@ static __always_inline int parse_ip6(struct cursor *c, struct packet *p)
 	return PARSE_UNKNOWN;
 }
 
+static __always_inline int parse_is_syn(const struct cursor *c)
+{
+	struct tcp_start *tcp = c->pos;
+
+	if ((void *)(tcp + 1) > c->end)
+		return 1;
+	return (tcp->flags & (PARSE_TCP_SYN | PARSE_TCP_RST | PARSE_TCP_ACK)) == PARSE_TCP_SYN;
+}
+
 /* Everything up to the ports.  0, or PARSE_* (then *p may be half filled). */
 static __always_inline int parse_packet(struct cursor *c, struct packet *p)
 {
@@ -183,6 +205,7 @@ static __always_inline int parse_packet(struct cursor *c, struct packet *p)
 	p->source_port = l4->source;
 	p->destination_port = l4->destination;
 	p->proto = proto;
+	p->is_syn = proto == IPPROTO_TCP && parse_is_syn(c);
 	return 0;
 }
 

@@ -8,11 +8,14 @@
  *
  * How a packet meets the maps (bpf/guard.bpf.h):
  *   ports        is any listener on this destination port?      no: pass
+ *   port_hints   the only listener on it, if it is alone: spares the next
  *   vips         (address, port, protocol), then (any, port, protocol) if host_addrs has the address
  *                                                                no: pass
  *   acl4, acl6   most specific prefix of the source; allow: pass
  *   block        source banned until later than now, and the daemon's heartbeat fresh: drop
- *   acl          deny: drop;  nothing: pass
+ *   acl          deny: drop
+ *   budgets      the heartbeat fresh, the source not loopback: connections for a SYN, packets for everything; over one
+ *                of them: drop;  nothing: pass
  */
 #ifndef SN_ABI_H
 #define SN_ABI_H
@@ -21,7 +24,7 @@
 #include <linux/types.h>
 #endif
 
-#define SN_ABI_VERSION 1 /* part of the pin path; bump on any change of a layout or a meaning */
+#define SN_ABI_VERSION 2 /* part of the pin path; bump on any change of a layout or a meaning */
 
 /* What a plan may hold.  The maps are twice as large, because additions come before deletions. */
 #define SN_VIPS_MAX 1024
@@ -55,6 +58,24 @@ struct sn_vip {
 	__u32 listener; /* number of the listener in the plan; comes back in events */
 };
 _Static_assert(sizeof(struct sn_vip) == 4, "map value layout");
+
+/*
+ * Value of port_hints (index: port in host order; written by control, 0 while vips changes).  With SN_HINT_EXACT addr and
+ * listener are those of the only row of vips with this port; with SN_HINT_ANY all its rows are wildcards of listener.
+ */
+struct sn_port_hint {
+	__u32 addr[4];
+	__u32 listener;
+	__u8 kind;  /* SN_HINT_* */
+	__u8 proto; /* as in the rows */
+	__u8 has_v4, has_v6; /* SN_HINT_ANY: for these */
+};
+_Static_assert(sizeof(struct sn_port_hint) == 24, "map value layout");
+
+#define SN_PORTS 65536
+#define SN_HINT_NONE 0 /* look in vips */
+#define SN_HINT_EXACT 1
+#define SN_HINT_ANY 2
 
 /* Value of host_addrs. */
 struct sn_host_addr {
@@ -94,27 +115,95 @@ struct sn_block {
 	__u64 until_ns; /* the ban holds while now < until; SN_FOREVER never ends */
 	__u16 why;	/* SN_BAN_* */
 	__u16 strikes;	/* how often this source was banned without a pause between */
-	__u32 pad;
+	__u32 slot;	/* of block_hits; no two rows have the same */
 };
 _Static_assert(sizeof(struct sn_block) == 24, "map value layout");
 
 #define SN_FOREVER (~(__u64)0)
 #define SN_BAN_MANUAL 1 /* an operator's command */
+#define SN_BAN_RATE_LIMIT 2 /* the others: refused too often by that */
+#define SN_BAN_GEO 3
+#define SN_BAN_AGENT 4
+#define SN_BAN_OTHER 5
+#define SN_BAN_NAMED 0x8000 /* with one of the others: a proxy's header named the source, so that its packets have another */
+
+/* Value of block_hits (index sn_block.slot; counted by the guard, set to 0 by control when the slot gets another source). */
+struct sn_hits {
+	__u64 packets; /* of this source, dropped since it was banned */
+};
+_Static_assert(sizeof(struct sn_hits) == 8, "map value layout");
+
+/* One level of the budgets; see budget.h. */
+struct sn_budget {
+	__u64 interval_ns;  /* between two that are admitted for ever; 0: there is no such level */
+	__u64 tolerance_ns; /* (burst - 1) x interval */
+	__u32 first_cell;   /* its part of each row of the sketch */
+	__u32 cell_mask;    /* cells of that part, a power of two, less one */
+	__u32 rule;	    /* number of the rule in the plan; comes back in events */
+	__u32 is_saturated; /* the sketch cannot tell this level's sources apart: it passes them, and counts */
+};
+_Static_assert(sizeof(struct sn_budget) == 32, "map value layout");
+
+/* The one value of budgets (written by control).  A level's place is its number in the hash. */
+struct sn_budgets {
+	struct sn_budget connections_ip;
+	struct sn_budget connections_24;
+	struct sn_budget connections_64;
+	struct sn_budget connections_48;
+	struct sn_budget packets_ip;
+	struct sn_budget packets_24;
+	struct sn_budget packets_64;
+	struct sn_budget packets_48;
+	__u64 seed[2];
+	__u32 flags; /* SN_BUDGETS_* */
+	__u32 pad;
+};
+_Static_assert(sizeof(struct sn_budgets) == 280, "map value layout");
+
+#define SN_BUDGET_LEVELS 8
+#define SN_BUDGETS_CONNECTIONS 1u /* there is a level that counts connections */
+#define SN_BUDGETS_PACKETS 2u
+#define SN_BUDGETS_BY_IP 4u  /* rl_src is asked */
+#define SN_BUDGETS_COARSE 8u /* every tolerance is two ticks or more: the cheap clock will do */
+
+/* rl_sketch: two rows of buckets of sources that nobody knows (written by the guard). */
+#define SN_SKETCH_ROW (256u * 1024)
+struct sn_cell {
+	__u64 full_at_ns; /* CLOCK_MONOTONIC */
+};
+_Static_assert(sizeof(struct sn_cell) == 8, "map value layout");
+
+/*
+ * Value of rl_src, for a source that completed a handshake (made by control, then written by the guard).  The key is as
+ * that of block.  Only these have entries, because addresses of packets are free to invent.
+ */
+#define SN_SOURCES_MAX (256u * 1024)
+struct sn_source {
+	__u64 connections_full_at_ns; /* CLOCK_MONOTONIC; for the levels by IP */
+	__u64 packets_full_at_ns;
+};
+_Static_assert(sizeof(struct sn_source) == 16, "map value layout");
 
 /* The one value of config (written by control). */
 struct sn_config {
 	__u32 flags; /* SN_CONFIG_* */
 	__u32 pad;
+	__u64 tick_ns;	       /* of jiffies, which cost nothing to read; 0: not known, read a clock */
+	__u64 tick_offset_ns; /* CLOCK_MONOTONIC when jiffies were 0 */
 };
-_Static_assert(sizeof(struct sn_config) == 8, "map value layout");
+_Static_assert(sizeof(struct sn_config) == 24, "map value layout");
 
 #define SN_CONFIG_MONITOR 1u /* count and report what would be dropped, and pass it */
+#define SN_CONFIG_ACL4 2u    /* acl4 has rows */
+#define SN_CONFIG_ACL6 4u
 
 /* The one value of heartbeat (written by the daemon through mmap, at least once a second). */
 struct sn_heartbeat {
 	__u64 at_ns; /* 0: never */
+	__u64 offset_ns; /* what CLOCK_BOOTTIME is ahead of CLOCK_MONOTONIC: the guard reads the cheap clock */
+	__u64 has_bans;	 /* block has rows */
 };
-_Static_assert(sizeof(struct sn_heartbeat) == 8, "map value layout");
+_Static_assert(sizeof(struct sn_heartbeat) == 24, "map value layout");
 
 #define SN_HEARTBEAT_MAX_NS (10ull * 1000 * 1000 * 1000) /* older: only operator rules hold */
 

@@ -45,6 +45,7 @@ struct packet_spec {
 	uint16_t fragment_offset; /* IPv4, in bytes */
 	bool has_more_fragments;
 	int option_bytes; /* IPv4 */
+	uint8_t tcp_flags; /* 2: SYN */
 	uint8_t version;  /* 0: as it should be */
 	uint8_t ihl;	  /* 0: as it should be */
 	struct packet_extension extensions[10];
@@ -150,6 +151,8 @@ static inline size_t packet_build(uint8_t *buf, const struct packet_spec *s)
 	at = packet_put16(at, 4000);
 	at = packet_put16(at, s->port ? s->port : 80);
 	memset(at, 0, 16 + PACKET_PAYLOAD);
+	at[8] = 5 << 4;
+	at[9] = s->tcp_flags;
 	at += 16 + PACKET_PAYLOAD;
 	return (size_t)(at - buf);
 }

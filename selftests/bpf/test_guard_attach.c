@@ -370,7 +370,7 @@ static void test_bans_live_and_end(void **state)
 	assert_true(heartbeat_beat(fastpath_heartbeat(fp), now));
 	assert_false(arrives("10.77.0.2"));
 	assert_int_equal(dropped(fp, SN_DROP_BLOCK), 1);
-	assert_int_equal(bans_remove(b, ip), 0);
+	assert_int_equal(bans_remove(b, ip, now), 0);
 	assert_true(arrives("10.77.0.2"));
 	/* By itself. */
 	now = clock_boot_ns();
@@ -447,7 +447,7 @@ static void crash_and_adopt(enum fastpath_mode mode)
 	assert_int_equal(fastpath_apply(fp, &p), 0);
 	assert_true(status_of(fp).interfaces[0].is_adopted);
 	assert_int_equal(dropped(fp, SN_DROP_ACL), 2);
-	list = bans_list(fastpath_bans(fp), &count);
+	list = bans_list(fastpath_bans(fp), now, &count);
 	assert_int_equal(count, 1);
 	assert_memory_equal(list[0].ip, ip, 16);
 	free(list);
@@ -600,8 +600,8 @@ static void test_pins_of_another_layout_are_replaced(void **state)
 	assert_int_equal(fastpath_apply(fp, &p), 0);
 	fastpath_free(fp);
 	/* Same sizes, but no names: made by something else. */
-	shell("rm " INSTANCE_DIR "/v1/acl4 && bpftool map create " INSTANCE_DIR
-	      "/v1/acl4 type lpm_trie key 8 value 8 entries 32768 name acl4 flags 1");
+	shell("rm " INSTANCE_DIR "/v2/acl4 && bpftool map create " INSTANCE_DIR
+	      "/v2/acl4 type lpm_trie key 8 value 8 entries 32768 name acl4 flags 1");
 	fp = open_guard();
 	assert_int_equal(fastpath_apply(fp, &p), 0);
 	assert_string_equal(status_of(fp).note, "1 pinned maps had another layout and were replaced");
@@ -619,12 +619,12 @@ static void test_dump_is_readable(void **state)
 	(void)state;
 	assert_int_equal(fastpath_apply(fp, &p), 0);
 	assert_false(arrives("10.77.0.3"));
-	shell_read("bpftool map dump pinned " INSTANCE_DIR "/v1/acl4", text, sizeof(text));
+	shell_read("bpftool map dump pinned " INSTANCE_DIR "/v2/acl4", text, sizeof(text));
 	assert_non_null(strstr(text, "\"action\": 1"));
 	assert_non_null(strstr(text, "\"rule\": 1"));
-	shell_read("bpftool map dump pinned " INSTANCE_DIR "/v1/drops", text, sizeof(text));
+	shell_read("bpftool map dump pinned " INSTANCE_DIR "/v2/drops", text, sizeof(text));
 	assert_non_null(strstr(text, "\"packets\": 1"));
-	shell_read("bpftool map dump pinned " INSTANCE_DIR "/v1/vips", text, sizeof(text));
+	shell_read("bpftool map dump pinned " INSTANCE_DIR "/v2/vips", text, sizeof(text));
 	assert_non_null(strstr(text, "\"proto\": 17"));
 	close_guard(fp);
 	plan_fini(&p);

@@ -295,7 +295,7 @@ static void set_ban(const struct row *r)
 
 	while (bpf_map_get_next_key(guard.maps.fd[MAP_BLOCK], NULL, &key) == 0)
 		assert_int_equal(bpf_map_delete_elem(guard.maps.fd[MAP_BLOCK], &key), 0);
-	assert_int_equal(bans_use_map(b, guard.maps.fd[MAP_BLOCK]), 0);
+	assert_int_equal(bans_use_map(b, &(struct bans_kernel){ .map_fd = guard.maps.fd[MAP_BLOCK], .page = heartbeat }), 0);
 	if (r->ban) {
 		packet_ip(r->ban, ip);
 		if (r->ban_for >= 0) {
@@ -304,6 +304,7 @@ static void set_ban(const struct row *r)
 			memcpy(&key, ip, sizeof(key));
 			value.until_ns = now - SECOND_NS;
 			assert_int_equal(bpf_map_update_elem(guard.maps.fd[MAP_BLOCK], &key, &value, 0), 0);
+			heartbeat->has_bans = 1;
 		}
 	}
 	bans_free(b);

@@ -93,7 +93,7 @@ static bool ban_add(struct control *c, const struct admin_request *r, struct str
 static bool ban_remove(struct control *c, const struct admin_request *r, struct strbuf *out)
 {
 	struct bans *bans = fastpath_bans(c->guard.fastpath);
-	int err = bans_remove(bans, r->ip);
+	int err = bans_remove(bans, r->ip, clock_boot_ns());
 	char text[VALUE_TEXT_MAX];
 
 	(void)snprintf(text, sizeof(text), "%.*s", SPAN_ARG(r->address));
@@ -143,7 +143,7 @@ static void ban_json(const struct ban *b, uint64_t now, struct json *j)
 static bool ban_list(struct control *c, const struct admin_request *r, struct strbuf *out)
 {
 	size_t count = 0;
-	struct ban *list = bans_list(fastpath_bans(c->guard.fastpath), &count);
+	struct ban *list = bans_list(fastpath_bans(c->guard.fastpath), clock_boot_ns(), &count);
 	uint64_t now = clock_boot_ns();
 	struct json j;
 

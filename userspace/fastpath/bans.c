@@ -13,14 +13,20 @@
 #include "base/check.h"
 #include "base/hmap.h"
 #include "base/mem.h"
+#include "fastpath/bans_heap.h"
 #include "sentinel/abi.h"
 
 struct bans {
 	pthread_rwlock_t lock; /* guards table; control writes, workers read */
-	struct hmap table;     /* key: ban.ip, value: struct ban, owned */
+	struct hmap table;     /* key: ban.ip, value: struct ban_row, owned */
 	_Atomic size_t count;  /* 0: readers need no lock */
 
-	int map_fd; /* borrowed, -1: none; control only */
+	/* Control only. */
+	struct bans_kernel kernel;
+	struct bans_heap manual, automatic; /* soonest end first */
+	uint64_t remember_ns;
+	uint64_t used[SN_BLOCK_MAX / 64]; /* slots, one bit each */
+	uint32_t slot_next;		  /* where a free one is looked for */
 };
 
 static const uint8_t v4_prefix[12] = { 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff };
@@ -38,12 +44,22 @@ static struct span key_span(const uint8_t ip[16])
 	return span_of((const char *)ip, 16);
 }
 
+static bool is_manual(const struct ban *ban)
+{
+	return (ban->why & ~SN_BAN_NAMED) == SN_BAN_MANUAL;
+}
+
+static struct bans_heap *heap_of(struct bans *b, const struct ban *ban)
+{
+	return is_manual(ban) ? &b->manual : &b->automatic;
+}
+
 struct bans *bans_new(void)
 {
 	struct bans *b = mem_zalloc(sizeof(*b));
 
 	CHECK(pthread_rwlock_init(&b->lock, NULL) == 0);
-	b->map_fd = -1;
+	b->kernel.map_fd = -1;
 	return b;
 }
 
@@ -51,15 +67,63 @@ void bans_free(struct bans *b)
 {
 	struct span key;
 	size_t pos = 0;
-	void *ban;
+	void *row;
 
 	if (!b)
 		return;
-	while (hmap_next(&b->table, &pos, &key, &ban))
-		free(ban);
+	while (hmap_next(&b->table, &pos, &key, &row))
+		free(row);
 	hmap_fini(&b->table);
+	bans_heap_fini(&b->manual);
+	bans_heap_fini(&b->automatic);
 	pthread_rwlock_destroy(&b->lock);
 	free(b);
+}
+
+void bans_remember(struct bans *b, uint64_t ns)
+{
+	b->remember_ns = ns;
+}
+
+/* ---- slots of the hits ---- */
+
+static bool slot_take(struct bans *b, uint32_t slot)
+{
+	uint64_t bit = 1ull << slot % 64;
+
+	if (slot >= SN_BLOCK_MAX || b->used[slot / 64] & bit)
+		return false;
+	b->used[slot / 64] |= bit;
+	return true;
+}
+
+static uint32_t slot_find(struct bans *b)
+{
+	for (uint32_t i = 0; i < SN_BLOCK_MAX; i++) {
+		uint32_t slot = (b->slot_next + i) % SN_BLOCK_MAX;
+
+		if (!slot_take(b, slot))
+			continue;
+		b->slot_next = slot + 1;
+		if (b->kernel.hits)
+			__atomic_store_n(&b->kernel.hits[slot].packets, 0, __ATOMIC_RELAXED);
+		return slot;
+	}
+	CHECK(false); /* there are as many slots as rows */
+	return 0;
+}
+
+static void slot_give(struct bans *b, uint32_t slot)
+{
+	b->used[slot / 64] &= ~(1ull << slot % 64);
+}
+
+/* ---- the kernel's map ---- */
+
+static void page_set(struct bans *b)
+{
+	if (b->kernel.page)
+		__atomic_store_n(&b->kernel.page->has_bans, b->table.count > 0, __ATOMIC_SEQ_CST);
 }
 
 static int map_set(struct bans *b, const struct ban *ban)
@@ -69,112 +133,189 @@ static int map_set(struct bans *b, const struct ban *ban)
 		.until_ns = ban->until_ns,
 		.why = ban->why,
 		.strikes = ban->strikes,
+		.slot = ban->slot,
 	};
 
-	if (b->map_fd < 0)
+	if (b->kernel.map_fd < 0)
 		return 0;
-	return bpf_map_update_elem(b->map_fd, ban->ip, &value, BPF_ANY);
+	return bpf_map_update_elem(b->kernel.map_fd, ban->ip, &value, BPF_ANY);
 }
 
 static int map_delete(struct bans *b, const uint8_t ip[16])
 {
 	int err;
 
-	if (b->map_fd < 0)
+	if (b->kernel.map_fd < 0)
 		return 0;
-	err = bpf_map_delete_elem(b->map_fd, ip);
+	err = bpf_map_delete_elem(b->kernel.map_fd, ip);
 	return err == -ENOENT ? 0 : err;
 }
 
-/* Takes ownership of ban.  What was there is freed. */
-static void table_give(struct bans *b, struct ban *ban)
-{
-	struct ban *old;
+/* ---- the table ---- */
 
-	pthread_rwlock_wrlock(&b->lock);
-	/* The key lives in the value, so the old one must be out before it is freed. */
-	old = hmap_remove(&b->table, key_span(ban->ip));
-	(void)hmap_set(&b->table, key_span(ban->ip), ban);
-	atomic_store(&b->count, b->table.count);
-	pthread_rwlock_unlock(&b->lock);
-	free(old);
+static struct ban_row *find(struct bans *b, const uint8_t key[16])
+{
+	return hmap_get(&b->table, key_span(key));
 }
 
-static bool table_remove(struct bans *b, const uint8_t key[16])
+/* A new row, or the row's new contents (its slot stays). */
+static struct ban_row *table_put(struct bans *b, const struct ban *ban)
 {
-	struct ban *old;
+	struct ban_row *row = find(b, ban->ip);
+	uint32_t slot = row ? row->ban.slot : slot_find(b);
 
 	pthread_rwlock_wrlock(&b->lock);
-	old = hmap_remove(&b->table, key_span(key));
+	if (row) {
+		bans_heap_remove(heap_of(b, &row->ban), row);
+	} else {
+		row = mem_zalloc(sizeof(*row));
+		memcpy(row->ban.ip, ban->ip, sizeof(row->ban.ip));
+		(void)hmap_set(&b->table, key_span(row->ban.ip), row);
+	}
+	row->ban = *ban;
+	row->ban.slot = slot;
+	bans_heap_add(heap_of(b, ban), row);
 	atomic_store(&b->count, b->table.count);
 	pthread_rwlock_unlock(&b->lock);
-	free(old);
-	return old != NULL;
+	page_set(b);
+	return row;
+}
+
+/* From table and map.  0, or what the map said. */
+static int row_remove(struct bans *b, struct ban_row *row)
+{
+	int err;
+
+	pthread_rwlock_wrlock(&b->lock);
+	bans_heap_remove(heap_of(b, &row->ban), row);
+	(void)hmap_remove(&b->table, key_span(row->ban.ip));
+	atomic_store(&b->count, b->table.count);
+	pthread_rwlock_unlock(&b->lock);
+	err = map_delete(b, row->ban.ip);
+	slot_give(b, row->ban.slot);
+	free(row);
+	page_set(b);
+	return err;
+}
+
+/* Room for one more row: the automatic ban that ends soonest may have to go. */
+static int room_make(struct bans *b)
+{
+	struct ban_row *soonest = bans_heap_first(&b->automatic);
+
+	if (b->table.count < SN_BLOCK_MAX)
+		return 0;
+	if (!soonest)
+		return -ENOSPC;
+	(void)row_remove(b, soonest);
+	return 0;
 }
 
 int bans_add(struct bans *b, const uint8_t ip[16], uint64_t now_ns, uint64_t until_ns, uint16_t why)
 {
-	const struct ban *old;
-	struct ban *ban;
-	uint8_t key[16];
+	struct ban ban = { .since_ns = now_ns, .until_ns = until_ns, .why = why, .strikes = 1 };
+	const struct ban_row *old;
 
 	if (until_ns <= now_ns)
 		return -EINVAL;
-	ban_key(key, ip);
-	old = hmap_get(&b->table, key_span(key));
-	if (!old && b->table.count >= SN_BLOCK_MAX)
+	ban_key(ban.ip, ip);
+	old = find(b, ban.ip);
+	if (old) {
+		if (old->ban.until_ns > now_ns)
+			ban.since_ns = old->ban.since_ns;
+		ban.strikes = (uint16_t)MIN(old->ban.strikes + 1, UINT16_MAX);
+	} else if (room_make(b) < 0) {
 		return -ENOSPC;
-	ban = mem_zalloc(sizeof(*ban));
-	memcpy(ban->ip, key, sizeof(key));
-	ban->since_ns = old ? old->since_ns : now_ns;
-	ban->until_ns = until_ns;
-	ban->why = why;
-	ban->strikes = old ? (uint16_t)MIN(old->strikes + 1, UINT16_MAX) : 1;
-	table_give(b, ban);
-	return map_set(b, ban);
+	}
+	return map_set(b, &table_put(b, &ban)->ban);
 }
 
-int bans_remove(struct bans *b, const uint8_t ip[16])
+/* 60 s, 120 s, 240 s, … */
+static uint64_t punishment_ns(const struct bans_policy *p, unsigned strikes)
 {
+	uint64_t ns = p->first_ns;
+
+	while (--strikes > 0 && ns < p->max_ns)
+		ns = ns > p->max_ns / 2 ? p->max_ns : ns * 2;
+	return MIN(ns, p->max_ns);
+}
+
+int bans_punish(struct bans *b, const uint8_t ip[16], uint64_t now_ns, const struct bans_policy *p, uint16_t why)
+{
+	const struct ban_row *old;
 	uint8_t key[16];
+	unsigned strikes;
 
 	ban_key(key, ip);
-	if (!table_remove(b, key))
+	old = find(b, key);
+	if (old && old->ban.until_ns > now_ns)
+		return -EALREADY;
+	strikes = old && !is_manual(&old->ban) ? MIN(old->ban.strikes + 1U, (unsigned)UINT16_MAX - 1) : 1;
+	if (old && is_manual(&old->ban))
+		(void)row_remove(b, find(b, key)); /* it is over, and by hand: no strike */
+	return bans_add(b, ip, now_ns, now_ns + punishment_ns(p, strikes), why);
+}
+
+int bans_remove(struct bans *b, const uint8_t ip[16], uint64_t now_ns)
+{
+	struct ban_row *row;
+	bool was_banned;
+	uint8_t key[16];
+	int err;
+
+	ban_key(key, ip);
+	row = find(b, key);
+	if (!row)
 		return -ENOENT;
-	return map_delete(b, key);
+	was_banned = row->ban.until_ns > now_ns;
+	err = row_remove(b, row);
+	return was_banned ? err : -ENOENT;
 }
 
 size_t bans_expire(struct bans *b, uint64_t now_ns)
 {
-	size_t i, count, gone = 0;
-	struct ban *all = bans_list(b, &count);
+	struct ban_row *row;
+	size_t gone = 0;
 
-	for (i = 0; i < count; i++) {
-		if (all[i].until_ns > now_ns)
-			continue;
-		(void)table_remove(b, all[i].ip);
-		/* One that stays in the map does nothing any more: its time is over there too. */
-		(void)map_delete(b, all[i].ip);
+	/* One that stays in the map does nothing any more: its time is over there too. */
+	while ((row = bans_heap_first(&b->manual)) && row->ban.until_ns <= now_ns) {
+		(void)row_remove(b, row);
 		gone++;
 	}
-	free(all);
+	while ((row = bans_heap_first(&b->automatic)) && row->ban.until_ns <= now_ns &&
+	       now_ns - row->ban.until_ns >= b->remember_ns) {
+		(void)row_remove(b, row);
+		gone++;
+	}
 	return gone;
 }
 
-struct ban *bans_list(struct bans *b, size_t *out_count)
+struct ban *bans_list(struct bans *b, uint64_t now_ns, size_t *out_count)
 {
 	struct ban *all = NULL;
 	size_t pos = 0, count = 0;
 	struct span key;
-	void *ban;
+	void *at;
 
 	pthread_rwlock_rdlock(&b->lock);
 	if (b->table.count)
 		all = mem_array(b->table.count, sizeof(*all));
-	while (all && hmap_next(&b->table, &pos, &key, &ban))
-		all[count++] = *(struct ban *)ban;
+	while (all && hmap_next(&b->table, &pos, &key, &at)) {
+		const struct ban_row *row = at;
+
+		if (row->ban.until_ns <= now_ns)
+			continue;
+		all[count] = row->ban;
+		if (b->kernel.hits)
+			all[count].hits = __atomic_load_n(&b->kernel.hits[row->ban.slot].packets, __ATOMIC_RELAXED);
+		count++;
+	}
 	pthread_rwlock_unlock(&b->lock);
 	*out_count = count;
+	if (count == 0) {
+		free(all);
+		all = NULL;
+	}
 	return all;
 }
 
@@ -185,7 +326,7 @@ size_t bans_count(struct bans *b)
 
 uint64_t bans_until(struct bans *b, const uint8_t ip[16])
 {
-	const struct ban *ban;
+	const struct ban_row *row;
 	uint64_t until_ns;
 	uint8_t key[16];
 
@@ -193,56 +334,78 @@ uint64_t bans_until(struct bans *b, const uint8_t ip[16])
 		return 0;
 	ban_key(key, ip);
 	pthread_rwlock_rdlock(&b->lock);
-	ban = hmap_get(&b->table, key_span(key));
-	until_ns = ban ? ban->until_ns : 0;
+	row = find(b, key);
+	until_ns = row ? row->ban.until_ns : 0;
 	pthread_rwlock_unlock(&b->lock);
 	return until_ns;
 }
 
-/* What an earlier run left in the map.  The table's own word is newer. */
+/* What an earlier run left in the map, with its slot.  The table's own word is newer. */
+static void adopt_row(struct bans *b, const struct sn_addr *key, const struct sn_block *value)
+{
+	struct ban_row *row = mem_zalloc(sizeof(*row));
+
+	memcpy(row->ban.ip, key, sizeof(row->ban.ip));
+	row->ban.since_ns = value->since_ns;
+	row->ban.until_ns = value->until_ns;
+	row->ban.why = value->why;
+	row->ban.strikes = value->strikes;
+	row->ban.slot = slot_take(b, value->slot) ? value->slot : slot_find(b);
+	pthread_rwlock_wrlock(&b->lock);
+	(void)hmap_set(&b->table, key_span(row->ban.ip), row);
+	bans_heap_add(heap_of(b, &row->ban), row);
+	atomic_store(&b->count, b->table.count);
+	pthread_rwlock_unlock(&b->lock);
+}
+
 static void adopt_map(struct bans *b)
 {
 	struct sn_block value;
 	struct sn_addr key;
-	struct ban *ban;
 	void *previous = NULL;
 
-	while (b->table.count < SN_BLOCK_MAX && bpf_map_get_next_key(b->map_fd, previous, &key) == 0) {
+	while (b->table.count < SN_BLOCK_MAX && bpf_map_get_next_key(b->kernel.map_fd, previous, &key) == 0) {
 		previous = &key;
-		if (hmap_get(&b->table, key_span((const uint8_t *)&key)) ||
-		    bpf_map_lookup_elem(b->map_fd, &key, &value) < 0)
-			continue;
-		ban = mem_zalloc(sizeof(*ban));
-		memcpy(ban->ip, &key, sizeof(ban->ip));
-		ban->since_ns = value.since_ns;
-		ban->until_ns = value.until_ns;
-		ban->why = value.why;
-		ban->strikes = value.strikes;
-		table_give(b, ban);
+		if (!find(b, (const uint8_t *)&key) && bpf_map_lookup_elem(b->kernel.map_fd, &key, &value) == 0)
+			adopt_row(b, &key, &value);
 	}
 }
 
-int bans_use_map(struct bans *b, int map_fd)
+int bans_use_map(struct bans *b, const struct bans_kernel *k)
 {
-	size_t i, count;
-	struct ban *all;
+	struct span key;
+	size_t pos = 0;
+	void *row;
 	int err = 0;
 
-	b->map_fd = map_fd;
-	if (map_fd < 0)
+	b->kernel = k ? *k : (struct bans_kernel){ .map_fd = -1 };
+	if (b->kernel.map_fd < 0)
 		return 0;
 	adopt_map(b);
-	all = bans_list(b, &count);
-	for (i = 0; i < count; i++) {
-		int one = map_set(b, &all[i]);
+	page_set(b);
+	while (hmap_next(&b->table, &pos, &key, &row)) {
+		int one = map_set(b, &((struct ban_row *)row)->ban);
 
 		err = err ? err : one;
 	}
-	free(all);
 	return err;
 }
 
+static const char *const why_names[] = {
+	[SN_BAN_MANUAL] = "manual", [SN_BAN_RATE_LIMIT] = "rate-limit", [SN_BAN_GEO] = "geo",
+	[SN_BAN_AGENT] = "agent",   [SN_BAN_OTHER] = "other",
+};
+
 const char *bans_why_name(uint16_t why)
 {
-	return why == SN_BAN_MANUAL ? "manual" : "unknown";
+	why &= (uint16_t)~SN_BAN_NAMED;
+	return why < ARRAY_LEN(why_names) && why_names[why] ? why_names[why] : "unknown";
+}
+
+uint16_t bans_why_of(const char *reason)
+{
+	for (uint16_t i = SN_BAN_MANUAL + 1; i < ARRAY_LEN(why_names); i++)
+		if (strcmp(reason, why_names[i]) == 0)
+			return i;
+	return SN_BAN_OTHER;
 }

@@ -21,6 +21,7 @@
 #include "fastpath/attach.h"
 #include "fastpath/hostaddrs.h"
 #include "fastpath/loader.h"
+#include "fastpath/sources.h"
 #include "fastpath/tables.h"
 
 #define TAG_FASTPATH TAG('f', 'p', 't', 'h')
@@ -43,6 +44,11 @@ struct fastpath {
 	struct ring_buffer *ring; /* owned, NULL while not loaded */
 	int watch_fd;		  /* owned, of hostaddrs; -1 while not loaded */
 	struct bans *bans;	  /* owned */
+	struct budgets *budgets;  /* owned */
+	struct sn_budgets levels; /* of the plan, as the kernel has them if a guard is loaded */
+	struct sources sources;
+	struct sn_hits *hits;  /* memory of the maps, mapped while loaded */
+	struct sn_cell *cells;
 	struct heartbeat heartbeat;
 	size_t page_bytes; /* of heartbeat.cell */
 	bool has_blank_page; /* heartbeat goes nowhere */
@@ -130,6 +136,7 @@ struct fastpath *fastpath_new(const struct fastpath_options *o)
 		fp->context.program_fd[i] = -1;
 	fp->watch_fd = -1;
 	fp->bans = bans_new();
+	fp->budgets = budgets_new();
 	fp->page_bytes = (size_t)sysconf(_SC_PAGESIZE);
 	heartbeat_map(fp, -1);
 	debug_line = o->on_debug;
@@ -148,6 +155,31 @@ static int ring_sample(void *ctx, void *data, size_t len)
 	return 0;
 }
 
+#define HITS_BYTES (SN_BLOCK_MAX * sizeof(struct sn_hits))
+#define CELLS_BYTES (2 * SN_SKETCH_ROW * sizeof(struct sn_cell))
+
+static void memory_close(struct fastpath *fp)
+{
+	if (fp->hits)
+		(void)munmap(fp->hits, HITS_BYTES);
+	if (fp->cells)
+		(void)munmap(fp->cells, CELLS_BYTES);
+	fp->hits = NULL;
+	fp->cells = NULL;
+}
+
+/* The maps that are read like memory. */
+static int memory_open(struct fastpath *fp)
+{
+	void *hits = mmap(NULL, HITS_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fp->maps.fd[MAP_BLOCK_HITS], 0);
+	void *cells = mmap(NULL, CELLS_BYTES, PROT_READ, MAP_SHARED, fp->maps.fd[MAP_RL_SKETCH], 0);
+	int err = hits == MAP_FAILED || cells == MAP_FAILED ? -errno : 0;
+
+	fp->hits = hits == MAP_FAILED ? NULL : hits;
+	fp->cells = cells == MAP_FAILED ? NULL : cells;
+	return err;
+}
+
 /* Close what this process holds of the kernel; what is pinned goes on. */
 static void fastpath_unload(struct fastpath *fp)
 {
@@ -162,7 +194,8 @@ static void fastpath_unload(struct fastpath *fp)
 	if (fp->watch_fd >= 0)
 		(void)close(fp->watch_fd);
 	fp->watch_fd = -1;
-	(void)bans_use_map(fp->bans, -1);
+	(void)bans_use_map(fp->bans, NULL);
+	memory_close(fp);
 	heartbeat_map(fp, -1);
 	maps_fini(&fp->maps);
 	fp->status.is_loaded = false;
@@ -176,6 +209,7 @@ void fastpath_free(struct fastpath *fp)
 	fastpath_unload(fp);
 	(void)munmap(fp->heartbeat.cell, fp->page_bytes);
 	bans_free(fp->bans);
+	budgets_free(fp->budgets);
 	plan_fini(&fp->plan);
 	debug_line = NULL;
 	fp->tag = 0;
@@ -218,7 +252,11 @@ static int fastpath_load(struct fastpath *fp, struct strbuf *why)
 	fp->attachment_count = (size_t)count;
 	heartbeat_map(fp, fp->maps.fd[MAP_HEARTBEAT]);
 	fp->status.is_loaded = true;
-	err = bans_use_map(fp->bans, fp->maps.fd[MAP_BLOCK]);
+	err = memory_open(fp);
+	if (!err)
+		err = bans_use_map(fp->bans, &(struct bans_kernel){ .map_fd = fp->maps.fd[MAP_BLOCK],
+								    .page = fp->heartbeat.cell,
+								    .hits = fp->hits });
 	if (err) {
 		strbuf_printf(why, "map %s: %s", maps_name(MAP_BLOCK), err_name(err));
 		degrade(fp, why->ptr);
@@ -445,6 +483,7 @@ static void guard_apply(struct fastpath *fp)
 		attachments_prune(fp);
 		err = tables_prune(&t, &fp->maps, &why);
 	}
+	fp->levels = t.budgets;
 	if (err)
 		degrade(fp, why.ptr);
 	tables_fini(&t);
@@ -480,6 +519,14 @@ static bool plan_has_guard(const struct fastpath_plan *p)
 	return false;
 }
 
+static bool is_attached(const struct fastpath *fp)
+{
+	for (size_t i = 0; i < fp->attachment_count; i++)
+		if (fp->attachments[i].how != FASTPATH_ATTACH_NONE)
+			return true;
+	return false;
+}
+
 static int fastpath_run(struct fastpath *fp)
 {
 	struct fastpath_status *s = &fp->status;
@@ -494,10 +541,12 @@ static int fastpath_run(struct fastpath *fp)
 		memcpy(s->interfaces[i].name, fp->plan.interfaces[i].name, IF_NAMESIZE);
 		s->interfaces[i].mode = fp->plan.interfaces[i].mode;
 	}
+	budgets_compile(&fp->plan, &fp->levels, &fp->levels);
 	if (plan_has_guard(&fp->plan))
 		guard_apply(fp);
 	else
 		nothing_apply(fp);
+	budgets_set(fp->budgets, &fp->levels, is_attached(fp));
 	s->apply_failures += s->is_degraded;
 	return s->is_degraded ? -EAGAIN : 0;
 }
@@ -586,3 +635,34 @@ struct heartbeat *fastpath_heartbeat(struct fastpath *fp)
 	OBJ_CHECK(fp, TAG_FASTPATH);
 	return &fp->heartbeat;
 }
+
+struct budgets *fastpath_budgets(struct fastpath *fp)
+{
+	OBJ_CHECK(fp, TAG_FASTPATH);
+	return fp->budgets;
+}
+
+void fastpath_tick(struct fastpath *fp, uint64_t now_ns)
+{
+	OBJ_CHECK(fp, TAG_FASTPATH);
+	budgets_tick(fp->budgets, now_ns);
+	if (fp->cells && budgets_sample(&fp->levels, fp->cells, now_ns))
+		(void)maps_budgets_set(&fp->maps, &fp->levels); /* tried again with the next change */
+}
+
+void fastpath_source_add(struct fastpath *fp, const uint8_t ip[16], uint64_t now_ns)
+{
+	OBJ_CHECK(fp, TAG_FASTPATH);
+	if (maps_are_open(&fp->maps))
+		(void)sources_add(&fp->sources, fp->maps.fd[MAP_RL_SRC], ip, now_ns); /* then it stays unknown */
+}
+
+bool fastpath_is_saturated(const struct fastpath *fp)
+{
+	OBJ_CHECK(fp, TAG_FASTPATH);
+	for (unsigned i = 0; i < SN_BUDGET_LEVELS; i++)
+		if (budgets_level(&fp->levels, i)->is_saturated)
+			return true;
+	return false;
+}
+

@@ -5,7 +5,8 @@
  * The guard is an accelerator, never a dependency: nothing here is fatal.  What could not be done is a reason
  * in the status, and the traffic is judged by rules.h alone.
  *
- * Everything is called by the control thread, except heartbeat_beat(), bans_until() and rules_judge().
+ * Everything is called by the control thread, except heartbeat_beat(), bans_until(), budgets_admit() and
+ * rules_judge().
  *
  * Pins: <bpffs>/sentinel/<instance>/v<ABI>/<map> and <bpffs>/sentinel/<instance>/<kind>-<interface>, kind one of
  * xdp, tcx (links), dispatcher, clsact (programs).  The file system takes no dots: they are written as '%'.
@@ -21,6 +22,7 @@
 
 #include "base/strbuf.h"
 #include "fastpath/bans.h"
+#include "fastpath/budgets.h"
 #include "fastpath/heartbeat.h"
 #include "fastpath/plan.h"
 #include "fastpath/rules.h"
@@ -113,8 +115,15 @@ int fastpath_addresses_fd(const struct fastpath *fp);
 /* Read the notices and bring the map up to date.  0 or -EAGAIN as apply. */
 int fastpath_addresses_update(struct fastpath *fp);
 
+struct budgets *fastpath_budgets(struct fastpath *fp);	   /* never NULL; lives as long as fp */
+/* Once a second, with clock_mono_ns(): is the sketch of the budgets saturated? */
+void fastpath_tick(struct fastpath *fp, uint64_t now_ns);
+bool fastpath_is_saturated(const struct fastpath *fp);
+/* This source completed a handshake: it gets buckets of its own.  Bounded, see sources.h. */
+void fastpath_source_add(struct fastpath *fp, const uint8_t ip[16], uint64_t now_ns);
 struct bans *fastpath_bans(struct fastpath *fp);	   /* never NULL; lives as long as fp */
 struct heartbeat *fastpath_heartbeat(struct fastpath *fp); /* never NULL; lives as long as fp */
+
 
 /*
  * For `sentinel kernel` without a daemon, from the pins of an instance (bpffs NULL: /sys/fs/bpf).

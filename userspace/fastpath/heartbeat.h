@@ -25,7 +25,7 @@ struct heartbeat {
 void heartbeat_control(struct heartbeat *h, uint64_t now_ns);
 /* Control, before work that keeps it from its loop for up to max_ns. */
 void heartbeat_control_busy(struct heartbeat *h, uint64_t now_ns, uint64_t max_ns);
-/* A worker, once a second.  False: control is stuck, nothing was written. */
+/* A worker, once a second, with clock_boot_ns().  False: control is stuck, nothing was written. */
 bool heartbeat_beat(struct heartbeat *h, uint64_t now_ns);
 
 #endif

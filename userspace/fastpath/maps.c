@@ -237,9 +237,31 @@ int maps_ports_prune(const struct fastpath_maps *m, const uint64_t wanted[SN_POR
 	return ports_change(m, NULL, wanted);
 }
 
+int maps_config_get(const struct fastpath_maps *m, struct sn_config *out)
+{
+	const uint32_t zero = 0;
+
+	return bpf_map_lookup_elem(m->fd[MAP_CONFIG], &zero, out);
+}
+
 int maps_config_set(const struct fastpath_maps *m, const struct sn_config *c)
 {
 	const uint32_t zero = 0;
 
 	return bpf_map_update_elem(m->fd[MAP_CONFIG], &zero, c, BPF_ANY);
+}
+
+int maps_budgets_set(const struct fastpath_maps *m, struct sn_budgets *b)
+{
+	const uint32_t zero = 0;
+	struct sn_budgets present;
+	int err = bpf_map_lookup_elem(m->fd[MAP_BUDGETS], &zero, &present);
+
+	if (err)
+		return err;
+	if (present.seed[0] || present.seed[1])
+		memcpy(b->seed, present.seed, sizeof(b->seed));
+	if (memcmp(&present, b, sizeof(present)) == 0)
+		return 0;
+	return bpf_map_update_elem(m->fd[MAP_BUDGETS], &zero, b, BPF_ANY);
 }

@@ -18,11 +18,16 @@
 /* Every pinned map: identifier, name in the kernel and of the pin. */
 #define FASTPATH_MAPS(X)            \
 	X(PORTS, ports)             \
+	X(PORT_HINTS, port_hints)   \
 	X(VIPS, vips)               \
 	X(HOST_ADDRS, host_addrs)   \
 	X(ACL4, acl4)               \
 	X(ACL6, acl6)               \
 	X(BLOCK, block)             \
+	X(BLOCK_HITS, block_hits)   \
+	X(BUDGETS, budgets)         \
+	X(RL_SKETCH, rl_sketch)     \
+	X(RL_SRC, rl_src)           \
 	X(CONFIG, config)           \
 	X(HEARTBEAT, heartbeat)     \
 	X(DROPS, drops)             \
@@ -83,6 +88,9 @@ int maps_prune(int map_fd, const struct rows *wanted, const struct rows *actual,
 int maps_ports_put(const struct fastpath_maps *m, const uint64_t wanted[SN_PORT_WORDS]);
 int maps_ports_prune(const struct fastpath_maps *m, const uint64_t wanted[SN_PORT_WORDS]);
 
+int maps_config_get(const struct fastpath_maps *m, struct sn_config *out);
 int maps_config_set(const struct fastpath_maps *m, const struct sn_config *c);
+/* *b takes the seed of the map, if it has one: the buckets stay. */
+int maps_budgets_set(const struct fastpath_maps *m, struct sn_budgets *b);
 
 #endif

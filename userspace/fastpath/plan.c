@@ -9,7 +9,7 @@
 
 #include "base/check.h"
 #include "base/mem.h"
-#include "sentinel/abi.h"
+#include "sentinel/budget.h"
 
 static const uint8_t v4_prefix[12] = { 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff };
 
@@ -47,6 +47,27 @@ void plan_copy(struct fastpath_plan *out_plan, const struct fastpath_plan *p)
 	out_plan->interfaces = copy_array(p->interfaces, p->interface_count, sizeof(*p->interfaces));
 	out_plan->vips = copy_array(p->vips, p->vip_count, sizeof(*p->vips));
 	out_plan->acls = copy_array(p->acls, p->acl_count, sizeof(*p->acls));
+}
+
+int plan_add_budget(struct fastpath_plan *p, const struct fastpath_budget *b)
+{
+	uint64_t period_ns;
+	size_t i;
+
+	if (!b->count || !b->period_ms || !b->burst || !b->rule || b->per >= SN_PER_COUNT ||
+	    b->period_ms > PLAN_BUDGET_MAX_NS / 1000000)
+		return -EINVAL;
+	period_ns = b->period_ms * 1000000;
+	if (b->count > period_ns)
+		return -EINVAL;
+	if (b->burst > PLAN_BUDGET_MAX_NS / (period_ns / b->count))
+		return -ERANGE;
+	for (i = 0; i < p->budget_count; i++)
+		if (p->budgets[i].is_packets == b->is_packets && p->budgets[i].per == b->per)
+			return -EEXIST;
+	CHECK(p->budget_count < SN_BUDGET_LEVELS);
+	p->budgets[p->budget_count++] = *b;
+	return 0;
 }
 
 int plan_add_interface(struct fastpath_plan *p, const char *name, enum fastpath_mode mode)

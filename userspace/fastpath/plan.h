@@ -16,8 +16,10 @@
 #include <stdint.h>
 
 #include "base/strbuf.h"
+#include "sentinel/abi.h"
 
 #define PLAN_INTERFACES_MAX 64
+#define PLAN_BUDGET_MAX_NS (86400ull * 1000000000) /* a day until an empty bucket is full */
 
 enum fastpath_mode {
 	FASTPATH_MODE_AUTO, /* native XDP if the driver of a physical device has it, else tc */
@@ -48,6 +50,14 @@ struct fastpath_acl {
 	uint32_t rule;	/* comes back in verdicts and events; > 0 */
 };
 
+/* How fast a source may be: `count` in `period_ms`, and `burst` at once. */
+struct fastpath_budget {
+	bool is_packets; /* else connections */
+	uint8_t per;	 /* SN_PER_* */
+	uint64_t count, period_ms, burst;
+	uint32_t rule; /* comes back in verdicts and events; > 0 */
+};
+
 struct fastpath_plan {
 	struct fastpath_interface *interfaces; /* owned, as the other arrays */
 	size_t interface_count;
@@ -55,6 +65,9 @@ struct fastpath_plan {
 	size_t vip_count;
 	struct fastpath_acl *acls;
 	size_t acl_count;
+	struct fastpath_budget budgets[SN_BUDGET_LEVELS];
+	size_t budget_count;
+
 
 	bool keep_on_stop; /* an orderly stop leaves the guard attached */
 	bool is_monitor;   /* count and report, refuse nothing */
@@ -70,6 +83,12 @@ int plan_add_interface(struct fastpath_plan *p, const char *name, enum fastpath_
 int plan_add_vip(struct fastpath_plan *p, const struct fastpath_vip *v);
 /* 0, or -EINVAL (length above 128, bits beyond it, another action, rule 0). */
 int plan_add_acl(struct fastpath_plan *p, const struct fastpath_acl *a);
+
+/*
+ * 0; -EINVAL: something is 0, a family without such networks, or finer than a nanosecond; -ERANGE: such a burst lasts
+ * longer than PLAN_BUDGET_MAX_NS; -EEXIST: there is one of this kind and length already.
+ */
+int plan_add_budget(struct fastpath_plan *p, const struct fastpath_budget *b);
 
 /*
  * Will it fit into the maps?  0, or -E2BIG with one sentence in out_why.  To be called before a configuration

@@ -8,6 +8,9 @@
 
 #include "base/err.h"
 #include "base/mem.h"
+#include "fastpath/budgets.h"
+#include "fastpath/hints.h"
+#include "fastpath/ticks.h"
 
 static const uint8_t v4_any[16] = { 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0, 0, 0, 0 };
 static const uint8_t v6_any[16];
@@ -86,6 +89,8 @@ void tables_init(struct tables *t, const struct fastpath_plan *p, const struct h
 	add_vips(t, p);
 	add_acls(t, p);
 	add_host_addrs(t, addrs);
+	t->hints = hints_new(&t->vips);
+	budgets_compile(p, NULL, &t->budgets);
 }
 
 void tables_fini(struct tables *t)
@@ -96,6 +101,8 @@ void tables_fini(struct tables *t)
 	rows_fini(&t->host_addrs);
 	rows_fini(&t->acl4);
 	rows_fini(&t->acl6);
+	free(t->hints);
+	t->hints = NULL;
 }
 
 static bool is_allow(const void *value)
@@ -135,10 +142,30 @@ static int failed(int err, enum fastpath_map map, struct strbuf *out_why)
 }
 
 /* What lets in first, what shuts out next, and last the listeners to which it applies. */
-int tables_put(const struct tables *t, const struct fastpath_maps *m, struct strbuf *out_why)
+/* Which tries have rows: before rows come, and after the last one went. */
+static int config_put(struct tables *t, const struct fastpath_maps *m, bool is_prune)
 {
-	int err = failed(maps_config_set(m, &t->config), MAP_CONFIG, out_why);
+	uint32_t flags = (t->acl4.count ? SN_CONFIG_ACL4 : 0) | (t->acl6.count ? SN_CONFIG_ACL6 : 0);
+	struct sn_config present;
+	int err = maps_config_get(m, &present);
 
+	if (err)
+		return err;
+	if (!is_prune)
+		flags |= present.flags & (SN_CONFIG_ACL4 | SN_CONFIG_ACL6);
+	t->config.flags = (t->config.flags & ~(SN_CONFIG_ACL4 | SN_CONFIG_ACL6)) | flags;
+	ticks_fill(&t->config);
+	return maps_config_set(m, &t->config);
+}
+
+int tables_put(struct tables *t, const struct fastpath_maps *m, struct strbuf *out_why)
+{
+	int err = failed(config_put(t, m, false), MAP_CONFIG, out_why);
+
+	if (!err)
+		err = failed(hints_clear(m, t->hints), MAP_PORT_HINTS, out_why);
+	if (!err)
+		err = failed(maps_budgets_set(m, &t->budgets), MAP_BUDGETS, out_why);
 	if (!err)
 		err = failed(edit(m, MAP_ACL4, &t->acl4, maps_put, is_allow), MAP_ACL4, out_why);
 	if (!err)
@@ -153,7 +180,7 @@ int tables_put(const struct tables *t, const struct fastpath_maps *m, struct str
 	return err;
 }
 
-int tables_prune(const struct tables *t, const struct fastpath_maps *m, struct strbuf *out_why)
+int tables_prune(struct tables *t, const struct fastpath_maps *m, struct strbuf *out_why)
 {
 	int err = failed(maps_ports_prune(m, t->ports), MAP_PORTS, out_why);
 
@@ -166,5 +193,9 @@ int tables_prune(const struct tables *t, const struct fastpath_maps *m, struct s
 		err = failed(edit(m, MAP_ACL4, &t->acl4, maps_prune, is_deny), MAP_ACL4, out_why);
 	if (!err)
 		err = failed(edit(m, MAP_ACL6, &t->acl6, maps_prune, is_deny), MAP_ACL6, out_why);
+	if (!err)
+		err = failed(hints_set(m, t->hints), MAP_PORT_HINTS, out_why);
+	if (!err)
+		err = failed(config_put(t, m, true), MAP_CONFIG, out_why);
 	return err;
 }

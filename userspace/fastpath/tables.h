@@ -22,14 +22,16 @@ struct tables {
 	struct rows acl4;
 	struct rows acl6;
 	uint64_t ports[SN_PORT_WORDS];
+	struct sn_port_hint *hints; /* owned; SN_PORTS */
 	struct sn_config config;
+	struct sn_budgets budgets; /* after tables_put() with the seed that the map has */
 };
 
 void tables_init(struct tables *t, const struct fastpath_plan *p, const struct hostaddrs *addrs);
 void tables_fini(struct tables *t); /* NULL ok */
 
 /* 0, or -errno with the map's name in out_why.  After a failure nothing is to be pruned. */
-int tables_put(const struct tables *t, const struct fastpath_maps *m, struct strbuf *out_why);
-int tables_prune(const struct tables *t, const struct fastpath_maps *m, struct strbuf *out_why);
+int tables_put(struct tables *t, const struct fastpath_maps *m, struct strbuf *out_why);
+int tables_prune(struct tables *t, const struct fastpath_maps *m, struct strbuf *out_why);
 
 #endif

@@ -35,8 +35,8 @@ static void test_ban_holds_until_removed(void **state)
 	assert_int_equal(bans_add(b, ip, 100, SN_FOREVER, SN_BAN_MANUAL), 0);
 	assert_true(bans_until(b, ip) == SN_FOREVER);
 	assert_int_equal(bans_until(b, other), 0);
-	assert_int_equal(bans_remove(b, other), -ENOENT);
-	assert_int_equal(bans_remove(b, ip), 0);
+	assert_int_equal(bans_remove(b, other, 0), -ENOENT);
+	assert_int_equal(bans_remove(b, ip, 0), 0);
 	assert_int_equal(bans_until(b, ip), 0);
 	assert_int_equal(bans_count(b), 0);
 	bans_free(b);
@@ -67,7 +67,7 @@ static void test_again_is_a_strike(void **state)
 	v4(ip, 1);
 	assert_int_equal(bans_add(b, ip, 100, 200, SN_BAN_MANUAL), 0);
 	assert_int_equal(bans_add(b, ip, 150, 400, SN_BAN_MANUAL), 0);
-	list = bans_list(b, &count);
+	list = bans_list(b, 0, &count);
 	assert_int_equal(count, 1);
 	assert_int_equal(list[0].since_ns, 100);
 	assert_int_equal(list[0].until_ns, 400);
@@ -89,7 +89,7 @@ static void test_ipv6_is_banned_by_its_network(void **state)
 	assert_int_equal(bans_add(b, ip, 1, 2, SN_BAN_MANUAL), 0);
 	assert_int_equal(bans_until(b, neighbour), 2);
 	assert_int_equal(bans_until(b, other), 0);
-	assert_int_equal(bans_remove(b, neighbour), 0);
+	assert_int_equal(bans_remove(b, neighbour, 0), 0);
 	assert_int_equal(bans_until(b, ip), 0);
 	bans_free(b);
 }
@@ -114,7 +114,7 @@ static void test_expires_what_is_over(void **state)
 	v4(ip, 500);
 	assert_int_equal(bans_until(b, ip), 502);
 	assert_int_equal(bans_expire(b, SN_FOREVER - 1), 500);
-	assert_null(bans_list(b, &count));
+	assert_null(bans_list(b, 0, &count));
 	assert_int_equal(count, 0);
 	bans_free(b);
 }
@@ -174,7 +174,7 @@ static void test_workers_read_while_control_writes(void **state)
 	for (i = 0; i < 20000; i++) {
 		v4(ip, i % 64);
 		if (i / 64 % 2)
-			assert_int_equal(bans_remove(r.bans, ip), 0);
+			assert_int_equal(bans_remove(r.bans, ip, 0), 0);
 		else
 			assert_int_equal(bans_add(r.bans, ip, 1, 1000 + i % 64, SN_BAN_MANUAL), 0);
 	}

@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* budget.bpf.h - holds sources to their budgets: connections when a SYN comes, packets always. */
+#ifndef SN_BUDGET_BPF_H
+#define SN_BUDGET_BPF_H
+
+#include "clock.bpf.h"
+#include "count.bpf.h"
+#include "maps.bpf.h"
+#include "sentinel/budget.h"
+#include "sentinel/verdict.h"
+
+/* One packet on its way through the levels. */
+struct budget_walk {
+	const struct sn_budgets *budgets;
+	const __u32 *source;
+	__u64 now_ns;
+	__u32 rule;	 /* of the first level that refused */
+	__u32 is_refused;
+	__u32 has_saturated;
+};
+
+/* Both cells are charged, whatever the first one said: else every budget would be twice as large. */
+static __noinline __u32 budget_sketch(const struct sn_budget *b, __u64 hash, __u64 now_ns)
+{
+	__u32 one = sn_budget_cell(b, hash, 0), two = sn_budget_cell(b, hash, 1);
+	struct sn_cell *first = bpf_map_lookup_elem(&rl_sketch, &one);
+	struct sn_cell *second = bpf_map_lookup_elem(&rl_sketch, &two);
+	__u32 is_admitted = 0;
+
+	if (first)
+		is_admitted |= sn_gcra_charge(&first->full_at_ns, b, now_ns);
+	if (second)
+		is_admitted |= sn_gcra_charge(&second->full_at_ns, b, now_ns);
+	return is_admitted;
+}
+
+static __always_inline void budget_level(struct budget_walk *w, const struct sn_budget *b, __u64 *own, __u32 number,
+					 __u32 per)
+{
+	__u32 is_admitted;
+
+	if (!b->interval_ns)
+		return;
+	if (own)
+		is_admitted = sn_gcra_charge(own, b, w->now_ns);
+	else
+		is_admitted = budget_sketch(b, sn_budget_hash(sn_budget_key(w->source, per), w->budgets->seed, number),
+					    w->now_ns);
+	if (is_admitted)
+		return;
+	if (!own && b->is_saturated) {
+		w->has_saturated = 1;
+		return;
+	}
+	if (!w->is_refused)
+		w->rule = b->rule;
+	w->is_refused = 1;
+}
+
+static __always_inline int budget_is_v4(const __u32 addr[4])
+{
+	return !addr[0] && !addr[1] && addr[2] == bpf_htonl(SN_V4_MAPPED);
+}
+
+static __always_inline int budget_is_loopback(const __u32 addr[4])
+{
+	if (budget_is_v4(addr))
+		return (addr[3] & bpf_htonl(0xff000000)) == bpf_htonl(0x7f000000);
+	return !addr[0] && !addr[1] && !addr[2] && addr[3] == bpf_htonl(1);
+}
+
+/* The source's own buckets, if it ever completed a handshake. */
+static __always_inline struct sn_source *budget_source(const __u32 source[4])
+{
+	struct sn_addr key;
+
+	__builtin_memcpy(key.addr, source, sizeof(key.addr));
+	if (!budget_is_v4(source))
+		key.addr[2] = key.addr[3] = 0;
+	return bpf_map_lookup_elem(&rl_src, &key);
+}
+
+static __always_inline void budget_connections(struct budget_walk *w, struct sn_source *own)
+{
+	const struct sn_budgets *b = w->budgets;
+
+	budget_level(w, &b->connections_ip, own ? &own->connections_full_at_ns : NULL, 0, SN_PER_IP);
+	if (budget_is_v4(w->source)) {
+		budget_level(w, &b->connections_24, NULL, 1, SN_PER_24);
+		return;
+	}
+	budget_level(w, &b->connections_64, NULL, 2, SN_PER_64);
+	budget_level(w, &b->connections_48, NULL, 3, SN_PER_48);
+}
+
+static __always_inline void budget_packets(struct budget_walk *w, struct sn_source *own)
+{
+	const struct sn_budgets *b = w->budgets;
+
+	budget_level(w, &b->packets_ip, own ? &own->packets_full_at_ns : NULL, 4, SN_PER_IP);
+	if (budget_is_v4(w->source)) {
+		budget_level(w, &b->packets_24, NULL, 5, SN_PER_24);
+		return;
+	}
+	budget_level(w, &b->packets_64, NULL, 6, SN_PER_64);
+	budget_level(w, &b->packets_48, NULL, 7, SN_PER_48);
+}
+
+/* SN_DROP_NONE, or the budget that the packet is over, with the rule in out_rule. */
+static __always_inline __u32 budget_judge(const struct scene *s, const struct sn_heartbeat *h, __u32 *out_rule)
+{
+	__u32 zero = 0, reason = SN_DROP_NONE;
+	const struct sn_budgets *b = bpf_map_lookup_elem(&budgets, &zero);
+	struct budget_walk w = { .budgets = b, .source = s->packet.source };
+	struct sn_source *own;
+
+	if (!b || !h || !(b->flags & (SN_BUDGETS_PACKETS | (s->packet.is_syn ? SN_BUDGETS_CONNECTIONS : 0))) ||
+	    budget_is_loopback(w.source))
+		return SN_DROP_NONE;
+	w.now_ns = b->flags & SN_BUDGETS_COARSE ? clock_coarse_ns(s->config) : CLOCK_NS();
+	/* Nobody would see that the sketch is saturated. */
+	if (!sn_heartbeat_is_fresh(h->at_ns, w.now_ns + h->offset_ns))
+		return SN_DROP_NONE;
+	own = b->flags & SN_BUDGETS_BY_IP ? budget_source(w.source) : NULL;
+	if (b->flags & SN_BUDGETS_PACKETS)
+		budget_packets(&w, own);
+	if (w.is_refused)
+		reason = SN_DROP_PACKET_BUDGET;
+	if (s->packet.is_syn && b->flags & SN_BUDGETS_CONNECTIONS)
+		budget_connections(&w, own);
+	if (w.is_refused && reason == SN_DROP_NONE)
+		reason = SN_DROP_CONNECTION_BUDGET;
+	if (w.has_saturated && reason == SN_DROP_NONE)
+		count_add(&counters, SN_COUNTER_SKETCH_SATURATED, s->bytes);
+	*out_rule = w.rule;
+	return reason;
+}
+
+#endif

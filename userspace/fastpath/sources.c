@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* sources.c - tells the guard which sources completed a handshake. */
+#include "fastpath/sources.h"
+
+#include <errno.h>
+#include <stdbool.h>
+#include <string.h>
+
+#include <bpf/bpf.h>
+
+#include "base/hash.h"
+#include "sentinel/abi.h"
+
+#define SECOND_NS 1000000000ull
+
+static bool is_v4(const uint8_t ip[16])
+{
+	static const uint8_t mapped[12] = { [10] = 0xff, [11] = 0xff };
+
+	return memcmp(ip, mapped, sizeof(mapped)) == 0;
+}
+
+static bool may_add(struct sources *s, const uint8_t ip[16], uint64_t now_ns)
+{
+	uint16_t *of_network = is_v4(ip) ? NULL : &s->by_48[hash_bytes(ip, 6) % SOURCES_CELLS];
+
+	if (now_ns - s->since_ns >= SECOND_NS) {
+		s->since_ns = now_ns;
+		s->count = 0;
+		memset(s->by_48, 0, sizeof(s->by_48));
+	}
+	if (s->count >= SOURCES_A_SECOND || (of_network && *of_network >= SOURCES_A_SECOND_48)) {
+		s->limited++;
+		return false;
+	}
+	s->count++;
+	if (of_network)
+		++*of_network;
+	return true;
+}
+
+int sources_add(struct sources *s, int map_fd, const uint8_t ip[16], uint64_t now_ns)
+{
+	const struct sn_source full = { 0 };
+	struct sn_addr key;
+	int err;
+
+	if (!may_add(s, ip, now_ns))
+		return -EAGAIN;
+	memcpy(key.addr, ip, sizeof(key.addr));
+	if (!is_v4(ip))
+		key.addr[2] = key.addr[3] = 0;
+	err = bpf_map_update_elem(map_fd, &key, &full, BPF_NOEXIST);
+	return err == -EEXIST ? 0 : err;
+}
