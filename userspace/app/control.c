@@ -7,6 +7,7 @@
 
 #include "app/audit.h"
 #include "app/certificates.h"
+#include "app/limit_metrics.h"
 #include "app/logs.h"
 #include "app/notify.h"
 #include "app/sockets.h"
@@ -131,6 +132,8 @@ static void on_second(struct timer *t)
 	audit_flush(c->audit, UINT64_MAX); /* whatever there is: on disk within a second */
 	if (c->seconds % 10 == 0)
 		endpoint_registry_sweep(&c->registry.endpoints);
+	if (c->seconds % 60 == 0)
+		limit_metrics_sweep(c);
 	timer_arm(c->loop, t, 1000);
 }
 

@@ -15,6 +15,7 @@
 #include "app/certificates.h"
 #include "app/control.h"
 #include "app/exit.h"
+#include "app/limit_metrics.h"
 #include "app/logs.h"
 #include "app/notify.h"
 #include "app/privilege.h"
@@ -361,6 +362,7 @@ static int prepare(struct control *c)
 	if (!tls_kdf_start(&reason))
 		log_warn("tls: handshakes cost a tenth more: %s", reason);
 	config_registry_init(&c->registry);
+	limit_metrics_start(c);
 	c->registry.tls.is_serving = true;
 	if (file_load(c) < 0) {
 		config_registry_fini(&c->registry); /* nothing of it was built */

@@ -7,6 +7,7 @@
 
 #include "app/certificates.h"
 #include "app/control.h"
+#include "app/limit_metrics.h"
 #include "app/sockets.h"
 #include "app/about.h"
 #include "base/check.h"
@@ -66,6 +67,7 @@ static void collect(void *ctx)
 	log_collect(c->metrics);
 	certificates_collect(c);
 	guard_collect(&c->guard);
+	limit_metrics_collect(c);
 	kernel_tunnels_collect(c->kernel_tunnels, c->metrics);
 }
 

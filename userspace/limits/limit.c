@@ -20,6 +20,7 @@ static void limit_free(struct limit *l)
 	l->tag = 0;
 	free(l->identity);
 	free(l->scope);
+	free(l->name);
 	free(l);
 }
 
@@ -47,33 +48,32 @@ struct limits_shard *shards_new(struct entry *entries)
 	return shards;
 }
 
-static struct limit *limit_new(struct limits *ls, const char *identity)
+static struct limit *limit_new(struct limits *ls, const struct limit_terms *t)
 {
 	struct limit *l = mem_zalloc(sizeof(*l));
 
 	l->tag = TAG_LIMIT;
 	l->limits = ls;
-	l->identity = mem_strdup(identity);
+	l->identity = mem_strdup(t->identity);
+	l->scope = mem_strdup(t->scope);
+	l->name = mem_strdup(t->name);
+	l->gcra = t->gcra;
 	rand_secure(l->key, sizeof(l->key));
 	l->number = ++ls->number_last;
 	hmap_set(&ls->by_identity, span_str(l->identity), l);
 	return l;
 }
 
-struct limit *limit_get(struct limits *ls, const char *identity, const char *scope, const struct gcra *g,
-			uint64_t keys_max)
+struct limit *limit_get(struct limits *ls, const struct limit_terms *t)
 {
-	struct limit *l = hmap_get(&ls->by_identity, span_str(identity));
+	struct limit *l = hmap_get(&ls->by_identity, span_str(t->identity));
 
 	if (!ls->shards)
 		limits_table_open(ls);
-	if (!l) {
-		l = limit_new(ls, identity);
-		l->gcra = *g;
-		l->scope = mem_strdup(scope);
-	}
-	CHECK(l->gcra.interval_ns == g->interval_ns && l->gcra.tolerance_ns == g->tolerance_ns);
-	atomic_store_explicit(&l->keys_max, keys_max, memory_order_relaxed);
+	if (!l)
+		l = limit_new(ls, t);
+	CHECK(l->gcra.interval_ns == t->gcra.interval_ns && l->gcra.tolerance_ns == t->gcra.tolerance_ns);
+	atomic_store_explicit(&l->keys_max, t->keys_max, memory_order_relaxed);
 	l->refs++;
 	return l;
 }
@@ -116,6 +116,8 @@ static bool sweep_one(struct limits *ls)
 
 		if (l->refs > 0 || atomic_load_explicit(&l->keys, memory_order_relaxed) > 0)
 			continue;
+		if (ls->on_forget)
+			ls->on_forget(ls->ctx, l);
 		hmap_remove(&ls->by_identity, key);
 		limit_free(l);
 		return true;

@@ -58,11 +58,12 @@ static void decide(const struct gcra *g, uint64_t tat, uint64_t now_ns, uint64_t
 }
 
 /*
- * False: this is not the key's bucket (any more).  The word is read before the key: when both fit and the swap succeeds,
- * nobody has put another key here in between, because a new bucket's word is later than any that may be removed.
+ * False: this is not the key's bucket (any more).  The word is read before the key: when both fit and the swap
+ * succeeds, nobody has put another key here in between, because a new bucket's word is later than any that may be
+ * removed.
  */
-static bool entry_take(struct entry *e, const struct gcra *g, struct limit_key k, uint64_t now_ns, uint64_t delay_max_ns,
-		       struct limit_decision *out)
+static bool entry_take(struct entry *e, const struct gcra *g, struct limit_key k, uint64_t now_ns,
+		       uint64_t delay_max_ns, struct limit_decision *out)
 {
 	uint64_t word = atomic_load_explicit(&e->word, memory_order_acquire);
 
@@ -85,7 +86,7 @@ static bool is_over(uint64_t word, uint64_t now_ns)
 }
 
 /* Its limit forgets it.  False: somebody took a token of it meanwhile. */
-static bool entry_claim(struct entry *e, uint64_t now_ns)
+static bool entry_claim(struct limits_shard *s, struct entry *e, uint64_t now_ns)
 {
 	uint64_t word = atomic_load_explicit(&e->word, memory_order_acquire);
 	struct limit *l = e->limit;
@@ -96,6 +97,7 @@ static bool entry_claim(struct entry *e, uint64_t now_ns)
 		return false;
 	if (word == WORD_FREE)
 		return true;
+	s->used--;
 	atomic_fetch_sub_explicit(&l->keys, 1, memory_order_relaxed);
 	atomic_fetch_add_explicit(&l->evictions, 1, memory_order_relaxed);
 	return true;
@@ -109,11 +111,13 @@ static void entry_free(struct entry *e)
 	atomic_store_explicit(&e->word, WORD_FREE, memory_order_release);
 }
 
-static void set_sweep(struct entry *set, uint64_t now_ns)
+static void set_sweep(struct limits_shard *s, unsigned which, uint64_t now_ns)
 {
+	struct entry *set = s->entries + which * WAYS;
+
 	for (unsigned i = 0; i < WAYS; i++)
 		if (atomic_load_explicit(&set[i].word, memory_order_relaxed) != WORD_FREE &&
-		    entry_claim(&set[i], now_ns))
+		    entry_claim(s, &set[i], now_ns))
 			entry_free(&set[i]);
 }
 
@@ -125,7 +129,7 @@ static bool limit_has_room(struct limit *l, struct limits_shard *s, uint64_t now
 	if (atomic_load_explicit(&l->keys, memory_order_relaxed) < max)
 		return true;
 	for (unsigned i = 0; i < SWEEP_SETS; i++, s->hand = (s->hand + 1) & (SETS - 1))
-		set_sweep(s->entries + s->hand * WAYS, now_ns);
+		set_sweep(s, s->hand, now_ns);
 	return atomic_load_explicit(&l->keys, memory_order_relaxed) < max;
 }
 
@@ -148,7 +152,7 @@ static struct entry *place_find(struct limits_shard *s, struct limit_key k, uint
 		struct entry *set = sets[first ^ n];
 
 		for (unsigned i = 0; i < WAYS; i++)
-			if (entry_claim(&set[i], now_ns))
+			if (entry_claim(s, &set[i], now_ns))
 				return &set[i];
 	}
 	return NULL;
@@ -204,6 +208,7 @@ static void take_locked(struct limits_shard *s, struct limit *l, struct limit_ke
 	atomic_store_explicit(&e->key[0], k.word[0], memory_order_relaxed);
 	atomic_store_explicit(&e->key[1], k.word[1], memory_order_relaxed);
 	e->limit = l;
+	s->used++;
 	atomic_fetch_add_explicit(&l->keys, 1, memory_order_relaxed);
 	atomic_store_explicit(&e->word, out->tat, memory_order_release);
 }
@@ -296,8 +301,8 @@ void limits_table_sweep(struct limits *ls, uint64_t now_ns)
 		struct limits_shard *s = &ls->shards[i];
 
 		pthread_mutex_lock(&s->lock);
-		for (unsigned set = 0; set < SETS; set++)
-			set_sweep(s->entries + set * WAYS, now_ns);
+		for (unsigned set = 0; s->used && set < SETS; set++)
+			set_sweep(s, set, now_ns);
 		pthread_mutex_unlock(&s->lock);
 	}
 }

@@ -34,7 +34,8 @@ struct limit {
 	uint64_t key[2]; /* where its keys begin: secret */
 	uint64_t number; /* the same for the same identity as long as the process lives; never 0 */
 	char *identity;	 /* owned; key in limits->by_identity */
-	char *scope;	 /* owned: for metrics */
+	char *scope, *name; /* owned: for metrics */
+	uint64_t counted[3]; /* of the numbers below, what the metrics have; control's */
 
 	_Atomic uint64_t keys_max;
 	_Atomic uint64_t keys;	    /* buckets in the table */
@@ -47,6 +48,15 @@ struct limits {
 	void *entries;		     /* owned: mapped memory of all shards */
 	struct hmap by_identity;     /* control's */
 	uint64_t number_last;
+	void (*on_forget)(void *ctx, struct limit *l); /* the limit is about to be freed; may be NULL */
+	void *ctx;
+};
+
+struct limit_terms {
+	const char *identity;
+	const char *scope, *name; /* route, or "global"; and what the file calls it */
+	struct gcra gcra;
+	uint64_t keys_max;
 };
 
 void limits_init(struct limits *ls);
@@ -56,8 +66,7 @@ void limits_fini(struct limits *ls); /* after the last worker */
  * The limit of that identity: found or made, with one reference more.  Whatever makes it another limit is part of the
  * identity: its place, its key, its rate.  The other values may change.  Control.
  */
-struct limit *limit_get(struct limits *ls, const char *identity, const char *scope, const struct gcra *g,
-			uint64_t keys_max);
+struct limit *limit_get(struct limits *ls, const struct limit_terms *t);
 struct limit *limit_ref(struct limit *l);
 void limit_put(struct limit *l); /* NULL ok; it stays in memory until limits_sweep() finds no bucket of it */
 /* Remove buckets that are full again, and limits that nobody names and that have none.  Control. */

@@ -30,6 +30,7 @@ struct limits_shard {
 	pthread_mutex_t lock;
 	struct entry *entries; /* borrowed: SETS x WAYS */
 	unsigned hand;	       /* set that is swept next */
+	unsigned used;	       /* entries that are not free */
 	uint64_t sketch[2][1u << SKETCH_BITS];
 };
 

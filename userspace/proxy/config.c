@@ -12,7 +12,7 @@
 
 #define FILTER_TYPES_MAX 64
 
-static const char *const later_filters[] = { "compress", "cors", "geo", "rate-limit", "agent" };
+static const char *const later_filters[] = { "compress", "cors", "geo", "agent" };
 
 static struct schema_block filter_blocks[FILTER_TYPES_MAX];
 static const struct schema_block *filter_types[FILTER_TYPES_MAX + 1];
@@ -64,6 +64,8 @@ static const struct schema_row root_rows[] = {
 	ROW_GROUP("filters", filters_rows, "What routes may do to requests and responses.",
 		  .flags = SCHEMA_REPEAT),
 	ROW_BLOCK(struct config, limits, "limits", &config_limits_block, "What a client may send."),
+	ROW_BLOCK(struct config, rate_limits, "rate-limits", &rate_limits_block,
+		  "Limits of requests for all routes, and defaults of others."),
 	ROW_BLOCK(struct config, observability, "observability", &config_observability_block,
 		  "Metrics and logs."),
 	ROW_BLOCK(struct config, kernel, "kernel", &config_kernel_block,
@@ -72,7 +74,6 @@ static const struct schema_row root_rows[] = {
 	ROW_LATER("agents"),
 	ROW_LATER("waf"),
 	ROW_LATER("namespace"),
-	ROW_LATER("rate-limits"),
 	ROW_LATER("rate-limit-backend"),
 	ROW_LATER("scopes"),
 	ROW_LATER("cache"),

@@ -8,9 +8,11 @@
 #ifndef SN_PROXY_CONFIG_H
 #define SN_PROXY_CONFIG_H
 
+#include "proxy/config_rate_limit.h"
 #include "proxy/config_tls_build.h"
 #include "proxy/header_ops.h"
 #include "proxy/router.h"
+#include "limits/limits.h"
 #include "net/tls_context.h"
 #include "proxy/settings.h"
 #include "schema/schema.h"
@@ -144,6 +146,7 @@ struct config_policies {
 	uint64_t timeout_ms;	 /* 0: none */
 	uint64_t tunnel_idle_ms;
 	uint64_t body_max;	 /* used if it was written */
+	struct config_rate_limit *rate_limit; /* or NULL */
 };
 
 enum config_service {
@@ -237,6 +240,7 @@ struct config_limits {
 	struct schema_meta meta;
 	uint32_t request_line_max, head_max, fields_max;
 	uint64_t body_max;
+	uint64_t rps_global, rps_client, rps_route; /* 0: no limit */
 };
 
 struct config_metrics {
@@ -331,6 +335,7 @@ struct config {
 	struct schema_variant *filters;
 	size_t filter_count;
 	struct config_limits limits;
+	struct config_rate_limits rate_limits;
 	struct config_observability observability;
 	struct config_kernel kernel;
 
@@ -357,6 +362,7 @@ struct config_registry {
 	struct hmap listener_numbers; /* "id address" -> number; keys are owned */
 	uint32_t listener_number_last;
 	struct config_tls_registry tls;
+	struct limits limits;
 };
 
 void config_registry_init(struct config_registry *r);

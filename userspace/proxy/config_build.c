@@ -9,6 +9,7 @@
 #include "base/check.h"
 #include "base/mem.h"
 #include "proxy/access_log.h"
+#include "proxy/config_filters.h"
 #include "proxy/config_rows.h"
 #include "proxy/handler.h"
 #include "proxy/snapshot.h"
@@ -25,7 +26,7 @@ struct builder {
 	struct route *routes;
 	unsigned file_routes; /* the first routes come from the file, the others are internal */
 	struct upstream *upstreams;
-	uint32_t *slot_sizes;
+	struct config_filters filters;
 };
 
 /* ---- registry ---- */
@@ -34,6 +35,7 @@ void config_registry_init(struct config_registry *r)
 {
 	*r = (struct config_registry){ 0 };
 	endpoint_registry_init(&r->endpoints);
+	limits_init(&r->limits);
 	config_tls_registry_init(&r->tls);
 }
 
@@ -47,6 +49,7 @@ void config_registry_fini(struct config_registry *r)
 		free((void *)(uintptr_t)key.ptr);
 	hmap_fini(&r->listener_numbers);
 	config_tls_registry_fini(&r->tls);
+	limits_fini(&r->limits);
 	endpoint_registry_fini(&r->endpoints);
 }
 
@@ -225,29 +228,6 @@ static void upstreams_build(struct builder *b)
 
 /* ---- routes ---- */
 
-static void filters_build(struct builder *b, struct route *r, const struct config_route *c)
-{
-	struct filter_use *uses = arena_array(b->arena, c->filters.count, sizeof(*uses));
-	const struct config *config = b->config;
-
-	for (size_t i = 0; i < c->filters.count; i++) {
-		const struct schema_variant *v = config->filters;
-
-		while (strcmp(v->id, c->filters.items[i].text) != 0)
-			CHECK(++v < config->filters + config->filter_count);
-		uses[i] = (struct filter_use){
-			.filter = filter_find(v->block->name),
-			.id = v->id,
-			.config = v->config,
-			.slot = b->snapshot->filter_slot_count++,
-			.index = (uint32_t)i,
-		};
-		b->slot_sizes[uses[i].slot] = (uint32_t)uses[i].filter->worker_size;
-	}
-	r->filters = uses;
-	r->filter_count = (unsigned)c->filters.count;
-}
-
 static void retry_build(struct retry_settings *out, const struct config_retry *c)
 {
 	*out = (struct retry_settings){ .attempts_max = 1, .budget_percent = 20, .replay_buffer_max = 65536 };
@@ -278,7 +258,7 @@ static void route_build(struct builder *b, struct route *r, const struct config_
 
 	route_defaults(b, r, c->id);
 	r->pos = c->meta.pos;
-	filters_build(b, r, c);
+	config_filters_build(&b->filters, r, c);
 	/* a route that only redirects never gets to its handler */
 	r->handler = c->upstream ? &handler_forward
 				 : handler_find(c->builtin_handler ? c->builtin_handler : "not-found");
@@ -310,11 +290,9 @@ static const struct {
 
 static void routes_build(struct builder *b)
 {
-	size_t count = b->config->route_count, uses = 0;
+	size_t count = b->config->route_count;
 
-	for (size_t i = 0; i < count; i++)
-		uses += b->config->routes[i].filters.count;
-	b->slot_sizes = arena_array(b->arena, uses, sizeof(*b->slot_sizes));
+	config_filters_begin(&b->filters, b->snapshot, b->config, &b->registry->limits);
 	b->routes = arena_array(b->arena, count + ARRAY_LEN(pages), sizeof(*b->routes));
 	for (size_t i = 0; i < count; i++)
 		route_build(b, &b->routes[i], &b->config->routes[i]);
@@ -330,7 +308,6 @@ static void routes_build(struct builder *b)
 	}
 	b->snapshot->routes = b->routes;
 	b->snapshot->route_count = (unsigned)count;
-	b->snapshot->filter_worker_sizes = b->slot_sizes;
 }
 
 /* ---- routers ---- */

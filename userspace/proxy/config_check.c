@@ -303,6 +303,7 @@ void config_check(struct schema *s, void *config)
 {
 	const struct config *c = config;
 
+	rate_limits_check(s, config);
 	check_references(s, c);
 	check_addresses(s, c);
 	check_proxy_protocol(s, c);

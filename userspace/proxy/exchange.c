@@ -65,13 +65,14 @@ static void answer_with_error(struct exchange *x)
 {
 	const struct failure_row *row = failure_row(x->failure);
 	struct span accept = headers_value(&x->request->headers, TOKEN_ACCEPT);
-	const char *content_type;
+	unsigned status = x->failure_status ? x->failure_status : row->status;
+	const char *text = x->failure_text ? x->failure_text : row->text, *content_type;
 	struct slice body;
 
 	slice_queue_clear(&x->down_held);
-	body = error_page_render(row->status, row->text, x->request_id, accept,
-				 x->route && x->route->prefers_json_errors, &content_type);
-	exchange_answer(x, row->status, content_type, body);
+	body = error_page_render(status, text, x->request_id, accept, x->route && x->route->prefers_json_errors,
+				 &content_type);
+	exchange_answer(x, status, content_type, body);
 	if (row->status == 405 && x->failure == FAIL_CONNECT_REFUSED)
 		headers_add(&x->response.headers, TOKEN_ALLOW,
 			    SPAN("GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH"));

@@ -119,6 +119,9 @@ struct exchange {
 	bool is_failure_handled;
 	bool is_client_broken; /* on_fail() came: its request will not end */
 	struct span failure_detail;
+	unsigned failure_status;  /* instead of the failure's; 0: its own */
+	const char *failure_text; /* the same */
+	struct rate_report *rate_report; /* of limits that judged it; NULL: none did.  See rate_report.h */
 	uint64_t start_ns, head_ns; /* loop clock: request head seen, response head sent */
 	uint64_t timeout_ms;	    /* total, from route or filter; 0: none */
 	uint64_t upstream_timeout_ms, connect_timeout_ms; /* overrides of a timeout filter; 0: none */

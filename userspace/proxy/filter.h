@@ -41,14 +41,23 @@ struct chunk {
 };
 
 struct filter;
+struct limits;
 
 /* One use of a filter in a route: shared by all workers, constant. */
 struct filter_use {
 	const struct filter *filter;
 	const char *id;	    /* of the filter block */
 	const void *config; /* filter->config_size bytes in the snapshot's arena */
+	void *object;	    /* what open() gave: of the registry, so it outlives the configuration */
 	uint32_t slot;	    /* index of its worker state in the snapshot */
 	uint32_t index;	    /* position in the route */
+};
+
+/* What open() may use; borrowed for the call, but for the arena, which is the snapshot's. */
+struct filter_opening {
+	struct limits *limits;
+	struct arena *arena;
+	const char *id, *route_id;
 };
 
 struct filter {
@@ -64,6 +73,8 @@ struct filter {
 	 * struct may still be moved afterwards: no pointers into itself.  NULL ok.
 	 */
 	void (*check)(struct schema *s, void *config);
+	/* Control, once a use when a snapshot is built: gives filter_use.object.  NULL ok. */
+	void *(*open)(const struct filter_opening *o, const void *config);
 	enum filter_verdict (*on_request)(struct exchange *x, const struct filter_use *u);
 	enum filter_verdict (*on_request_data)(struct exchange *x, const struct filter_use *u,
 					       struct chunk *c);

@@ -34,10 +34,10 @@ static int teardown(void **state)
 
 static struct limit *make(const char *identity, uint64_t rate, uint64_t burst, uint64_t keys_max)
 {
-	struct gcra g;
+	struct limit_terms t = { .identity = identity, .scope = "route", .name = "limit", .keys_max = keys_max };
 
-	assert_true(gcra_set(&g, rate, 1000, burst));
-	return limit_get(&limits, identity, "route", &g, keys_max);
+	assert_true(gcra_set(&t.gcra, rate, 1000, burst));
+	return limit_get(&limits, &t);
 }
 
 static struct limit_key key_of(struct limit *l, uint64_t n)
@@ -198,9 +198,11 @@ static void count_limit(void *ctx, struct limit *l)
 
 static void test_forgotten_limits_are_freed(void **state)
 {
-	unsigned n = 0;
+	unsigned n = 0, forgotten = 0;
 
 	(void)state;
+	limits.on_forget = count_limit;
+	limits.ctx = &forgotten;
 	for (unsigned i = 0; i < 500; i++) {
 		char name[32];
 		struct limit *l;
@@ -217,6 +219,7 @@ static void test_forgotten_limits_are_freed(void **state)
 	n = 0;
 	limits_each(&limits, count_limit, &n);
 	assert_int_equal(n, 0);
+	assert_int_equal(forgotten, 500);
 }
 
 static void test_parts_of_a_key_do_not_run_together(void **state)

@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* rate_key.c - the parts of a limit's key. */
+#include "base/check.h"
+#include "features/rate_limit.h"
+#include "http/uri.h"
+
+/* No value of a request has a NUL. */
+static const char absent[] = "\0absent";
+
+static void value_add(struct limit_key *k, struct span value)
+{
+	if (value.ptr)
+		limit_key_add(k, value.ptr, value.len);
+	else
+		limit_key_add(k, absent, sizeof(absent));
+}
+
+/* IPv6: the network.  Whatever comes over a Unix socket is one client. */
+static void client_add(struct limit_key *k, const struct exchange *x, unsigned ipv6_prefix)
+{
+	static const uint8_t mapped[12] = { [10] = 0xff, [11] = 0xff };
+	uint8_t ip[16] = { 0 };
+
+	if (addr_to_ip16(&x->client_addr, ip) && memcmp(ip, mapped, sizeof(mapped)) != 0)
+		for (unsigned bit = ipv6_prefix; bit < 128; bit = (bit & ~7u) + 8)
+			ip[bit / 8] &= (uint8_t)(0xff00 >> (bit & 7));
+	limit_key_add(k, ip, sizeof(ip));
+}
+
+/* All fields of the name: a second one is another value. */
+static void header_add(struct limit_key *k, const struct exchange *x, struct span name)
+{
+	const struct header *f = headers_find_name(&x->request->headers, name);
+
+	value_add(k, f ? f->value : (struct span){ 0 });
+	while (f && (f = headers_next(&x->request->headers, f)))
+		value_add(k, f->value);
+}
+
+static struct span cookie_of(const struct exchange *x, struct span name)
+{
+	for (const struct header *f = headers_find(&x->request->headers, TOKEN_COOKIE); f;
+	     f = headers_next(&x->request->headers, f)) {
+		struct span rest = f->value, pair;
+
+		while (span_next(&rest, ';', &pair))
+			if (pair.len > name.len && pair.ptr[name.len] == '=' && span_starts(pair, name))
+				return span_skip(pair, name.len + 1);
+	}
+	return (struct span){ 0 };
+}
+
+static struct span query_of(const struct exchange *x, struct span wanted)
+{
+	struct span rest = x->query, name, value;
+
+	while (rest.ptr && uri_query_next(&rest, &name, &value))
+		if (span_eq(uri_decode(name, x->arena, true), wanted))
+			return value.ptr ? uri_decode(value, x->arena, true) : SPAN("");
+	return (struct span){ 0 };
+}
+
+static void part_add(struct limit_key *k, struct exchange *x, const struct config_rate_limit *c,
+		     const struct rate_key_part *part)
+{
+	switch (part->kind) {
+	case RATE_KEY_CLIENT_IP:
+		client_add(k, x, c->ipv6_prefix);
+		break;
+	case RATE_KEY_PATH:
+		value_add(k, x->path);
+		break;
+	case RATE_KEY_ROUTE:
+		value_add(k, span_str(x->route_id));
+		break;
+	case RATE_KEY_HEADER:
+		header_add(k, x, part->name);
+		break;
+	case RATE_KEY_COOKIE:
+		value_add(k, cookie_of(x, part->name));
+		break;
+	case RATE_KEY_QUERY:
+		value_add(k, query_of(x, part->name));
+		break;
+	default:
+		CHECK(!"a kind of key that is only written");
+	}
+}
+
+void rate_key_add(struct limit_key *k, struct exchange *x, const struct config_rate_limit *c)
+{
+	if (c->part_count == 0)
+		limit_key_add(k, "", 0);
+	for (unsigned i = 0; i < c->part_count; i++)
+		part_add(k, x, c, &c->parts[i]);
+}
+
+bool rate_key_others(struct limit_key *k, struct exchange *x, const struct config_rate_limit *c)
+{
+	bool has_any = false;
+
+	for (unsigned i = 0; i < c->part_count; i++) {
+		if (c->parts[i].kind == RATE_KEY_CLIENT_IP || c->parts[i].kind == RATE_KEY_ROUTE)
+			continue;
+		part_add(k, x, c, &c->parts[i]);
+		has_any = true;
+	}
+	return has_any;
+}

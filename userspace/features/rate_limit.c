@@ -1,0 +1,307 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* rate_limit.c - filter: how many requests each key may make; the buckets are those of limits/. */
+#include "features/rate_limit.h"
+
+#include "base/check.h"
+#include "http/uri.h"
+#include "limits/delays.h"
+#include "limits/limits.h"
+#include "observe/log.h"
+#include "proxy/config_rate_limit.h"
+#include "proxy/exchange.h"
+#include "proxy/filter.h"
+#include "proxy/rate_report.h"
+#include "proxy/refusal.h"
+#include "proxy/snapshot.h"
+#include "proxy/worker.h"
+
+enum verdict {
+	VERDICT_ADMITTED,
+	VERDICT_DELAYED,
+	VERDICT_REFUSED,
+	VERDICT_LOGGED,
+	VERDICT_COUNT,
+};
+
+/* A token that an exchange took. */
+struct rate_charge {
+	struct rate_charge *next;
+	struct limit *limit;
+	struct limit_key key;
+	struct limit_decision decision;
+};
+
+struct rate_state {
+	struct rate_charge charge;
+	struct delay delay;
+	struct exchange *exchange;
+	bool is_past; /* it was admitted, and waited if it had to */
+};
+
+struct rate_worker {
+	struct metric_cell *cells[VERDICT_COUNT];
+	struct delays delays;
+	struct timer timer;
+	struct loop *loop; /* NULL: not in use yet */
+};
+
+/* ---- from the configuration ---- */
+
+static void put(void *limit)
+{
+	limit_put(limit);
+}
+
+/* What makes it another limit, with buckets of its own. */
+static void *open_limit(const struct filter_opening *o, const void *config)
+{
+	const struct config_rate_limit *c = config;
+	const char *scope = c->spans_routes ? "global" : o->route_id;
+	struct limit_terms t = { .scope = scope, .name = o->id, .gcra = c->gcra, .keys_max = c->keys_max };
+	struct limit *l;
+
+	t.identity = arena_printf(o->arena, "%s\n%s\n%s\n%u\n%llu/%llu\n%u", c->spans_routes ? "" : o->route_id, o->id,
+				  c->key_text, c->ipv6_prefix, (unsigned long long)c->rate.count,
+				  (unsigned long long)c->rate.period_ms, c->burst);
+	l = limit_get(o->limits, &t);
+	arena_on_reset(o->arena, put, l);
+	return l;
+}
+
+/* ---- counting, telling ---- */
+
+static void count(struct exchange *x, const struct filter_use *u, enum verdict v)
+{
+	static const char *const names[VERDICT_COUNT] = { "admitted", "delayed", "refused", "logged" };
+	struct rate_worker *rw = filter_worker_state(x, u);
+
+	if (unlikely(!rw->cells[v])) {
+		const struct limit *l = u->object;
+		const struct span labels[] = { span_str(l->scope), span_str(l->name), span_str(names[v]) };
+
+		rw->cells[v] = metric_cell(x->worker->metrics, METRIC_RATE_LIMIT_REQUESTS_TOTAL, labels);
+	}
+	metric_cell_add(rw->cells[v], 1);
+}
+
+static struct rate_report *report_of(struct exchange *x)
+{
+	if (!x->rate_report)
+		x->rate_report = arena_zalloc(x->arena, sizeof(*x->rate_report));
+	return x->rate_report;
+}
+
+static void report_take(struct exchange *x, const struct config_rate_limit *c, const struct limit_decision *d,
+			bool is_refused)
+{
+	struct rate_report *r = report_of(x);
+
+	if (r->limit_text && !is_refused &&
+	    (d->remaining > r->remaining || (d->remaining == r->remaining && d->full_ns <= r->full_ns)))
+		return;
+	r->limit_text = c->limit_text;
+	r->remaining = is_refused ? 0 : d->remaining;
+	r->full_ns = d->full_ns;
+	r->wait_ns = d->wait_ns;
+	r->is_refused = is_refused;
+	r->at_wall_ns = loop_wall_ns(x->worker->loop);
+}
+
+static struct span number_text(struct exchange *x, uint64_t n)
+{
+	char buf[20], *at = buf + sizeof(buf);
+
+	do {
+		*--at = (char)('0' + n % 10);
+		n /= 10;
+	} while (n);
+	return arena_span(x->arena, span_of(at, (size_t)(buf + sizeof(buf) - at)));
+}
+
+static uint64_t seconds_of(uint64_t ns)
+{
+	return (ns + 999999999) / 1000000000;
+}
+
+static enum filter_verdict on_response(struct exchange *x, const struct filter_use *u)
+{
+	struct rate_report *r = x->rate_report;
+	struct headers *h = &x->response.headers;
+	struct span limit, remaining;
+
+	(void)u;
+	if (!r || !r->limit_text || r->is_told)
+		return FILTER_NEXT;
+	r->is_told = true;
+	limit = span_str(r->limit_text);
+	remaining = number_text(x, r->remaining);
+	headers_set_name(h, SPAN("RateLimit-Limit"), limit);
+	headers_set_name(h, SPAN("RateLimit-Remaining"), remaining);
+	headers_set_name(h, SPAN("RateLimit-Reset"), number_text(x, seconds_of(r->full_ns)));
+	headers_set_name(h, SPAN("X-RateLimit-Limit"), limit);
+	headers_set_name(h, SPAN("X-RateLimit-Remaining"), remaining);
+	headers_set_name(h, SPAN("X-RateLimit-Reset"), number_text(x, seconds_of(r->at_wall_ns + r->full_ns)));
+	if (r->is_refused)
+		headers_set(h, TOKEN_RETRY_AFTER, number_text(x, MAX(seconds_of(r->wait_ns), 1ULL)));
+	return FILTER_NEXT;
+}
+
+/* ---- refusing ---- */
+
+static uint64_t others_of(struct exchange *x, const struct config_rate_limit *c, const struct limit *l)
+{
+	struct limit_key k = limit_key_begin(l);
+
+	return rate_key_others(&k, x, c) ? k.word[0] | 1 : 0;
+}
+
+static void audit(struct exchange *x, const struct config_rate_limit *c, const struct limit *l)
+{
+	if (x->worker->audit)
+		x->worker->audit(x->worker, &x->client_addr, "rate_limit_exceeded", l->name,
+				 arena_printf(x->arena, "route %s, key %s", x->route_id, c->key_text));
+}
+
+/* The request is refused: the others get back what they took for it. */
+static enum filter_verdict refuse(struct exchange *x, const struct filter_use *u, const struct limit_decision *d)
+{
+	const struct config_rate_limit *c = u->config;
+	struct limit *l = u->object;
+	struct rate_report *r = report_of(x);
+
+	for (struct rate_charge *charge = r->charges; charge; charge = charge->next)
+		limit_give_back(charge->limit, charge->key, loop_now_ns(x->worker->loop), &charge->decision);
+	r->charges = NULL;
+	report_take(x, c, d, true);
+	count(x, u, VERDICT_REFUSED);
+	audit(x, c, l);
+	if (rate_key_has_client(c))
+		refusal_report(x, "rate-limit", l->number, others_of(x, c, l));
+	x->failure_status = c->status;
+	x->failure_text = c->message;
+	exchange_fail(x, FAIL_RATE_LIMITED, span_str(l->name));
+	return FILTER_FAIL;
+}
+
+static enum filter_verdict let_pass(struct exchange *x, const struct filter_use *u)
+{
+	static struct log_limit limit = { .interval_ns = 1000000000 };
+	const struct limit *l = u->object;
+
+	count(x, u, VERDICT_LOGGED);
+	if (log_every(&limit, loop_now_ns(x->worker->loop)))
+		log_info("limit %s of %s would refuse " SPAN_FMT ", request " SPAN_FMT " (%llu more)", l->name,
+			 l->scope, SPAN_ARG(x->client_ip), SPAN_ARG(x->request_id),
+			 (unsigned long long)log_limit_suppressed(&limit));
+	return FILTER_NEXT;
+}
+
+/* ---- waiting ---- */
+
+static void timer_set(struct rate_worker *rw)
+{
+	uint64_t due = delays_due_ns(&rw->delays), now = loop_now_ns(rw->loop);
+
+	if (due)
+		timer_arm(rw->loop, &rw->timer, due > now ? (due - now + 999999) / 1000000 : 0);
+	else
+		timer_disarm(rw->loop, &rw->timer);
+}
+
+static void on_due(struct timer *t)
+{
+	struct rate_worker *rw = container_of(t, struct rate_worker, timer);
+	struct delay *d;
+
+	while ((d = delays_next(&rw->delays, loop_now_ns(rw->loop)))) {
+		struct rate_state *st = container_of(d, struct rate_state, delay);
+
+		st->is_past = true;
+		exchange_resume(st->exchange);
+	}
+	timer_set(rw);
+}
+
+static void worker_begin(struct exchange *x, struct rate_worker *rw)
+{
+	rw->loop = x->worker->loop;
+	timer_init(&rw->timer, on_due);
+	rw->delays.heap = arena_array(&x->pin->arena, DELAYS_MAX, sizeof(*rw->delays.heap));
+}
+
+/* Of those who may go at once nobody overtakes who is about to. */
+static enum filter_verdict wait_turn(struct exchange *x, const struct filter_use *u, struct rate_state *st)
+{
+	struct rate_worker *rw = filter_worker_state(x, u);
+	struct limit_decision *d = &st->charge.decision;
+	uint64_t now = loop_now_ns(x->worker->loop), first = delays_due_ns(&rw->delays);
+
+	if (!d->wait_ns && (!first || first > now)) {
+		count(x, u, VERDICT_ADMITTED);
+		st->is_past = true;
+		return FILTER_NEXT;
+	}
+	if (!rw->loop)
+		worker_begin(x, rw);
+	if (!delays_add(&rw->delays, &st->delay, now + d->wait_ns))
+		return refuse(x, u, d);
+	count(x, u, VERDICT_DELAYED);
+	st->exchange = x;
+	timer_set(rw);
+	return FILTER_WAIT;
+}
+
+static void on_done(struct exchange *x, const struct filter_use *u)
+{
+	struct rate_state *st = filter_state(x, u);
+	struct rate_worker *rw;
+
+	if (!st->delay.place)
+		return;
+	rw = filter_worker_state(x, u);
+	delays_remove(&rw->delays, &st->delay);
+	timer_set(rw);
+}
+
+/* ---- deciding ---- */
+
+static enum filter_verdict on_request(struct exchange *x, const struct filter_use *u)
+{
+	const struct config_rate_limit *c = u->config;
+	struct rate_state *st = filter_state(x, u);
+	struct limit_decision *d = &st->charge.decision;
+	struct rate_report *r;
+
+	if (st->is_past)
+		return FILTER_NEXT;
+	if (st->delay.place)
+		return FILTER_WAIT;
+	st->charge.limit = u->object;
+	st->charge.key = limit_key_begin(u->object);
+	rate_key_add(&st->charge.key, x, c);
+	limit_take(u->object, st->charge.key, loop_now_ns(x->worker->loop),
+		   c->action == RATE_DELAY ? c->max_delay_ms * 1000000 : 0, d);
+	if (!d->is_admitted)
+		return c->action == RATE_LOG_ONLY ? let_pass(x, u) : refuse(x, u, d);
+	r = report_of(x);
+	st->charge.next = r->charges;
+	r->charges = &st->charge;
+	if (c->action != RATE_LOG_ONLY)
+		report_take(x, c, d, false);
+	if (x->worker->admitted && rate_key_has_client(c))
+		refusal_report_admitted(x, st->charge.limit->number, others_of(x, c, st->charge.limit));
+	return wait_turn(x, u, st);
+}
+
+const struct filter filter_rate_limit = {
+	.name = "rate-limit",
+	.help = "How many requests each client, or another key, may make.",
+	.rows = rate_limit_rows,
+	.config_size = sizeof(struct config_rate_limit),
+	.worker_size = sizeof(struct rate_worker),
+	.state_size = sizeof(struct rate_state),
+	.open = open_limit,
+	.on_request = on_request,
+	.on_response = on_response,
+	.on_done = on_done,
+};

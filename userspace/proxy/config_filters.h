@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* config_filters.h - the filters of a route, with the limits that stand elsewhere in the file in front of them. */
+#ifndef SN_PROXY_CONFIG_FILTERS_H
+#define SN_PROXY_CONFIG_FILTERS_H
+
+#include "proxy/config.h"
+#include "proxy/snapshot.h"
+
+struct config_filters {
+	struct snapshot *snapshot; /* being built */
+	const struct config *config;
+	struct limits *limits;
+	uint32_t *slot_sizes;
+	const struct filter *rate_limit;
+	const struct config_rate_limit *rps_global, *rps_client, *rps_route; /* or NULL */
+};
+
+void config_filters_begin(struct config_filters *f, struct snapshot *s, const struct config *c, struct limits *limits);
+void config_filters_build(struct config_filters *f, struct route *r, const struct config_route *c);
+
+#endif

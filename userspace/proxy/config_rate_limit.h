@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * config_rate_limit.h - how the file writes a limit of requests, wherever it may stand: as a filter, in a route's
+ * policies, in `rate-limits`, and as max-requests-per-second-* of `limits`.  All of them become uses of the filter
+ * `rate-limit`.
+ */
+#ifndef SN_PROXY_CONFIG_RATE_LIMIT_H
+#define SN_PROXY_CONFIG_RATE_LIMIT_H
+
+#include "limits/gcra.h"
+#include "schema/schema.h"
+
+enum rate_key {
+	RATE_KEY_CLIENT_IP,
+	RATE_KEY_PATH,
+	RATE_KEY_ROUTE,
+	RATE_KEY_CLIENT_IP_AND_PATH, /* as written only: becomes two parts */
+	RATE_KEY_HEADER,
+	RATE_KEY_COOKIE,
+	RATE_KEY_QUERY,
+	RATE_KEY_NONE, /* not written: one bucket for all */
+};
+
+struct rate_key_part {
+	enum rate_key kind;
+	struct span name; /* header, cookie, query */
+};
+
+#define RATE_KEY_PARTS_MAX 8
+
+enum rate_action {
+	RATE_REJECT,
+	RATE_DELAY,
+	RATE_LOG_ONLY,
+};
+
+struct config_rate_limit {
+	struct schema_meta meta;
+	struct value_rate rate;
+	uint32_t burst;
+	struct schema_strings key;
+	uint32_t ipv6_prefix;
+	enum rate_action action;
+	uint32_t status;
+	const char *message; /* NULL: the status' own words */
+	uint64_t max_delay_ms;
+	uint64_t keys_max;
+	int backend;
+
+	/* Made of these by rate_limits_check(). */
+	struct gcra gcra;
+	struct rate_key_part *parts;
+	unsigned part_count;
+	const char *limit_text; /* for RateLimit-Limit */
+	const char *key_text;
+	bool spans_routes; /* one limit for all routes together */
+};
+
+struct config_rate_limits {
+	struct schema_meta meta;
+	struct value_rate default_rate;
+	uint32_t default_burst;
+	struct schema_strings default_key;
+	struct config_rate_limit *global; /* or NULL */
+};
+
+extern const struct schema_row rate_limit_rows[];
+extern const struct schema_block rate_limit_block, rate_limits_block;
+
+struct config;
+/* Fill what is missing from `rate-limits`, check all limits of the file, and make what is computed. */
+void rate_limits_check(struct schema *s, struct config *c);
+
+/* Of `limits`: so many requests a second, ten times as many at once.  NONE: of all routes together. */
+struct config_rate_limit *rate_limit_simple(struct arena *a, struct schema_pos pos, uint64_t rps, enum rate_key key);
+
+#endif
