@@ -38,12 +38,6 @@ struct slice slice_copy(const void *bytes, uint32_t len)
 	return (struct slice){ b, b->data, len };
 }
 
-/* No pointer to `one` is kept, so that a queue may be copied. */
-static struct slice *item_at(struct slice_queue *q, uint32_t index)
-{
-	return q->items ? &q->items[(q->head + index) & (q->cap - 1)] : &q->one;
-}
-
 static void head_move(struct slice_queue *q, uint32_t by)
 {
 	if (q->items)
@@ -53,7 +47,7 @@ static void head_move(struct slice_queue *q, uint32_t by)
 void slice_queue_clear(struct slice_queue *q)
 {
 	while (q->count) {
-		slice_put(item_at(q, 0));
+		slice_put(slice_queue_at(q, 0));
 		head_move(q, 1);
 		q->count--;
 	}
@@ -61,10 +55,8 @@ void slice_queue_clear(struct slice_queue *q)
 	q->bytes = 0;
 }
 
-void slice_queue_fini(struct slice_queue *q)
+void slice_queue_drop(struct slice_queue *q)
 {
-	if (!q)
-		return;
 	slice_queue_clear(q);
 	free(q->items);
 	*q = (struct slice_queue){ 0 };
@@ -112,8 +104,8 @@ void slice_queue_push(struct slice_queue *q, struct slice s)
 	}
 	if (q->count == MAX(q->cap, 1U))
 		queue_grow(q);
-	*item_at(q, q->count) = s;
 	q->count++;
+	*slice_queue_at(q, q->count - 1) = s;
 	q->bytes += s.len;
 }
 
@@ -126,34 +118,26 @@ void slice_queue_push_front(struct slice_queue *q, struct slice s)
 	if (q->count == MAX(q->cap, 1U))
 		queue_grow(q);
 	head_move(q, UINT32_MAX);
-	*item_at(q, 0) = s;
 	q->count++;
+	*slice_queue_at(q, 0) = s;
 	q->bytes += s.len;
 }
 
 struct slice slice_queue_pop(struct slice_queue *q)
 {
-	struct slice s;
+	struct slice s = *slice_queue_at(q, 0);
 
-	CHECK(q->count > 0);
-	s = *item_at(q, 0);
 	head_move(q, 1);
 	q->count--;
 	q->bytes -= s.len;
 	return s;
 }
 
-struct slice *slice_queue_at(struct slice_queue *q, uint32_t index)
-{
-	CHECK(index < q->count);
-	return item_at(q, index);
-}
-
 void slice_queue_consume(struct slice_queue *q, size_t bytes)
 {
 	CHECK(bytes <= q->bytes);
 	while (bytes) {
-		struct slice *first = item_at(q, 0);
+		struct slice *first = slice_queue_at(q, 0);
 
 		if (bytes < first->len) {
 			first->ptr += bytes;
@@ -172,7 +156,9 @@ void slice_queue_consume(struct slice_queue *q, size_t bytes)
 void slice_queue_move(struct slice_queue *to, struct slice_queue *from)
 {
 	CHECK(to != from);
-	if (to->count == 0) {
+	if (from->count == 0)
+		return;
+	if (to->count == 0 && from->items) {
 		struct slice_queue empty = *to;
 
 		*to = *from;

@@ -99,13 +99,26 @@ struct slice_queue {
 	struct slice one; /* most queues never hold two: those cost no allocation */
 };
 
-void slice_queue_fini(struct slice_queue *q); /* puts every slice; NULL ok */
 void slice_queue_clear(struct slice_queue *q); /* puts every slice, keeps memory */
+void slice_queue_drop(struct slice_queue *q); /* puts every slice and frees the ring */
+/* The same for the many queues that hold nothing; NULL ok. */
+static inline void slice_queue_fini(struct slice_queue *q)
+{
+	if (q && (q->count || q->items))
+		slice_queue_drop(q);
+}
+
 /* Takes s's reference; an empty slice is put, one that continues the last one's bytes is merged with it. */
 void slice_queue_push(struct slice_queue *q, struct slice s);
 void slice_queue_push_front(struct slice_queue *q, struct slice s);
 struct slice slice_queue_pop(struct slice_queue *q); /* reference goes to the caller; CHECKs count > 0 */
-struct slice *slice_queue_at(struct slice_queue *q, uint32_t index); /* borrowed */
+/* Borrowed, until the queue changes.  No pointer to `one` is kept inside, so that a queue may be copied. */
+static inline struct slice *slice_queue_at(struct slice_queue *q, uint32_t index)
+{
+	CHECK(index < q->count);
+	return q->items ? &q->items[(q->head + index) & (q->cap - 1)] : &q->one;
+}
+
 void slice_queue_consume(struct slice_queue *q, size_t bytes); /* drop from the front; bytes <= q->bytes */
 void slice_queue_move(struct slice_queue *to, struct slice_queue *from); /* append all */
 

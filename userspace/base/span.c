@@ -26,22 +26,6 @@ bool span_ends(struct span s, struct span suffix)
 	       memcmp(s.ptr + (s.len - suffix.len), suffix.ptr, suffix.len) == 0;
 }
 
-static bool is_blank(char c)
-{
-	return c == ' ' || c == '\t';
-}
-
-struct span span_trim(struct span s)
-{
-	while (s.len && is_blank(s.ptr[0])) {
-		s.ptr++;
-		s.len--;
-	}
-	while (s.len && is_blank(s.ptr[s.len - 1]))
-		s.len--;
-	return s;
-}
-
 size_t span_find(struct span s, char c)
 {
 	const char *at = s.len ? memchr(s.ptr, c, s.len) : NULL;

@@ -45,7 +45,21 @@ static inline struct span span_skip(struct span s, size_t n)
 
 bool span_eq_nocase(struct span a, struct span b); /* ASCII case only */
 bool span_ends(struct span s, struct span suffix);
-struct span span_trim(struct span s); /* SP and HTAB at both ends */
+static inline bool byte_is_blank(char c)
+{
+	return c == ' ' || c == '\t';
+}
+
+/* SP and HTAB at both ends */
+static inline struct span span_trim(struct span s)
+{
+	while (s.len && byte_is_blank(s.ptr[0]))
+		s = (struct span){ s.ptr + 1, s.len - 1 };
+	while (s.len && byte_is_blank(s.ptr[s.len - 1]))
+		s.len--;
+	return s;
+}
+
 /* Index of the first c, or s.len. */
 size_t span_find(struct span s, char c);
 /*

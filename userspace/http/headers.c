@@ -3,7 +3,6 @@
 #include "http/headers.h"
 
 #include "base/check.h"
-#include "http/scan.h"
 
 #define HEADERS_CAP_MIN 16
 #define TOKEN_SLOTS	256 /* a power of two, well above TOKEN_COUNT: chains stay short */
@@ -19,14 +18,15 @@ static const struct span token_names[TOKEN_COUNT] = {
 static uint8_t token_slots[TOKEN_SLOTS];
 
 _Static_assert(TOKEN_COUNT * 2 < TOKEN_SLOTS, "TOKEN_SLOTS must grow");
+_Static_assert(TOKEN_COUNT <= 8 * sizeof(struct token_set), "struct token_set must grow");
 
-/* First, middle and last byte, case folded: what differs most between header names. */
+/* First, middle and last byte, case folded: what differs most between header names.  One of all has to step on. */
 static inline unsigned token_hash(struct span name)
 {
 	unsigned first = (uint8_t)name.ptr[0] | 0x20, last = (uint8_t)name.ptr[name.len - 1] | 0x20;
 	unsigned middle = (uint8_t)name.ptr[name.len / 2] | 0x20;
 
-	return (first * 7 + middle * 31 + last * 101 + (unsigned)name.len * 13) & (TOKEN_SLOTS - 1);
+	return (first * 205 + middle * 65 + last * 223 + (unsigned)name.len * 99) & (TOKEN_SLOTS - 1);
 }
 
 __attribute__((constructor)) static void token_slots_fill(void)
@@ -54,6 +54,15 @@ static inline bool fold_eq8(const char *name, const char *token)
 	       ((a | a << 1) & 0x4040404040404040) == 0x4040404040404040;
 }
 
+static inline bool fold_eq4(const char *name, const char *token)
+{
+	uint32_t a, b;
+
+	memcpy(&a, name, 4);
+	memcpy(&b, token, 4);
+	return (a | 0x20202020) == b && ((a | a << 1) & 0x40404040) == 0x40404040;
+}
+
 static inline bool fold_eq1(char name, char token)
 {
 	return (name | 0x20) == token && (name & 0x60);
@@ -65,15 +74,17 @@ static bool token_matches(struct span name, struct span token)
 
 	if (name.len != token.len)
 		return false;
-	if (name.len < 8) {
+	if (name.len < 4) {
 		while (i < name.len && fold_eq1(name.ptr[i], token.ptr[i]))
 			i++;
 		return i == name.len;
 	}
+	/* The rest of either with bytes that were seen already. */
+	if (name.len < 8)
+		return fold_eq4(name.ptr, token.ptr) && fold_eq4(name.ptr + name.len - 4, token.ptr + name.len - 4);
 	for (; i + 8 <= name.len; i += 8)
 		if (!fold_eq8(name.ptr + i, token.ptr + i))
 			return false;
-	/* The rest with bytes that were seen already. */
 	return fold_eq8(name.ptr + name.len - 8, token.ptr + name.len - 8);
 }
 
@@ -110,14 +121,6 @@ bool header_name_is_valid(struct span name)
 	return name.len > 0;
 }
 
-bool header_value_is_valid(struct span value)
-{
-	const uint8_t *bytes = (const uint8_t *)value.ptr;
-
-	/* An empty span may have no address to count from. */
-	return value.len == 0 || scan_find_control(bytes, bytes + value.len) == bytes + value.len;
-}
-
 void headers_init(struct headers *h, struct arena *a)
 {
 	*h = (struct headers){ .arena = a };
@@ -144,13 +147,15 @@ static bool header_is(const struct header *f, enum header_token t, struct span n
 
 static struct header *header_from(const struct headers *h, uint32_t index, enum header_token t, struct span name)
 {
+	if (!token_set_has(&h->seen, t))
+		return NULL;
 	for (; index < h->count; index++)
 		if (header_is(&h->items[index], t, name))
 			return &h->items[index];
 	return NULL;
 }
 
-struct header *headers_find(const struct headers *h, enum header_token t)
+struct header *headers_search(const struct headers *h, enum header_token t)
 {
 	CHECK(t != TOKEN_OTHER && t < TOKEN_COUNT);
 	return header_from(h, 0, t, span_of(NULL, 0));
@@ -167,37 +172,35 @@ struct header *headers_next(const struct headers *h, const struct header *prev)
 	return header_from(h, (uint32_t)(prev - h->items) + 1, prev->token, prev->name);
 }
 
-struct span headers_value(const struct headers *h, enum header_token t)
-{
-	struct header *f = headers_find(h, t);
-
-	return f ? f->value : span_of(NULL, 0);
-}
-
-static void header_append(struct headers *h, enum header_token t, struct span name, struct span value)
+void headers_add_as(struct headers *h, enum header_token t, struct span name, struct span value)
 {
 	if (h->count == h->cap)
 		headers_reserve(h, h->cap ? h->cap * 2 : HEADERS_CAP_MIN);
 	h->items[h->count++] = (struct header){ .token = t, .name = name, .value = value };
+	token_set_add(&h->seen, t);
 }
 
 void headers_add(struct headers *h, enum header_token t, struct span value)
 {
 	CHECK(t != TOKEN_OTHER && t < TOKEN_COUNT);
-	header_append(h, t, token_names[t], value);
+	headers_add_as(h, t, token_names[t], value);
 }
 
 void headers_add_name(struct headers *h, struct span name, struct span value)
 {
-	header_append(h, header_token_of(name), name, value);
+	headers_add_as(h, header_token_of(name), name, value);
 }
 
 /* Remove the matching fields from `index` on. */
 static unsigned header_remove_from(struct headers *h, uint32_t index, enum header_token t, struct span name)
 {
-	uint32_t kept = index, count = h->count;
+	struct header *first = header_from(h, index, t, name);
+	uint32_t kept, count = h->count;
 
-	for (; index < count; index++)
+	if (!first)
+		return 0;
+	kept = (uint32_t)(first - h->items);
+	for (index = kept + 1; index < count; index++)
 		if (!header_is(&h->items[index], t, name))
 			h->items[kept++] = h->items[index];
 	h->count = kept;
@@ -210,7 +213,7 @@ static void header_replace(struct headers *h, enum header_token t, struct span n
 	struct header *first = header_from(h, 0, t, name);
 
 	if (!first) {
-		header_append(h, t, name, value);
+		headers_add_as(h, t, name, value);
 		return;
 	}
 	first->value = value;
@@ -220,7 +223,10 @@ static void header_replace(struct headers *h, enum header_token t, struct span n
 void headers_set(struct headers *h, enum header_token t, struct span value)
 {
 	CHECK(t != TOKEN_OTHER && t < TOKEN_COUNT);
-	header_replace(h, t, token_names[t], value);
+	if (token_set_has(&h->seen, t))
+		header_replace(h, t, token_names[t], value);
+	else
+		headers_add_as(h, t, token_names[t], value);
 }
 
 void headers_set_name(struct headers *h, struct span name, struct span value)
@@ -228,7 +234,7 @@ void headers_set_name(struct headers *h, struct span name, struct span value)
 	header_replace(h, header_token_of(name), name, value);
 }
 
-unsigned headers_remove(struct headers *h, enum header_token t)
+unsigned headers_take_out(struct headers *h, enum header_token t)
 {
 	CHECK(t != TOKEN_OTHER && t < TOKEN_COUNT);
 	return header_remove_from(h, 0, t, span_of(NULL, 0));
@@ -280,6 +286,8 @@ unsigned headers_rename(struct headers *h, struct span from, struct span to)
 		h->items[i].name = to;
 		count++;
 	}
+	if (count)
+		token_set_add(&h->seen, to_token);
 	return count;
 }
 
@@ -306,22 +314,18 @@ static bool token_is_end_to_end(enum header_token t)
 	}
 }
 
-/* TE has its own rule: see headers_remove_hop_by_hop(). */
-static bool token_is_hop_by_hop(enum header_token t)
+static const enum header_token hop_by_hop_list[] = {
+	TOKEN_CONNECTION,	   TOKEN_KEEP_ALIVE,	    TOKEN_PROXY_CONNECTION, TOKEN_PROXY_AUTHENTICATE,
+	TOKEN_PROXY_AUTHORIZATION, TOKEN_TRANSFER_ENCODING, TOKEN_UPGRADE,	    TOKEN_HTTP2_SETTINGS,
+	TOKEN_TE, /* has its own rule: see headers_remove_hop_by_hop() */
+};
+
+static struct token_set hop_by_hop; /* the same; filled before main */
+
+__attribute__((constructor)) static void hop_by_hop_fill(void)
 {
-	switch (t) {
-	case TOKEN_CONNECTION:
-	case TOKEN_KEEP_ALIVE:
-	case TOKEN_PROXY_CONNECTION:
-	case TOKEN_PROXY_AUTHENTICATE:
-	case TOKEN_PROXY_AUTHORIZATION:
-	case TOKEN_TRANSFER_ENCODING:
-	case TOKEN_UPGRADE:
-	case TOKEN_HTTP2_SETTINGS:
-		return true;
-	default:
-		return false;
-	}
+	for (size_t i = 0; i < ARRAY_LEN(hop_by_hop_list); i++)
+		token_set_add(&hop_by_hop, hop_by_hop_list[i]);
 }
 
 void headers_remove_connection(struct headers *h)
@@ -348,20 +352,20 @@ void headers_remove_connection(struct headers *h)
 void headers_remove_hop_by_hop(struct headers *h)
 {
 	uint32_t kept = 0;
-	bool takes_trailers = headers_list_has(h, TOKEN_TE, SPAN("trailers"));
-	bool kept_te = false;
+	bool takes_trailers, kept_te = false;
 
+	if (!token_sets_meet(&h->seen, &hop_by_hop))
+		return;
+	takes_trailers = headers_list_has(h, TOKEN_TE, SPAN("trailers"));
 	headers_remove_connection(h);
 	for (uint32_t i = 0; i < h->count; i++) {
 		struct header f = h->items[i];
 
-		if (token_is_hop_by_hop(f.token))
-			continue;
-		if (f.token == TOKEN_TE) {
-			if (!takes_trailers || kept_te)
-				continue;
+		if (f.token == TOKEN_TE && takes_trailers && !kept_te) {
 			kept_te = true;
 			f.value = SPAN("trailers");
+		} else if (token_set_has(&hop_by_hop, f.token)) {
+			continue;
 		}
 		h->items[kept++] = f;
 	}

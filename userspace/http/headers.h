@@ -12,6 +12,7 @@
 
 #include "base/arena.h"
 #include "base/span.h"
+#include "http/scan.h"
 
 /* tokens.def: TOKEN(HOST, "host") … lower case, sorted by nothing; TOKEN_OTHER is 0. */
 enum header_token {
@@ -21,6 +22,26 @@ enum header_token {
 #undef TOKEN
 	TOKEN_COUNT,
 };
+
+/* Which tokens. */
+struct token_set {
+	uint64_t bits[2];
+};
+
+static inline void token_set_add(struct token_set *set, enum header_token t)
+{
+	set->bits[t / 64] |= 1ULL << t % 64;
+}
+
+static inline bool token_set_has(const struct token_set *set, enum header_token t)
+{
+	return set->bits[t / 64] >> t % 64 & 1;
+}
+
+static inline bool token_sets_meet(const struct token_set *a, const struct token_set *b)
+{
+	return (a->bits[0] & b->bits[0]) | (a->bits[1] & b->bits[1]);
+}
 
 struct header {
 	enum header_token token;
@@ -33,6 +54,7 @@ struct headers {
 	struct header *items; /* in arena */
 	uint32_t count, cap;
 	struct arena *arena; /* borrowed; where changes live */
+	struct token_set seen; /* of all fields there ever were: what is not in here needs no search */
 };
 
 void headers_init(struct headers *h, struct arena *a);
@@ -48,19 +70,38 @@ enum header_token header_token_of(struct span name); /* case-insensitive; TOKEN_
 struct span header_token_name(enum header_token t);  /* lower case, static */
 
 /* First field with the name, or NULL. */
-struct header *headers_find(const struct headers *h, enum header_token t);
+struct header *headers_search(const struct headers *h, enum header_token t);
+static inline struct header *headers_find(const struct headers *h, enum header_token t)
+{
+	return token_set_has(&h->seen, t) ? headers_search(h, t) : NULL;
+}
+
 struct header *headers_find_name(const struct headers *h, struct span name);
 /* Next one with the same name after `prev`. */
 struct header *headers_next(const struct headers *h, const struct header *prev);
 /* Value of the first, or an empty span with ptr NULL. */
-struct span headers_value(const struct headers *h, enum header_token t);
+static inline struct span headers_value(const struct headers *h, enum header_token t)
+{
+	const struct header *f = headers_find(h, t);
+
+	return f ? f->value : span_of(NULL, 0);
+}
+
 
 /* Spans are borrowed: they must live as long as the arena (use arena_span() for others). */
 void headers_add(struct headers *h, enum header_token t, struct span value); /* canonical name */
 void headers_add_name(struct headers *h, struct span name, struct span value);
+/* t: what header_token_of() says of the name. */
+void headers_add_as(struct headers *h, enum header_token t, struct span name, struct span value);
 void headers_set(struct headers *h, enum header_token t, struct span value); /* replaces all of them by one */
 void headers_set_name(struct headers *h, struct span name, struct span value);
-unsigned headers_remove(struct headers *h, enum header_token t); /* how many */
+unsigned headers_take_out(struct headers *h, enum header_token t);
+/* How many there were. */
+static inline unsigned headers_remove(struct headers *h, enum header_token t)
+{
+	return token_set_has(&h->seen, t) ? headers_take_out(h, t) : 0;
+}
+
 unsigned headers_remove_name(struct headers *h, struct span name);
 /* Names too that a gateway may confuse with it (RFC 3875 4.1.18): any case, and any other sign in the place of '-'. */
 unsigned headers_remove_alike(struct headers *h, struct span name);
@@ -78,6 +119,9 @@ void headers_remove_connection(struct headers *h);
 bool headers_list_has(const struct headers *h, enum header_token t, struct span member);
 /* RFC 9110 5.6.2 token; field-value without CTL but HTAB. */
 bool header_name_is_valid(struct span name);
-bool header_value_is_valid(struct span value);
+static inline bool header_value_is_valid(struct span value)
+{
+	return scan_is_clean((const uint8_t *)value.ptr, value.len);
+}
 
 #endif

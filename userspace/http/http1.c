@@ -454,7 +454,7 @@ static void http1_send(struct codec *c, struct codec_send *s)
 	http1_write(http1_of(c), s);
 }
 
-static void http1_output(struct codec *c, struct slice_queue *out)
+static void http1_move_output(struct codec *c, struct slice_queue *out)
 {
 	slice_queue_move(out, &http1_of(c)->out);
 }
@@ -475,7 +475,7 @@ static const struct codec_ops http1_ops = {
 	.feed_eof = http1_feed_eof,
 	.next = http1_next,
 	.send = http1_send,
-	.output = http1_output,
+	.output = http1_move_output,
 	.fini = http1_fini,
 };
 
@@ -575,6 +575,12 @@ size_t http1_buffered(const struct http1 *h)
 {
 	OBJ_CHECK(h, TAG_HTTP1);
 	return h->in.bytes + h->partial.len;
+}
+
+struct slice_queue *http1_output(struct http1 *h)
+{
+	OBJ_CHECK(h, TAG_HTTP1);
+	return &h->out;
 }
 
 struct slice_queue *http1_input(struct http1 *h)

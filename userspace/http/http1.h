@@ -69,6 +69,8 @@ bool http1_closes(const struct http1 *h);
 size_t http1_buffered(const struct http1 *h); /* bytes fed and not yet consumed by events */
 /* The slices of these; between two calls the caller may put a copy of the bytes in the place of one. */
 struct slice_queue *http1_input(struct http1 *h);
+/* What is to be written, for whoever takes it from there: output() of the codec without a move. */
+struct slice_queue *http1_output(struct http1 *h);
 /* Stop parsing: what was buffered and all that follows comes as CODEC_BODY (tunnel).  Between head and body only. */
 void http1_enter_tunnel(struct http1 *h);
 

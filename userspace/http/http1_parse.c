@@ -8,10 +8,9 @@
 
 /* The walk of llhttp over one head. */
 struct walk {
-	struct message *message;
-	struct header *field; /* being read */
-	struct header *end;   /* of the array */
-	bool is_in_value;
+	struct headers *fields;
+	uint32_t fields_max;
+	struct span name, value; /* of the field that is being read */
 	bool is_complete;
 };
 
@@ -20,12 +19,11 @@ static int on_field(llhttp_t *p, const char *at, size_t len)
 {
 	struct walk *w = p->data;
 
-	if (w->field == w->end)
+	if (w->fields->count == w->fields_max)
 		return HPE_USER;
-	if (!w->field->name.ptr)
-		w->field->name.ptr = at;
-	w->field->name.len = (size_t)(at + len - w->field->name.ptr);
-	w->is_in_value = false;
+	if (!w->name.ptr)
+		w->name.ptr = at;
+	w->name.len = (size_t)(at + len - w->name.ptr);
 	return 0;
 }
 
@@ -33,26 +31,22 @@ static int on_value(llhttp_t *p, const char *at, size_t len)
 {
 	struct walk *w = p->data;
 
-	if (!w->field->value.ptr)
-		w->field->value.ptr = at;
-	w->field->value.len = (size_t)(at + len - w->field->value.ptr);
-	w->is_in_value = true;
+	if (!w->value.ptr)
+		w->value.ptr = at;
+	w->value.len = (size_t)(at + len - w->value.ptr);
 	return 0;
 }
 
 static int on_value_complete(llhttp_t *p)
 {
 	struct walk *w = p->data;
-	struct header *f = w->field;
+	enum header_token t = header_token_of(w->name);
 
-	f->value = span_trim(f->value);
-	f->token = header_token_of(f->name);
 	/* llhttp has judged the name too, but it is not the judge. */
-	if (f->token == TOKEN_OTHER && !header_name_is_valid(f->name))
+	if (t == TOKEN_OTHER && !header_name_is_valid(w->name))
 		return HPE_USER;
-	w->message->headers.count++;
-	if (++w->field < w->end)
-		*w->field = (struct header){ 0 };
+	headers_add_as(w->fields, t, w->name, span_trim(w->value));
+	w->name = w->value = span_of(NULL, 0);
 	return 0;
 }
 
@@ -74,7 +68,7 @@ static const llhttp_settings_t settings = {
 
 static bool walk_has(const struct walk *w, enum header_token t)
 {
-	return headers_find(&w->message->headers, t) != NULL;
+	return headers_find(w->fields, t) != NULL;
 }
 
 /* llhttp stops at the first thing it does not like: say what that was in our words. */
@@ -97,7 +91,7 @@ static enum codec_fault walk_fault(const struct walk *w, llhttp_errno_t err, boo
 		return walk_has(w, TOKEN_CONTENT_LENGTH) ? CODEC_FAULT_LENGTH_WITH_CODING :
 							   CODEC_FAULT_CODING_MALFORMED;
 	default:
-		return w->field == w->end ? CODEC_FAULT_TOO_MANY_FIELDS : CODEC_FAULT_FIELD;
+		return w->fields->count == w->fields_max ? CODEC_FAULT_TOO_MANY_FIELDS : CODEC_FAULT_FIELD;
 	}
 }
 
@@ -105,21 +99,19 @@ static enum codec_fault walk_fault(const struct walk *w, llhttp_errno_t err, boo
 static enum codec_fault head_walk(struct http1_head *head, llhttp_type_t type)
 {
 	struct headers *fields = &head->message->headers;
-	struct walk w = { .message = head->message };
+	struct walk w = { .fields = fields };
 	llhttp_errno_t err;
 	llhttp_t parser;
 
 	headers_reserve(fields, head->lines + HEAD_SPARE_FIELDS);
-	w.field = fields->items;
-	w.end = fields->items + fields->cap;
-	*w.field = (struct header){ 0 };
+	w.fields_max = fields->cap;
 	llhttp_init(&parser, type, &settings);
 	parser.data = &w;
 	err = llhttp_execute(&parser, head->bytes.ptr, head->bytes.len);
 	if (err == HPE_PAUSED && w.is_complete)
 		return CODEC_FAULT_NONE;
-	if (w.field < w.end && w.field->name.ptr)
-		head->detail = w.field->name;
+	if (w.name.ptr)
+		head->detail = w.name;
 	return walk_fault(&w, err, type == HTTP_REQUEST);
 }
 

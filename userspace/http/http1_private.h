@@ -66,7 +66,7 @@ struct http1 {
 	bool out_closes;     /* the connection ends with this message */
 	uint8_t out_fault;   /* enum codec_fault; next() reports it */
 	uint64_t out_left;   /* LENGTH: bytes of the body not sent yet */
-	struct iobuf *scratch; /* one reference; where heads and chunk lines are written, NULL between messages */
+	struct iobuf *scratch; /* one reference; where heads and chunk lines are written; may be NULL */
 	uint32_t scratch_used;
 	struct slice_queue out;
 };

@@ -5,7 +5,7 @@
 
 #define COALESCE_MAX	 4096 /* a body up to this size shares the buffer of its head */
 #define CHUNK_SPARE	 1024 /* behind a chunked head, for its first chunks */
-#define SCRATCH_SIZE	 512  /* buffers of chunk lines */
+#define SCRATCH_SIZE	 984  /* with its header 1 KiB: enough for nearly every head, and kept between messages */
 #define CHUNK_LINE_ROOM	 24   /* CRLF, 16 digits, CRLF */
 #define HEAD_ROOM	 160  /* start line without its variable parts, delimiter, Connection without Upgrade */
 #define STATUS_DIGITS	 3
@@ -39,6 +39,9 @@ static void fault(struct http1 *h, enum codec_fault f)
 /* Room for `len` bytes in one piece; what is written there is taken by scratch_commit(). */
 static char *scratch_reserve(struct http1 *h, size_t len, size_t spare)
 {
+	/* All that was written there has left. */
+	if (h->scratch && h->scratch->refs == 1)
+		h->scratch_used = 0;
 	if (!h->scratch || h->scratch->size - h->scratch_used < len) {
 		CHECK(len + spare <= UINT32_MAX / 2);
 		iobuf_put(h->scratch);
@@ -68,6 +71,13 @@ static void scratch_drop(struct http1 *h)
 {
 	iobuf_put(h->scratch);
 	h->scratch = NULL;
+}
+
+/* Between messages: an ordinary one waits for the next head. */
+static void scratch_rest(struct http1 *h)
+{
+	if (h->scratch && h->scratch->size > SCRATCH_SIZE)
+		scratch_drop(h);
 }
 
 /* A small piece is copied behind what was written, a large one goes as it is. */
@@ -345,7 +355,8 @@ static void head_send(struct http1 *h, const struct message *m)
 	h->out_framing = (uint8_t)p.framing;
 	h->out_closes = p.closes || p.framing == BODY_TUNNEL;
 	h->out_left = p.framing == BODY_LENGTH ? m->content_length : 0;
-	if (p.framing != BODY_CHUNKED && (p.framing != BODY_LENGTH || h->out_left > COALESCE_MAX))
+	/* What is long does not go through it. */
+	if (p.framing == BODY_UNTIL_CLOSE || p.framing == BODY_TUNNEL || h->out_left > COALESCE_MAX)
 		scratch_drop(h);
 }
 
@@ -425,7 +436,7 @@ static void end_send(struct http1 *h, const struct headers *trailers)
 		return;
 	}
 	h->out_state = HTTP1_OUT_DONE;
-	scratch_drop(h);
+	scratch_rest(h);
 }
 
 void http1_write(struct http1 *h, struct codec_send *s)

@@ -51,6 +51,36 @@ static inline __m128i load8(const uint8_t *p)
 	return _mm_loadl_epi64((const __m128i *)(const void *)p);
 }
 
+static inline __m128i load4(const uint8_t *p)
+{
+	int32_t bytes;
+
+	memcpy(&bytes, p, sizeof(bytes));
+	return _mm_cvtsi32_si128(bytes);
+}
+
+/* The two ends of what is short overlap. */
+bool scan_is_clean(const uint8_t *p, size_t len)
+{
+	const uint8_t *end;
+	unsigned mask = 0;
+
+	if (len < 4) {
+		for (size_t i = 0; i < len; i++)
+			mask |= byte_is_control(p[i]);
+		return !mask;
+	}
+	end = p + len;
+	if (len < 8)
+		return (control_mask(_mm_unpacklo_epi32(load4(p), load4(end - 4))) & 0xff) == 0;
+	if (len < 16)
+		return control_mask(_mm_unpacklo_epi64(load8(p), load8(end - 8))) == 0;
+	mask = control_mask(load16(end - 16));
+	for (; len > 16; len -= 16, p += 16)
+		mask |= control_mask(load16(p));
+	return mask == 0;
+}
+
 /* The rest of a block is read again with bytes before it that were seen to be clean, instead of one by one. */
 const uint8_t *scan_find_control(const uint8_t *p, const uint8_t *end)
 {
@@ -101,6 +131,11 @@ const uint8_t *scan_find_control(const uint8_t *p, const uint8_t *end)
 		p += 8;
 	}
 	return scan_find_control_plain(p, end);
+}
+
+bool scan_is_clean(const uint8_t *p, size_t len)
+{
+	return len == 0 || scan_find_control(p, p + len) == p + len;
 }
 #endif
 

@@ -50,7 +50,9 @@ enum scan_result scan_run(struct scan *s, const uint8_t *bytes, size_t len, size
 
 /* First byte that is a control byte other than HTAB (so CR and LF too, and DEL), or end.  Vectorised. */
 const uint8_t *scan_find_control(const uint8_t *p, const uint8_t *end);
-/* The same, one byte at a time: the referee. */
+/* Whether there is none.  For many short pieces; p may be NULL if len is 0. */
+bool scan_is_clean(const uint8_t *p, size_t len);
+/* The same as scan_find_control(), one byte at a time: the referee. */
 const uint8_t *scan_find_control_plain(const uint8_t *p, const uint8_t *end);
 
 #endif

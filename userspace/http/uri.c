@@ -28,11 +28,22 @@ static int hex_value(char c)
 	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
-/* RFC 3986 2.3 */
+enum { /* classes of bytes in names of hosts */
+	UNRESERVED = 1, /* RFC 3986 2.3 */
+	SUB_DELIM,	/* RFC 3986 2.2 */
+};
+
+static const uint8_t name_class[256] = {
+	['a' ... 'z'] = UNRESERVED, ['A' ... 'Z'] = UNRESERVED, ['0' ... '9'] = UNRESERVED,
+	['-'] = UNRESERVED, ['.'] = UNRESERVED, ['_'] = UNRESERVED, ['~'] = UNRESERVED,
+	['!'] = SUB_DELIM, ['$'] = SUB_DELIM, ['&'] = SUB_DELIM, ['\''] = SUB_DELIM, ['('] = SUB_DELIM,
+	[')'] = SUB_DELIM, ['*'] = SUB_DELIM, ['+'] = SUB_DELIM, [','] = SUB_DELIM, [';'] = SUB_DELIM,
+	['='] = SUB_DELIM,
+};
+
 static bool byte_is_unreserved(uint8_t c)
 {
-	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '.' ||
-	       c == '_' || c == '~';
+	return name_class[c] == UNRESERVED;
 }
 
 /* The octet that the escape at s stands for, or -1. */
@@ -206,6 +217,8 @@ static bool reg_name_is_valid(struct span s)
 	for (size_t i = 0; i < s.len; i++) {
 		uint8_t c = (uint8_t)s.ptr[i];
 
+		if (name_class[c])
+			continue;
 		if (c == '%') {
 			/* Control bytes and DEL in a name of a host are nobody's honest wish. */
 			int octet = escape_value(span_skip(s, i));
@@ -213,7 +226,7 @@ static bool reg_name_is_valid(struct span s)
 			if (octet <= 0x20 || octet == 0x7f)
 				return false;
 			i += 2;
-		} else if (!byte_is_unreserved(c) && !(c && strchr("!$&'()*+,;=", c))) {
+		} else {
 			return false;
 		}
 	}

@@ -215,11 +215,22 @@ void exchange_response_body(struct exchange *x, struct slice data, bool is_end, 
 		return;
 	}
 	if (!x->is_head_sent) {
-		slice_queue_push(&x->down_held, loop_keep(x->worker->loop, data));
+		/* Mostly for the step that runs next; if that waits, body_response_keep() follows. */
+		slice_queue_push(&x->down_held,
+				 task_is_queued(&x->resume_task) ? data : loop_keep(x->worker->loop, data));
 		return;
 	}
 	response_filter_from(x, x->route ? x->route->filter_count : 0,
 			     (struct chunk){data, is_end, trailers});
+}
+
+void body_response_keep(struct exchange *x)
+{
+	for (uint32_t i = 0; i < x->down_held.count; i++) {
+		struct slice *s = slice_queue_at(&x->down_held, i);
+
+		*s = loop_keep(x->worker->loop, *s);
+	}
 }
 
 void body_response_release(struct exchange *x)

@@ -37,6 +37,8 @@ const struct header *response_bad_field(const struct exchange *x, const struct h
 void body_request_in(struct exchange *x, struct slice data, bool is_end, struct headers *trailers);
 /* What was held for the handler goes to it now. */
 void body_request_release(struct exchange *x);
+/* The response head waits for a filter: what is held for it may stay beyond this turn. */
+void body_response_keep(struct exchange *x);
 /* The response head is out: what was held for it follows. */
 void body_response_release(struct exchange *x);
 /* The client took some of the response: the handler may send that much more. */

@@ -249,8 +249,10 @@ enum step_verdict exchange_step_response_filters(struct exchange *x)
 		const struct filter_use *u = &x->route->filters[count - 1 - x->filter_index];
 		enum filter_verdict v = u->filter->on_response ? u->filter->on_response(x, u) : FILTER_NEXT;
 
-		if (v == FILTER_WAIT || v == FILTER_FAIL)
+		if (v == FILTER_WAIT || v == FILTER_FAIL) {
+			body_response_keep(x);
 			return STEP_WAIT;
+		}
 		CHECK(v == FILTER_NEXT);
 		x->filter_index++;
 	}

@@ -2,7 +2,8 @@
 /* request_id.c - takes a client's id, or makes one. */
 #include "proxy/request_id.h"
 
-#include "base/clock.h"
+#include <time.h>
+
 #include "base/rand.h"
 
 #define BASE58_CUBE (58 * 58 * 58)
@@ -21,7 +22,7 @@ static struct span tinyflake_new(struct arena *a)
 {
 	char *id = arena_alloc(a, REQUEST_ID_TINYFLAKE_LEN);
 
-	base58_write(clock_wall_ns() / 1000000000 % BASE58_CUBE, id, 3);
+	base58_write((uint64_t)time(NULL) % BASE58_CUBE, id, 3);
 	base58_write(rand_u64() >> 16, id + 3, 8);
 	return span_of(id, REQUEST_ID_TINYFLAKE_LEN);
 }

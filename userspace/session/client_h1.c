@@ -183,21 +183,18 @@ static void connect_fails(struct client_h1 *c, int err)
 
 static void flush_codec(struct client_h1 *c)
 {
-	struct codec *codec = http1_codec(c->codec);
-	struct slice_queue out = {0};
+	struct slice_queue *out = http1_output(c->codec);
 
 	if (c->is_broken)
 		return;
-	/* While connecting too: the stream counts what waits, and unpins it. */
-	codec->ops->output(codec, &out);
-	if (out.count == 0 && c->stream->queued == 0 && !c->is_pumping) {
+	if (out->count == 0 && c->stream->queued == 0 && !c->is_pumping) {
 		loop_defer(loop_of(c), &c->pump_task); /* the codec refused the message: next() says why */
-	} else if (out.count > 0) {
+	} else if (out->count > 0) {
 		if (c->state != C_CONNECTING && !wait_is_on(&c->waits, WAIT_WRITE))
 			wait_begin(loop_of(c), &c->waits, WAIT_WRITE, c->settings.write_timeout_ms);
-		stream_write_queue(c->stream, &out);
+		/* While connecting too: the stream counts what waits, and unpins it. */
+		stream_write_queue(c->stream, out);
 	}
-	slice_queue_fini(&out);
 }
 
 /* ---- input ---- */
@@ -256,7 +253,7 @@ static void pump(struct client_h1 *c)
 	CHECK(!c->is_pumping);
 	c->is_pumping = true;
 	while (may_pump(c)) {
-		struct codec_event ev = {0};
+		struct codec_event ev;
 		enum codec_event_type type = codec->ops->next(codec, c->arena, &ev);
 
 		if (type == CODEC_MORE)

@@ -12,15 +12,12 @@ static struct server_h1 *of_stream(struct stream *st)
 /* Move what the codec has to say to the socket's queue. */
 void server_h1_flush(struct server_h1 *s)
 {
-	struct slice_queue out = {0};
-	struct codec *c = http1_codec(s->codec);
+	struct slice_queue *out = http1_output(s->codec);
 
-	c->ops->output(c, &out);
-	if (out.count > 0) {
-		write_begins(&s->waits, s->stream, s->write_idle_ms);
-		stream_write_queue(s->stream, &out);
-	}
-	slice_queue_fini(&out);
+	if (out->count == 0)
+		return;
+	write_begins(&s->waits, s->stream, s->write_idle_ms);
+	stream_write_queue(s->stream, out);
 }
 
 /* ---- the codec: there as long as a request is ---- */
@@ -376,7 +373,7 @@ static void pump(struct server_h1 *s)
 	c = http1_codec(s->codec);
 	s->is_pumping = true;
 	while (may_pump(s)) {
-		struct codec_event ev = {0};
+		struct codec_event ev;
 		enum codec_event_type type;
 
 		if (s->state == S_HEAD)

@@ -421,6 +421,39 @@ static void test_a_small_message_is_one_slice(void **state)
 }
 
 /* Chunk lines share buffers; the data is not copied. */
+/* The next head is written over bytes that have left, never over those that wait. */
+static void test_the_buffer_of_a_head_is_used_again(void **state)
+{
+	struct slice first, second;
+	struct writer w;
+
+	(void)state;
+	writer_init(&w, NULL);
+	request_head(&w, "GET", "/one", BODY_NONE);
+	head(&w);
+	end(&w, NULL);
+	first = slice_queue_pop(http1_output(w.h));
+	http1_next_message(w.h);
+	request_head(&w, "GET", "/two", BODY_NONE);
+	head(&w);
+	end(&w, NULL);
+	second = slice_queue_pop(http1_output(w.h));
+	assert_ptr_equal(second.buf, first.buf);
+	assert_true(span_starts(slice_span(first), SPAN("GET /one HTTP/1.1")));
+	assert_true(span_starts(slice_span(second), SPAN("GET /two HTTP/1.1")));
+	slice_put(&second);
+	slice_put(&first);
+	http1_next_message(w.h);
+	request_head(&w, "GET", "/three", BODY_NONE);
+	head(&w);
+	end(&w, NULL);
+	second = slice_queue_pop(http1_output(w.h));
+	assert_ptr_equal(second.ptr, second.buf->data);
+	assert_true(span_starts(slice_span(second), SPAN("GET /three HTTP/1.1")));
+	slice_put(&second);
+	writer_fini(&w);
+}
+
 static void test_many_chunks(void **state)
 {
 	static char piece[3001];
@@ -511,6 +544,7 @@ int main(void)
 		cmocka_unit_test(test_a_body_of_another_length_than_announced_is_refused),
 		cmocka_unit_test(test_trailers_follow_the_last_chunk),
 		cmocka_unit_test(test_a_small_message_is_one_slice),
+		cmocka_unit_test(test_the_buffer_of_a_head_is_used_again),
 		cmocka_unit_test(test_many_chunks),
 		cmocka_unit_test(test_a_conversation_round_trip),
 		cmocka_unit_test(test_reset_drops_the_output),

@@ -17,16 +17,20 @@
 static void test_the_vector_search_agrees_with_the_plain_one(void **state)
 {
 	(void)state;
+	assert_true(scan_is_clean(NULL, 0));
 	for (size_t len = 0; len <= 40; len++) {
 		uint8_t *bytes = malloc(len + 1);
 
 		memset(bytes, 0xe4, len + 1);
 		assert_ptr_equal(scan_find_control(bytes, bytes + len), bytes + len);
+		assert_true(scan_is_clean(bytes, len));
 		for (size_t at = 0; at < len; at++) {
 			for (unsigned c = 0; c < 256; c++) {
 				bytes[at] = (uint8_t)c;
 				assert_ptr_equal(scan_find_control(bytes, bytes + len),
 						 scan_find_control_plain(bytes, bytes + len));
+				assert_int_equal(scan_is_clean(bytes, len),
+						 scan_find_control_plain(bytes, bytes + len) == bytes + len);
 				bytes[at] = 'x';
 			}
 		}
