@@ -153,7 +153,7 @@ def test_killed_daemon_leaves_nothing_in_the_way(t):
     def is_free():  # the kernel takes a ring apart behind the end of its process: until then the port is taken
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            return try_bind(probe, s.port) == 0
-    wait_for(is_free, "the port of the killed daemon")
+            return try_bind(probe, s.port) == 0 and s.admin("status", is_quiet=True) is None
+    wait_for(is_free, "the sockets of the killed daemon")
     s.start()
     check_eq(fetch(s.port, "/bytes/1").status, 200)
