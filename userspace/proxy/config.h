@@ -9,6 +9,7 @@
 #define SN_PROXY_CONFIG_H
 
 #include "proxy/config_rate_limit.h"
+#include "proxy/config_guard.h"
 #include "proxy/config_tls_build.h"
 #include "proxy/header_ops.h"
 #include "proxy/router.h"
@@ -318,6 +319,8 @@ struct config_kernel {
 	enum config_on_stop on_stop;
 	bool is_monitor;
 	struct config_acl acl;
+	struct config_budget budget;
+	struct config_ban *ban; /* or NULL: nobody is banned by itself */
 	enum splice_engine splice;
 };
 

@@ -289,8 +289,22 @@ static void check_raw(struct schema *s, const struct config *c)
 
 /* ---- the rest ---- */
 
+static bool has_guard(const struct config_kernel *k)
+{
+	for (size_t i = 0; i < k->interface_count; i++) {
+		const struct config_interface *n = &k->interfaces[i];
+
+		if ((SCHEMA_HAS(n, mode) ? n->mode : k->mode) != CONFIG_GUARD_OFF)
+			return true;
+	}
+	return false;
+}
+
 static void check_kernel(struct schema *s, const struct config *c)
 {
+	if (c->kernel.budget.packet_count > 0 && !has_guard(&c->kernel))
+		diag_warning(s->diag, c->kernel.budget.packets[0].meta.pos,
+			     "budgets of packets are not enforced without a guard: no `interface` is configured");
 	for (size_t i = 0; i < c->kernel.interface_count; i++) {
 		const struct config_interface *n = &c->kernel.interfaces[i];
 
