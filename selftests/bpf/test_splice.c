@@ -449,6 +449,48 @@ static void test_second_socket_refused(void)
 	rig_close(&other);
 }
 
+static void write_file(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
+
+	EXPECT(fd >= 0);
+	EXPECT_EQ(write(fd, text, strlen(text)), strlen(text));
+	(void)close(fd);
+}
+
+static void test_join_when_memory_is_short(void)
+{
+	static const char path[] = "/proc/sys/net/ipv4/tcp_mem";
+	static uint8_t b[2 * MB];
+	struct offload_pair *p = NULL;
+	struct tunnel t, full;
+	char was[64] = "";
+	struct rig r;
+	int fd;
+
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	EXPECT(read(fd, was, sizeof(was) - 1) > 0);
+	(void)close(fd);
+	rig_open(&r, NULL, NULL);
+	tunnel_open(&t);
+	tunnel_open(&full);
+	/* Each CPU counts some pages for itself: one socket that is full is not enough to be seen. */
+	for (int i = 0; i < 2; i++) {
+		set_int(full.fd[i], SOL_SOCKET, SO_SNDBUFFORCE, 8 * MB);
+		while (send(full.fd[i], b, sizeof(b), MSG_DONTWAIT) > 0)
+			continue;
+	}
+	write_file(path, "1 100000000 100000000");
+	EXPECT_EQ(offload_join(r.offload, t.fd, &tunnel_events, &t, &p), -ENOMEM);
+	write_file(path, was);
+	/* Asked once a second. */
+	EXPECT(RIG_UNTIL(&r, offload_join(r.offload, t.fd, &tunnel_events, &t, &t.pair) == 0, 3000));
+	tunnel_leave(&r, &t);
+	tunnel_close(&t);
+	tunnel_close(&full);
+	rig_close(&r);
+}
+
 static void test_rows_are_bounded(void)
 {
 	const struct flows_options options = { .worker_count = 2, .tunnels_per_worker = 2 };
@@ -1239,8 +1281,8 @@ static void selftest_child(void)
 /* A process that stood still for longer than a case may last, in the middle of it: the kernel is not to blame. */
 static void test_selftest_survives_a_stop(void)
 {
-	for (unsigned i = 0; i < 4; i++) {
-		const struct timespec middle = { .tv_nsec = 30000000 + i * 4000000 }, long_time = { 2, 200000000 };
+	for (unsigned i = 0; i < 2; i++) {
+		const struct timespec middle = { .tv_nsec = 30000000 + i * 10000000 }, long_time = { 2, 200000000 };
 		pid_t child = fork();
 		int status;
 
@@ -1296,9 +1338,10 @@ int main(int argc, char **argv)
 		{ "the self-test passes", test_selftest_passes },
 		{ "the self-test finds bugs", test_selftest_finds_bugs },
 		{ "the self-test survives a stop", test_selftest_survives_a_stop },
-		/* In the machines of vmtest/: not every kernel has the module. */
+		/* In the machines of vmtest/: not every kernel has the module, and the limit is the whole system's. */
 		{ "kTLS is refused", test_ktls_is_refused },
+		{ "no tunnel joins when memory is short", test_join_when_memory_is_short },
 	};
 
-	return tests_main(argc, argv, tests, ARRAY_LEN(tests) - (getenv("SENTINEL_VM") ? 0 : 1));
+	return tests_main(argc, argv, tests, ARRAY_LEN(tests) - (getenv("SENTINEL_VM") ? 0 : 2));
 }

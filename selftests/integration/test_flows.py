@@ -202,6 +202,7 @@ def test_who_asks_and_goes_leaves_nothing(t):
     before = s.baseline()
     for _ in range(300):
         ask(s).close()
+    s.wait_gauges(before)
     for _ in range(20):  # half a close is a question like others
         with ask(s) as sock:
             sock.shutdown(socket.SHUT_WR)
@@ -228,4 +229,39 @@ def test_it_may_be_asked_while_the_daemon_stops(t):
             sock.close()
         check_eq(s.wait_exit(), 0)
         s.check_clean()
+        c.close()
+
+
+def test_a_stop_ends_tunnels_in_the_kernel(t):
+    needs_root()
+    for how in ("TERM", "now"):
+        s = t.sentinel(t.origin(), route=WEBSOCKET, top='kernel { splice "sockmap"; }', workers=2,
+                       system='graceful-shutdown-timeout-secs "600ms"')
+        clients = [tunnel_open(s) for _ in range(8)]
+        wait_for(lambda: kernel(s)["tunnels"] == 8, "the tunnels in the kernel")
+        for c in clients:
+            echoes(c, b"x" * 5000)
+        held = {kind: ids(kind, s.pid) for kind in ("map", "prog")}
+        if how == "TERM":
+            s.stop()
+        else:
+            s.admin("stop now")
+            check_eq(s.wait_exit(), 0)
+            s.check_clean()
+        for c in clients:
+            check_in(c.check_closed(), ("fin", "rst"))
+        wait_for(lambda: not any(shown(kind, wanted=held[kind]) for kind in held), "maps and programs", 5)
+
+
+def test_more_workers_than_the_kernel_serves(t):
+    needs_root()
+    s = t.sentinel(t.origin(), route=WEBSOCKET, workers=70, top='kernel { splice "sockmap"; }',
+                   upstream="connection-pool { max-connections 7000; }")
+    check_eq(kernel(s)["state"], "on")
+    check_in("only 64 of 70 workers use it", s.stderr())
+    clients = [tunnel_open(s) for _ in range(100)]
+    for c in clients:
+        echoes(c, b"hello")
+    check_eq(flows(s)["tunnels"], 100)
+    for c in clients:
         c.close()

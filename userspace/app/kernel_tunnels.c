@@ -231,11 +231,12 @@ struct kernel_tunnels_worker *kernel_tunnels_join(struct kernel_tunnels *k, stru
 
 void kernel_tunnels_publish(struct kernel_tunnels_worker *w)
 {
+	const struct offload_counts *now = w && w->offload ? offload_counts(w->offload) : NULL;
 	uint64_t counts[COUNT_WORDS];
 
-	if (!w || !w->offload)
+	if (!now || now->joins + now->refused == 0)
 		return;
-	memcpy(counts, offload_counts(w->offload), sizeof(counts));
+	memcpy(counts, now, sizeof(counts));
 	for (unsigned i = 0; i < COUNT_WORDS; i++)
 		atomic_store_explicit(&w->counts[i], counts[i], memory_order_relaxed);
 	atomic_store_explicit(&w->pairs, offload_pair_count(w->offload), memory_order_relaxed);
