@@ -435,9 +435,15 @@ static void session_abort(struct server_session *base)
 	incoming_close(of_session(base), false);
 }
 
+static struct stream *session_stream(struct server_session *base)
+{
+	return of_session(base)->stream;
+}
+
 static const struct server_session_ops session_ops = {
 	.drain = session_drain,
 	.abort = session_abort,
+	.stream = session_stream,
 };
 
 void incoming_open(struct server_host *h, uint32_t listener_id, const struct server_settings *set, int fd)

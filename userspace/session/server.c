@@ -3,6 +3,7 @@
 #include "session/server.h"
 
 #include <errno.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "session/incoming.h"
@@ -109,6 +110,46 @@ void server_abort_all(struct server_host *h)
 
 		s->ops->abort(s);
 	}
+}
+
+/* The kernel sends the reset and forgets what is queued: a client that is shut out would acknowledge nothing. */
+static void reset_socket(int fd)
+{
+	const struct sockaddr nobody = {.sa_family = AF_UNSPEC};
+	const struct linger reset = {1, 0};
+
+	if (fd < 0 || connect(fd, &nobody, sizeof(nobody)) == 0)
+		return;
+	/* TLS in the kernel allows no disconnect. */
+	(void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
+	(void)shutdown(fd, SHUT_RDWR);
+}
+
+static bool is_of_client(struct server_session *s, const uint8_t ip[16], struct stream **out_stream)
+{
+	static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
+	size_t len = memcmp(ip, mapped, sizeof(mapped)) == 0 ? 16 : 8;
+	struct stream *st = s->ops->stream(s);
+	uint8_t peer[16];
+
+	*out_stream = st;
+	return st && st->state != STREAM_CLOSED && addr_to_ip16(stream_peer(st), peer) && memcmp(peer, ip, len) == 0;
+}
+
+unsigned server_reset_client(struct server_host *h, const uint8_t ip[16])
+{
+	struct stream *st;
+	struct list *pos;
+	unsigned count = 0;
+
+	list_for_each(pos, &h->sessions)
+	{
+		if (!is_of_client(list_entry(pos, struct server_session, node), ip, &st))
+			continue;
+		reset_socket(stream_fd(st));
+		count++;
+	}
+	return count;
 }
 
 const char *handshake_fault_name(enum handshake_fault f)

@@ -56,6 +56,8 @@ struct server_session_ops {
 	void (*drain)(struct server_session *s);
 	/* Owners get on_fail(SHUTDOWN); the session closes when they have left. */
 	void (*abort)(struct server_session *s);
+	/* Of its connection. */
+	struct stream *(*stream)(struct server_session *s);
 };
 
 /* What the host knows of a connection, whatever it speaks and however far it is. */
@@ -137,6 +139,11 @@ int server_accept(struct server_host *h, uint32_t listener_id, const struct serv
 /* Close idle sessions, let the others finish.  listener_id 0: all. */
 void server_drain(struct server_host *h, uint32_t listener_id);
 void server_abort_all(struct server_host *h);
+/*
+ * Reset every connection of this client at once (16 bytes, IPv4-mapped; in IPv6 of its whole /64), whatever it is doing:
+ * its owner meets it as a reset by the peer.  How many there were.
+ */
+unsigned server_reset_client(struct server_host *h, const uint8_t ip[16]);
 static inline size_t server_session_count(const struct server_host *h)
 {
 	return h->session_count;

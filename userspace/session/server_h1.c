@@ -583,9 +583,15 @@ static void session_abort(struct server_session *base)
 		server_h1_close(s, true);
 }
 
+static struct stream *session_stream(struct server_session *base)
+{
+	return of_session(base)->stream;
+}
+
 static const struct server_session_ops session_ops = {
 	.drain = session_drain,
 	.abort = session_abort,
+	.stream = session_stream,
 };
 
 void server_h1_open(struct server_host *h, uint32_t listener_id, struct stream *st, struct slice first)

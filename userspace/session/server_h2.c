@@ -481,9 +481,15 @@ static void session_abort(struct server_session *base)
 	server_h2_break(of_session(base), &f, true);
 }
 
+static struct stream *session_stream(struct server_session *base)
+{
+	return of_session(base)->stream;
+}
+
 static const struct server_session_ops session_ops = {
 	.drain = session_drain,
 	.abort = session_abort,
+	.stream = session_stream,
 };
 
 static struct http2 *codec_new(const struct server_settings *set)

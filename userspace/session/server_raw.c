@@ -384,9 +384,15 @@ static void session_abort(struct server_session *base)
 		session_close(s, true);
 }
 
+static struct stream *session_stream(struct server_session *base)
+{
+	return of_session(base)->stream;
+}
+
 static const struct server_session_ops session_ops = {
 	.drain = session_drain,
 	.abort = session_abort,
+	.stream = session_stream,
 };
 
 static struct message *request_new(struct arena *a, struct span name)
