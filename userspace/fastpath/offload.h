@@ -65,7 +65,8 @@ void offload_close(struct offload *o, void (*on_closed)(void *ctx), void *ctx);
  * Give two sockets to the kernel.  Before: both ESTABLISHED, no receive in flight (a cancelled one has completed),
  * everything that was read is written, nothing is queued.  Unread bytes in the sockets are no hindrance.
  * 0, and *out_pair; or nothing has changed: -ENOBUFS: no row is free; -EOPNOTSUPP: not TCP, or not established;
- * -EINVAL: a ULP (kTLS); -EBUSY, -EEXIST: in a map already; -EAGAIN: not a quiet moment; …
+ * -EINVAL: a ULP (kTLS); -EBUSY, -EEXIST: in a map already; -EAGAIN: not a quiet moment; -ENOMEM: the system's TCP uses
+ * more than the first number of tcp_mem; …
  */
 int offload_join(struct offload *o, const int fd[2], const struct offload_events *ev, void *owner,
 		 struct offload_pair **out_pair);

@@ -7,10 +7,12 @@
 #include "base/check.h"
 #include "base/mem.h"
 #include "fastpath/offload_private.h"
+#include "fastpath/tcp_memory.h"
 
 #define STEPS_MAX 32
 #define GATE_BYTES (512 * 1024)
 #define GATE_OPEN_MS 50
+#define MEMORY_SEEN_MS 1000
 
 /* --- what a pair waits for --- */
 
@@ -375,6 +377,17 @@ static int pair_insert(struct offload_pair *p)
 	return 0;
 }
 
+static bool memory_is_short(struct offload *o)
+{
+	uint64_t now = loop_now_ms(o->loop);
+
+	if (o->memory_seen_ms == 0 || now - o->memory_seen_ms >= MEMORY_SEEN_MS) {
+		o->memory_seen_ms = now;
+		o->is_memory_short = tcp_memory_is_short();
+	}
+	return o->is_memory_short;
+}
+
 int offload_join(struct offload *o, const int fd[2], const struct offload_events *ev, void *owner,
 		 struct offload_pair **out_pair)
 {
@@ -386,6 +399,8 @@ int offload_join(struct offload *o, const int fd[2], const struct offload_events
 		err = -ENOBUFS;
 	else if (!sock_is_established(fd[0]) || !sock_is_established(fd[1]))
 		err = -EOPNOTSUPP;
+	else if (memory_is_short(o))
+		err = -ENOMEM;
 	if (err) {
 		o->counts.refused++;
 		return err;

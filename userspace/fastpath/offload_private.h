@@ -103,6 +103,8 @@ struct offload {
 	unsigned worker;
 	uint64_t stall_ms;
 	bool is_deaf;
+	bool is_memory_short; /* of TCP in the whole system, at memory_seen_ms */
+	uint64_t memory_seen_ms;
 
 	struct list pairs;
 	unsigned pair_count;
