@@ -396,9 +396,9 @@ def test_stop_ends_them_after_the_drain(t):
 class Traffic(threading.Thread):
     """Random bytes through an echo tunnel, as fast as a pause allows; both ways are checked."""
 
-    def __init__(self, t, s, size=3000, pause=0.0):
+    def __init__(self, t, s, size=3000, pause=0.0, path=b"/upgrade"):
         super().__init__(daemon=True)
-        self.c = tunnel_open(s)
+        self.c = tunnel_open(s, path)
         self.c.set_timeout(30)
         self.random = random.Random(t.random.random())
         self.size, self.pause = size, pause
