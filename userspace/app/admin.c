@@ -18,6 +18,7 @@ struct admin {
 	char *path; /* owned */
 	unsigned count;
 	uid_t uid;
+	bool is_left; /* the socket is another process's, or removed */
 };
 
 struct admin_connection {
@@ -235,7 +236,6 @@ static int folder_make(const char *path)
 
 int admin_open(struct admin **out, struct control *c, const char *path, const struct addr *addr)
 {
-	struct admin *a;
 	int fd = folder_make(path);
 
 	if (fd < 0)
@@ -250,7 +250,14 @@ int admin_open(struct admin **out, struct control *c, const char *path, const st
 		(void)unlink(path);
 		return err;
 	}
-	a = mem_zalloc(sizeof(*a));
+	admin_adopt(out, c, path, fd);
+	return 0;
+}
+
+void admin_adopt(struct admin **out, struct control *c, const char *path, int fd)
+{
+	struct admin *a = mem_zalloc(sizeof(*a));
+
 	a->control = c;
 	a->path = mem_strdup(path);
 	a->uid = geteuid();
@@ -259,11 +266,30 @@ int admin_open(struct admin **out, struct control *c, const char *path, const st
 	a->acceptor.on_closed = on_acceptor_closed;
 	acceptor_start(&a->acceptor, c->loop, fd);
 	*out = a;
-	return 0;
+}
+
+int admin_socket_fd(const struct admin *a)
+{
+	return a->acceptor.fd;
+}
+
+const char *admin_socket_path(const struct admin *a)
+{
+	return a->path;
+}
+
+void admin_leave(struct admin *a, bool is_taken)
+{
+	if (!a || a->is_left)
+		return;
+	if (!is_taken)
+		(void)unlink(a->path);
+	a->is_left = true;
+	acceptor_leave(&a->acceptor);
 }
 
 void admin_close(struct admin *a)
 {
-	if (a)
+	if (a && !a->is_left)
 		(void)unlink(a->path);
 }

@@ -33,5 +33,16 @@ struct admin_connection;
 enum admin_result admin_answer(struct control *c, struct span line, struct admin_connection *from, struct strbuf *out);
 /* The answer that had to wait.  Whoever asked may be gone by now. */
 void admin_reply(struct admin_connection *n, bool is_ok, const struct strbuf *text);
+/* {"result": …, "message": …} and a newline. */
+void admin_message(struct strbuf *out, const char *result, struct span text);
+
+/* ---- binary upgrade ---- */
+
+int admin_socket_fd(const struct admin *a);
+const char *admin_socket_path(const struct admin *a);
+/* The socket of the process before; takes fd. */
+void admin_adopt(struct admin **out, struct control *c, const char *path, int fd);
+/* Accept no more and leave the socket to the next process (or remove it).  NULL ok. */
+void admin_leave(struct admin *a, bool is_taken);
 
 #endif

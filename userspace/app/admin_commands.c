@@ -7,6 +7,7 @@
 #include "app/admin_flows.h"
 #include "app/admin_request.h"
 #include "app/audit.h"
+#include "app/upgrade.h"
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/json.h"
@@ -14,7 +15,7 @@
 
 /* ---- reload, stop, status ---- */
 
-static void message_json(struct strbuf *out, const char *result, struct span text)
+void admin_message(struct strbuf *out, const char *result, struct span text)
 {
 	struct json j;
 
@@ -35,7 +36,7 @@ static bool do_reload(struct control *c, const struct admin_request *r, struct s
 	strbuf_init(&text);
 	result = control_reload(c, &text);
 	if (r->wants_json)
-		message_json(out, words[result], strbuf_span(&text));
+		admin_message(out, words[result], strbuf_span(&text));
 	else
 		strbuf_add_span(out, strbuf_span(&text));
 	strbuf_fini(&text);
@@ -50,7 +51,7 @@ static bool do_stop(struct control *c, const struct admin_request *r, struct str
 	else
 		control_drain(c);
 	if (r->wants_json)
-		message_json(out, "done", r->is_now ? SPAN("stopping now") : SPAN("stopping"));
+		admin_message(out, "done", r->is_now ? SPAN("stopping now") : SPAN("stopping"));
 	else
 		strbuf_printf(out, "stopping%s\n", r->is_now ? " now" : "; open requests may end");
 	return true;
@@ -69,6 +70,34 @@ static bool do_metrics(struct control *c, const struct admin_request *r, struct 
 	return true;
 }
 
+/* ---- binary upgrade ---- */
+
+static bool do_upgrade(struct control *c, const struct admin_request *r, struct admin_connection *from,
+		       struct strbuf *out)
+{
+	struct strbuf text = { 0 };
+	bool has_begun;
+
+	strbuf_init(&text);
+	has_begun = upgrade_begin(c->upgrade, from, r->wants_json, &text);
+	if (!has_begun && r->wants_json)
+		admin_message(out, "refused", strbuf_span(&text));
+	else
+		strbuf_add_span(out, strbuf_span(&text));
+	strbuf_fini(&text);
+	return has_begun;
+}
+
+/* What an upgrade must not lose or meet half-way. */
+static bool is_changeable(const struct control *c, struct strbuf *out)
+{
+	if (c->state == CONTROL_RUNNING && !upgrade_is_under_way(c->upgrade))
+		return true;
+	strbuf_add_str(out, c->state == CONTROL_RUNNING ? "an upgrade is under way: try again\n"
+							 : "another process serves now, or none will: try again\n");
+	return false;
+}
+
 /* ---- bans ---- */
 
 static bool ban_add(struct control *c, const struct admin_request *r, struct strbuf *out)
@@ -76,8 +105,11 @@ static bool ban_add(struct control *c, const struct admin_request *r, struct str
 	struct bans *bans = fastpath_bans(c->guard.fastpath);
 	uint64_t now = clock_boot_ns();
 	char text[VALUE_TEXT_MAX];
-	int err = bans_add(bans, r->ip, now, now + r->ban_ms * 1000000, SN_BAN_MANUAL);
+	int err;
 
+	if (!is_changeable(c, out))
+		return false;
+	err = bans_add(bans, r->ip, now, now + r->ban_ms * 1000000, SN_BAN_MANUAL);
 	if (err == -ENOSPC) {
 		strbuf_printf(out, "%u sources are banned: there is no room for another\n", SN_BLOCK_MAX);
 		return false;
@@ -93,9 +125,12 @@ static bool ban_add(struct control *c, const struct admin_request *r, struct str
 static bool ban_remove(struct control *c, const struct admin_request *r, struct strbuf *out)
 {
 	struct bans *bans = fastpath_bans(c->guard.fastpath);
-	int err = bans_remove(bans, r->ip, clock_boot_ns());
 	char text[VALUE_TEXT_MAX];
+	int err;
 
+	if (!is_changeable(c, out))
+		return false;
+	err = bans_remove(bans, r->ip, clock_boot_ns());
 	(void)snprintf(text, sizeof(text), "%.*s", SPAN_ARG(r->address));
 	if (err == -ENOENT)
 		strbuf_printf(out, "%s is not banned\n", text);
@@ -188,5 +223,7 @@ enum admin_result admin_answer(struct control *c, struct span line, struct admin
 		return ADMIN_ERROR;
 	if (r.verb == ADMIN_FLOWS)
 		return admin_flows(c, &r, from, out);
+	if (r.verb == ADMIN_UPGRADE)
+		return do_upgrade(c, &r, from, out) ? ADMIN_LATER : ADMIN_ERROR;
 	return commands[r.verb](c, &r, out) ? ADMIN_OK : ADMIN_ERROR;
 }

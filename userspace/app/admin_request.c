@@ -98,6 +98,7 @@ static const struct {
 	{ { "status", 6 }, ADMIN_STATUS, NULL },   { { "kernel", 6 }, ADMIN_KERNEL, NULL },
 	{ { "metrics", 7 }, ADMIN_METRICS, NULL }, { { "ban", 3 }, ADMIN_BAN_LIST, ban_read },
 	{ { "flows", 5 }, ADMIN_FLOWS, flows_read },
+	{ { "upgrade", 7 }, ADMIN_UPGRADE, NULL },
 };
 
 bool admin_request_parse(struct span line, struct admin_request *out_request, struct strbuf *out)

@@ -15,9 +15,9 @@ const struct command command_run = {
 	.usage = "[-c FILE]",
 	.summary = "start the proxy, in the foreground",
 	.help = "Starts the proxy and stays in the foreground; the log goes to standard error.\n\n"
-		"Signals: HUP loads the file again, USR1 opens the log files again, TERM stops after open "
-		"requests have\n"
-		"ended, INT (Ctrl-C) does the same and a second one stops at once.",
+		"Signals: HUP loads the file again, USR1 opens the log files again, USR2 starts the program on\n"
+		"disk in place of this one, TERM stops after open requests have ended, INT (Ctrl-C) does the\n"
+		"same and a second one stops at once.",
 	.options = CLI_CONFIG,
 	.run = run,
 };

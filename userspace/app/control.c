@@ -11,6 +11,7 @@
 #include "app/logs.h"
 #include "app/notify.h"
 #include "app/sockets.h"
+#include "app/upgrade.h"
 #include "base/check.h"
 #include "observe/log.h"
 
@@ -20,6 +21,7 @@ void control_stop(struct control *c)
 {
 	if (c->state == CONTROL_STOPPING)
 		return;
+	upgrade_stop(c->upgrade);
 	c->state = CONTROL_STOPPING;
 	timer_disarm(c->loop, &c->drain_timer);
 	for (unsigned i = 0; i < c->worker_count; i++)
@@ -28,14 +30,19 @@ void control_stop(struct control *c)
 
 void control_drain(struct control *c)
 {
-	if (c->state != CONTROL_RUNNING)
+	bool has_left = c->state == CONTROL_LEAVING;
+
+	if (c->state != CONTROL_RUNNING && !has_left)
 		return;
+	upgrade_stop(c->upgrade);
 	c->state = CONTROL_DRAINING;
 	atomic_store(&c->shared.is_draining, true);
 	log_info("stopping: open requests have %llu s to end",
 		 (unsigned long long)c->current->drain_timeout_ms / 1000);
-	notify_send("STOPPING=1");
-	sockets_refuse_new(c);
+	if (!has_left) {
+		notify_send("STOPPING=1");
+		sockets_refuse_new(c);
+	}
 	for (unsigned i = 0; i < c->worker_count; i++)
 		worker_drain(c->workers[i]);
 	timer_arm(c->loop, &c->drain_timer, c->current->drain_timeout_ms);
@@ -102,6 +109,9 @@ static void on_signal(struct signals *s, int signo)
 	case SIGUSR1:
 		logs_reopen(c);
 		break;
+	case SIGUSR2:
+		upgrade_begin_logged(c->upgrade);
+		break;
 	case SIGINT:
 		if (++c->interrupts > 1) {
 			control_stop(c);
@@ -127,6 +137,7 @@ static void on_second(struct timer *t)
 
 	c->seconds++;
 	guard_tick(&c->guard, c->seconds);
+	upgrade_tick(c->upgrade);
 	if (c->state == CONTROL_RUNNING)
 		certificates_tick(c->certificates);
 	audit_flush(c->audit, UINT64_MAX); /* whatever there is: on disk within a second */
@@ -139,7 +150,7 @@ static void on_second(struct timer *t)
 
 int control_start(struct control *c)
 {
-	static const int signos[] = { SIGTERM, SIGINT, SIGHUP, SIGUSR1, 0 };
+	static const int signos[] = { SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2, 0 };
 	int err;
 
 	c->signals.on_signal = on_signal;

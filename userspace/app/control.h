@@ -9,6 +9,7 @@
 
 #include "app/guard.h"
 #include "app/kernel_tunnels.h"
+#include "app/pid_file.h"
 #include "app/poller.h"
 #include "app/resolver.h"
 #include "app/worker.h"
@@ -22,6 +23,7 @@
 enum control_state {
 	CONTROL_STARTING,
 	CONTROL_RUNNING,
+	CONTROL_LEAVING, /* another process serves: open exchanges may end, whenever that is */
 	CONTROL_DRAINING, /* SIGTERM: open exchanges may end */
 	CONTROL_STOPPING, /* workers were told to end now */
 };
@@ -40,6 +42,8 @@ struct sockets;
 struct watch;
 struct audit;
 struct certificates;
+struct heir;
+struct upgrade;
 
 struct control {
 	struct loop *loop;
@@ -75,10 +79,13 @@ struct control {
 	struct watch *watch;
 	struct audit *audit; /* NULL: off */
 	struct certificates *certificates;
+	struct upgrade *upgrade;
+	struct pid_file pid_file;
 
 	/* From loading to the start of the workers. */
 	struct fastpath_plan first_plan;
 	struct sockets *first_sockets;
+	struct heir *heir; /* NULL: an ordinary start */
 };
 
 /* Signals and timers on c->loop.  0 or -errno. */

@@ -15,12 +15,14 @@
 #include "app/certificates.h"
 #include "app/control.h"
 #include "app/exit.h"
+#include "app/heir.h"
 #include "app/limit_metrics.h"
 #include "app/logs.h"
 #include "app/notify.h"
 #include "app/privilege.h"
 #include "app/sockets.h"
 #include "app/state.h"
+#include "app/upgrade.h"
 #include "app/about.h"
 #include "app/watch.h"
 #include "base/check.h"
@@ -32,7 +34,6 @@
 
 /* One a process; static, so that what it holds is reachable until the end. */
 static struct control the_control;
-static bool has_pid_file; /* it is ours to remove */
 
 static void complain(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
@@ -124,6 +125,21 @@ static int sockets_bind(struct control *c)
 	return err;
 }
 
+/* Of a binary upgrade: what the process that runs has for us. */
+static int heir_start(struct control *c)
+{
+	struct strbuf text = { 0 };
+	int err;
+
+	if (!c->heir)
+		return 0;
+	strbuf_init(&text);
+	err = heir_meet(c->heir, c, &text);
+	(void)fwrite(text.ptr, 1, text.len, stderr);
+	strbuf_fini(&text);
+	return err;
+}
+
 static int admin_start(struct control *c)
 {
 	const struct config_system *system = &c->current->config->system;
@@ -132,6 +148,8 @@ static int admin_start(struct control *c)
 	char text[128];
 	int err;
 
+	if (c->heir && heir_has_admin(c->heir, path))
+		return 0;
 	(void)snprintf(text, sizeof(text), "unix:%s", path);
 	err = addr_parse(span_str(text), &addr);
 	if (err == 0)
@@ -152,20 +170,21 @@ static int admin_start(struct control *c)
 	return 0;
 }
 
-static int pid_file_write(const struct control *c)
+static int pid_file_start(struct control *c)
 {
 	const char *path = c->current->config->system.pid_file;
-	FILE *f;
+	int err;
 
-	if (!path)
-		return 0;
-	f = fopen(path, "we");
-	if (f && fprintf(f, "%d\n", getpid()) > 0 && fclose(f) == 0) {
-		has_pid_file = true;
+	if (c->heir && heir_has_pid_file(c->heir, path)) {
+		pid_file_adopt(&c->pid_file, path, heir_pid_file_take(c->heir));
 		return 0;
 	}
-	complain("pid-file %s: %s", path, strerror(errno));
-	return -1;
+	err = pid_file_open(&c->pid_file, path);
+	if (err == 0 && !c->heir)
+		err = pid_file_write(&c->pid_file);
+	if (err < 0)
+		complain("pid-file %s: %s", path, strerror(-err));
+	return err;
 }
 
 static void found_staple(void *ctx, struct ocsp_staple *s)
@@ -212,8 +231,13 @@ static int rights_give_up(struct control *c)
 		complain("only root can become user %s", system->user ? system->user : system->group);
 		return err;
 	}
+	if (c->heir && id.uid != geteuid()) {
+		complain("\"user\" was changed: it needs a restart");
+		return -EPERM;
+	}
 	state_make(c, id.uid != geteuid() ? &id : NULL);
 	if (id.uid != geteuid()) {
+		sockets_own(c->first_sockets, c->worker_count, id.uid, id.gid);
 		logs_own(c->current, &id);
 		guard_own(&c->guard, c->current->instance, id.uid, id.gid);
 	}
@@ -358,6 +382,7 @@ static int prepare(struct control *c)
 
 	if (loop_start(c) < 0 || control_start(c) < 0)
 		return -1;
+	c->upgrade = upgrade_new(c, c->path);
 	c->metrics = metrics_shard_new();
 	if (!tls_kdf_start(&reason))
 		log_warn("tls: handshakes cost a tenth more: %s", reason);
@@ -374,10 +399,13 @@ static int prepare(struct control *c)
 	if (c->worker_count == 0)
 		c->worker_count = cpu_count();
 	c->current->worker_count = c->worker_count;
-	if (sockets_bind(c) < 0 || admin_start(c) < 0 || pid_file_write(c) < 0)
+	if (heir_start(c) < 0 || sockets_bind(c) < 0 || admin_start(c) < 0 || pid_file_start(c) < 0)
 		return -1;
 	guard_init(&c->guard, c->loop, c->current->instance, &c->audit, c->metrics);
-	guard_apply(&c->guard, &c->first_plan);
+	if (c->heir)
+		guard_release(&c->guard);
+	else
+		guard_apply(&c->guard, &c->first_plan);
 	c->kernel_tunnels = kernel_tunnels_open(c->current, c->worker_count);
 	err = resolver_new(&c->resolver, c->loop, &c->registry.endpoints, c->metrics);
 	if (err < 0)
@@ -385,6 +413,26 @@ static int prepare(struct control *c)
 	err = watch_new(&c->watch, c->loop, on_file_change, c);
 	if (err < 0)
 		complain("inotify: %s", strerror(-err));
+	return err;
+}
+
+#define NAMES_MS 3000
+
+/* Binary upgrade: nobody may be told that a name is not resolved yet, who was served a moment ago. */
+static int heir_finish(struct control *c)
+{
+	uint64_t until_ns = clock_mono_ns() + NAMES_MS * 1000000ull;
+	struct strbuf text = { 0 };
+	int err;
+
+	while (!resolver_is_settled(c->resolver) && clock_mono_ns() < until_ns)
+		(void)loop_turn(c->loop, 20);
+	strbuf_init(&text);
+	err = heir_take_over(c->heir, c, &text);
+	(void)fwrite(text.ptr, 1, text.len, stderr);
+	strbuf_fini(&text);
+	if (err == 0)
+		c->heir = NULL;
 	return err;
 }
 
@@ -399,7 +447,10 @@ static int start(struct control *c)
 	watch_set(c->watch, c->current->config->system.auto_reload ? c->current->config : NULL);
 	control_collect_start(c);
 	c->certificates = certificates_new(c);
-	sockets_publish(c->first_sockets, c);
+	if (!c->heir)
+		sockets_publish(c->first_sockets, c);
+	else if (heir_finish(c) < 0)
+		return -1;
 	sockets_free(c->first_sockets, c->worker_count);
 	c->first_sockets = NULL;
 	metric_set(c->metrics, METRIC_CONFIG_GENERATION, c->generation);
@@ -412,8 +463,10 @@ static int start(struct control *c)
 static void files_remove(struct control *c)
 {
 	admin_close(c->admin);
-	if (has_pid_file)
-		(void)unlink(c->current->config->system.pid_file);
+	if (c->heir)
+		pid_file_leave(&c->pid_file); /* it is still another process's */
+	else
+		pid_file_remove(&c->pid_file);
 }
 
 /* The workers are gone: let go of the rest in the order of who needs whom. */
@@ -441,7 +494,15 @@ static void finish(struct control *c)
 int daemon_run(const char *config_path)
 {
 	struct control *c = &the_control;
+	struct strbuf why = { 0 };
+	int is_heir;
 
+	strbuf_init(&why);
+	is_heir = heir_new(&c->heir, &why);
+	(void)fwrite(why.ptr, 1, why.len, stderr);
+	strbuf_fini(&why);
+	if (is_heir < 0)
+		return EXIT_CODE_ERROR;
 	mem_tune();
 	(void)signal(SIGPIPE, SIG_IGN);
 	(void)umask(027);
@@ -457,8 +518,10 @@ int daemon_run(const char *config_path)
 		files_remove(c);
 		return EXIT_CODE_ERROR;
 	}
-	say_hello(c);
-	notify_send("READY=1");
+	if (!is_heir) {
+		say_hello(c);
+		notify_send("READY=1"); /* an heir's was said, and MAINPID by the process before */
+	}
 	if (loop_run(c->loop) < 0) {
 		complain("the control thread's ring failed");
 		return EXIT_CODE_ERROR;

@@ -167,7 +167,8 @@ void guard_fini(struct guard *g)
 		return;
 	poller_set(&g->events, -1);
 	poller_set(&g->addresses, -1);
-	fastpath_stop(g->fastpath);
+	if (!g->is_released)
+		fastpath_stop(g->fastpath);
 	fastpath_free(g->fastpath);
 	g->fastpath = NULL;
 	plan_fini(&g->plan);
@@ -196,7 +197,8 @@ static void report(struct guard *g)
 void guard_apply(struct guard *g, struct fastpath_plan *p)
 {
 	heartbeat_control_busy(fastpath_heartbeat(g->fastpath), clock_boot_ns(), 30ull * 1000000000);
-	(void)fastpath_apply(g->fastpath, p); /* what failed is in the status */
+	if (!g->is_released)
+		(void)fastpath_apply(g->fastpath, p); /* what failed is in the status */
 	plan_fini(&g->plan);
 	g->plan = *p;
 	*p = (struct fastpath_plan){ 0 };
@@ -204,6 +206,30 @@ void guard_apply(struct guard *g, struct fastpath_plan *p)
 	heartbeat_control(fastpath_heartbeat(g->fastpath), clock_boot_ns());
 	pollers_set(g);
 	report(g);
+}
+
+void guard_release(struct guard *g)
+{
+	g->is_released = true;
+	poller_set(&g->events, -1);
+	poller_set(&g->addresses, -1);
+	fastpath_release(g->fastpath);
+}
+
+void guard_inherit(struct guard *g)
+{
+	g->is_released = false;
+}
+
+void guard_take_back(struct guard *g)
+{
+	struct fastpath_plan plan;
+
+	g->is_released = false;
+	if (!g->has_plan)
+		return;
+	plan_copy(&plan, &g->plan);
+	guard_apply(g, &plan);
 }
 
 static uid_t own_uid; /* nftw() has no argument for its callback; start of the process only */
@@ -235,6 +261,8 @@ void guard_own(struct guard *g, const char *instance, uid_t uid, gid_t gid)
 
 void guard_tick(struct guard *g, unsigned seconds)
 {
+	if (g->is_released)
+		return;
 	heartbeat_control(fastpath_heartbeat(g->fastpath), clock_boot_ns());
 	(void)bans_expire(fastpath_bans(g->fastpath), clock_boot_ns());
 	if (seconds % 5 != 0 || !g->has_plan || g->plan.interface_count == 0)
@@ -284,6 +312,10 @@ void guard_describe(struct guard *g, struct strbuf *out)
 {
 	struct fastpath_status status;
 
+	if (g->is_released) {
+		strbuf_add_str(out, "kernel guard  another process has it\n");
+		return;
+	}
 	fastpath_status(g->fastpath, &status);
 	if (status.interface_count == 0) {
 		strbuf_printf(

@@ -22,6 +22,7 @@ struct guard {
 	struct fastpath *fastpath; /* owned */
 	struct fastpath_plan plan; /* in force, or what fastpath_retry() is after */
 	bool has_plan;
+	bool is_released; /* another process has it: nothing is written, detached or unpinned here */
 	struct audit **audit; /* borrowed: *audit may change */
 	struct metrics_shard *metrics;
 	struct poller events, addresses;
@@ -40,6 +41,12 @@ int guard_plan(struct fastpath_plan *out, const struct snapshot *s, struct strbu
 const struct guard_rules *guard_rules(const struct fastpath_plan *p, struct snapshot *s);
 /* Make it so; logs what could not be done.  Takes the contents of p. */
 void guard_apply(struct guard *g, struct fastpath_plan *p);
+/* It becomes another process's (or is still: before guard_inherit()). */
+void guard_release(struct guard *g);
+/* It is ours now; guard_apply() follows. */
+void guard_inherit(struct guard *g);
+/* The other process is gone: the plan again. */
+void guard_take_back(struct guard *g);
 /* Before giving up root: the pins belong to the user that will have to remove them. */
 void guard_own(struct guard *g, const char *instance, uid_t uid, gid_t gid);
 /* Once a second. */

@@ -92,7 +92,8 @@ int privilege_become(const struct identity *id)
 
 	if (permitted() == 0)
 		return 0; /* nothing to give up */
-	bounding_set_shrink(kept_mask());
+	/* IPC_LOCK: rings of an upgrade that root starts are no more counted by ulimit -l than ours are. */
+	bounding_set_shrink(kept_mask() | CAP_BIT(CAP_IPC_LOCK));
 	if (!is_change)
 		return 0;
 	if (prctl(PR_SET_KEEPCAPS, 1) < 0)

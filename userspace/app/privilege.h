@@ -19,8 +19,8 @@ struct identity {
 int identity_find(struct identity *out, const char *user, const char *group);
 /*
  * Become id with the five capabilities that the control thread keeps (NET_BIND_SERVICE, NET_ADMIN, BPF, PERFMON,
- * DAC_READ_SEARCH); the bounding set shrinks to these.  Without id (NULL) only the bounding set shrinks.  Before any
- * other thread is started.  0 or -errno.
+ * DAC_READ_SEARCH); the bounding set shrinks to these and IPC_LOCK.  Without id (NULL) only the bounding
+ * set shrinks.  Before any other thread is started.  0 or -errno.
  */
 int privilege_become(const struct identity *id);
 /* Calling thread: no capability at all. */

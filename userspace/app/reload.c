@@ -12,6 +12,7 @@
 #include "app/control.h"
 #include "app/logs.h"
 #include "app/sockets.h"
+#include "app/upgrade.h"
 #include "app/watch.h"
 #include "base/check.h"
 #include "base/clock.h"
@@ -173,6 +174,8 @@ static enum reload_result refuse(struct control *c, struct strbuf *out)
 	count(c, "refused");
 	if (c->state != CONTROL_RUNNING)
 		strbuf_add_str(out, "the daemon is stopping\n");
+	else if (upgrade_is_under_way(c->upgrade))
+		strbuf_add_str(out, "an upgrade is under way: try again\n");
 	else
 		strbuf_printf(
 			out,
@@ -206,7 +209,7 @@ enum reload_result control_reload(struct control *c, struct strbuf *out)
 	struct strbuf text = { 0 };
 	unsigned changes;
 
-	if (c->state != CONTROL_RUNNING || c->live >= CONTROL_GENERATIONS_MAX)
+	if (c->state != CONTROL_RUNNING || c->live >= CONTROL_GENERATIONS_MAX || upgrade_is_under_way(c->upgrade))
 		return refuse(c, out);
 	strbuf_init(&text);
 	heartbeat_control_busy(fastpath_heartbeat(c->guard.fastpath), clock_boot_ns(), 30ull * 1000000000);
@@ -240,7 +243,11 @@ bool control_refresh(struct control *c, struct strbuf *out)
 {
 	struct candidate n = { .is_rebuild = true };
 
-	if (c->state != CONTROL_RUNNING || c->live >= CONTROL_GENERATIONS_MAX) {
+	if (c->state != CONTROL_RUNNING || upgrade_is_under_way(c->upgrade)) {
+		strbuf_add_str(out, "an upgrade is under way\n");
+		return false;
+	}
+	if (c->live >= CONTROL_GENERATIONS_MAX) {
 		strbuf_printf(out, "%u configurations are still in use by open requests\n", c->live);
 		return false;
 	}

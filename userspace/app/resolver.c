@@ -152,3 +152,18 @@ void resolver_sync(struct resolver *r)
 		ask(n);
 	}
 }
+
+bool resolver_is_settled(const struct resolver *r)
+{
+	const struct list *pos;
+
+	if (!r)
+		return true;
+	list_for_each(pos, &r->names) {
+		const struct name *n = list_entry(pos, const struct name, node);
+
+		if (!n->has_failed && atomic_load(&n->endpoint->addr_count) == 0)
+			return false;
+	}
+	return true;
+}

@@ -22,5 +22,7 @@ int resolver_new(struct resolver **out, struct loop *l, struct endpoint_registry
 void resolver_free(struct resolver *r);
 /* Look at the registry again: new names are resolved now, what nobody else holds is let go.  NULL ok. */
 void resolver_sync(struct resolver *r);
+/* Has every name had an answer, of whatever kind?  NULL ok. */
+bool resolver_is_settled(const struct resolver *r);
 
 #endif

@@ -5,8 +5,10 @@
 #include <errno.h>
 #include <unistd.h>
 
+#include "app/heir.h"
 #include "base/mem.h"
 #include "net/listener.h"
+#include "observe/log.h"
 
 bool sockets_listener_is_open(const struct control *c, uint32_t number)
 {
@@ -60,12 +62,15 @@ static int first_socket(const struct control *c, const struct listener *l)
 
 static int set_open(struct sockets *set, const struct control *c)
 {
-	bool is_first = !address_is_ours(c, &set->listener->addr);
+	const struct addr *addr = &set->listener->addr;
+	bool is_first = !address_is_ours(c, addr) && !heir_has_address(c->heir, addr);
 
 	for (unsigned i = 0; i < c->worker_count; i++) {
-		int fd = is_first && i == 0 ? first_socket(c, set->listener)
-					    : listener_socket(&set->listener->addr, CONTROL_BACKLOG, false);
+		int fd = heir_socket_take(c->heir, addr, i);
 
+		if (fd < 0)
+			fd = is_first && i == 0 ? first_socket(c, set->listener)
+						: listener_socket(addr, CONTROL_BACKLOG, false);
 		if (fd < 0)
 			return fd;
 		set->fds[i] = fd;
@@ -166,6 +171,30 @@ void sockets_refuse_new(const struct control *c)
 	for (const struct control_listener *l = c->listeners; l; l = l->next)
 		if (!l->closing)
 			refuse_new(c, l);
+}
+
+void sockets_leave(struct control *c, struct control_listener *l, unsigned worker_count)
+{
+	l->closing = c->worker_count;
+	for (unsigned i = 0; i < c->worker_count; i++) {
+		if (i < worker_count) {
+			worker_leave(c->workers[i], l->number);
+			continue;
+		}
+		(void)listener_refuse_new(l->fds[i]);
+		worker_unlisten(c->workers[i], l->number);
+	}
+}
+
+void sockets_own(const struct sockets *s, unsigned count, uid_t uid, gid_t gid)
+{
+	for (; s; s = s->next)
+		for (unsigned i = 0; i < count; i++)
+			if (fchown(s->fds[i], uid, gid) < 0) {
+				log_warn("sockets cannot be given to the daemon's user (%s): an upgrade to more "
+					 "workers will be refused", strerror(errno));
+				return;
+			}
 }
 
 void sockets_publish(struct sockets *s, struct control *c)

@@ -25,6 +25,13 @@ void sockets_free(struct sockets *s, unsigned count);
 void sockets_publish(struct sockets *s, struct control *c);
 /* Before all workers are told to stop: no new handshake may begin. */
 void sockets_refuse_new(const struct control *c);
+/*
+ * Another process has the sockets of l for its first worker_count workers: leave these to it, close the others as those
+ * of a removed listener.
+ */
+void sockets_leave(struct control *c, struct control_listener *l, unsigned worker_count);
+/* Whose they are from now on, for adding some later: another user's cannot join the group. */
+void sockets_own(const struct sockets *s, unsigned count, uid_t uid, gid_t gid);
 /* Is the listener of this number in the file and open? */
 bool sockets_listener_is_open(const struct control *c, uint32_t number);
 /* A worker has closed its socket of a removed listener. */

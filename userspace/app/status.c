@@ -9,6 +9,7 @@
 #include "app/control.h"
 #include "app/limit_metrics.h"
 #include "app/sockets.h"
+#include "app/upgrade.h"
 #include "app/about.h"
 #include "base/check.h"
 #include "base/clock.h"
@@ -83,6 +84,7 @@ static const char *state_text(const struct control *c)
 	static const char *const texts[] = {
 		[CONTROL_STARTING] = "starting",
 		[CONTROL_RUNNING] = "running",
+		[CONTROL_LEAVING] = "replaced",
 		[CONTROL_DRAINING] = "draining",
 		[CONTROL_STOPPING] = "stopping",
 	};
@@ -143,6 +145,7 @@ static void status_text(struct control *c, struct strbuf *out)
 		strbuf_printf(out, "              the last reload failed: %s\n", c->last_error);
 	if (c->live > 1)
 		strbuf_printf(out, "              %u older generations still have open requests\n", c->live - 1);
+	upgrade_text(c->upgrade, out);
 	listeners_text(c, out);
 	certificates_text(c, out);
 	upstreams_text(c, out);
@@ -253,6 +256,7 @@ static void status_json(struct control *c, struct strbuf *out)
 	json_str(&j, "last_reload_error", c->last_error[0] ? c->last_error : NULL);
 	json_u64(&j, "workers", c->worker_count);
 	json_u64(&j, "connections", atomic_load_explicit(&c->shared.connections, memory_order_relaxed));
+	upgrade_json(c->upgrade, &j);
 	listeners_json(c, &j);
 	certificates_json(c, &j);
 	upstreams_json(c, &j);

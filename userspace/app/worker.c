@@ -18,6 +18,7 @@
 
 #define TAG_WORKER TAG('W', 'O', 'R', 'K')
 #define POLL_MS	   10 /* between two looks at whether everything has ended */
+#define POLL_RETIRED_MS 100 /* the same, when it may take days */
 #define AUDITS_MAX 256 /* lines for the audit log that are on their way */
 #define AUDITS_A_SECOND 20 /* of each worker: who refuses millions must not fill the disk with them */
 
@@ -30,6 +31,7 @@ struct accepting {
 
 enum worker_state {
 	WORKER_RUNNING,
+	WORKER_RETIRED,	 /* accepts nothing new; another process does */
 	WORKER_DRAINING, /* accepts nothing new */
 	WORKER_DRAINED,	 /* nothing is open; waits for the end */
 	WORKER_ABORTING, /* ends what is open */
@@ -359,7 +361,7 @@ static void listen_deliver(struct mail *m)
 	free(o);
 }
 
-static void acceptors_close(struct worker *w, uint32_t listener)
+static void acceptors_end(struct worker *w, uint32_t listener, void (*end)(struct acceptor *a))
 {
 	struct list *pos, *tmp;
 
@@ -368,7 +370,7 @@ static void acceptors_close(struct worker *w, uint32_t listener)
 		struct accepting *s = list_entry(pos, struct accepting, node);
 
 		if ((listener == 0 || s->listener == listener) && !s->acceptor.is_closing)
-			acceptor_close(&s->acceptor);
+			end(&s->acceptor);
 	}
 }
 
@@ -376,7 +378,15 @@ static void unlisten_deliver(struct mail *m)
 {
 	struct order *o = of_mail(m);
 
-	acceptors_close(o->worker, o->listener);
+	acceptors_end(o->worker, o->listener, acceptor_close);
+	free(o);
+}
+
+static void leave_deliver(struct mail *m)
+{
+	struct order *o = of_mail(m);
+
+	acceptors_end(o->worker, o->listener, acceptor_leave);
 	free(o);
 }
 
@@ -400,11 +410,24 @@ static void drain_deliver(struct mail *m)
 	struct worker *w = o->worker;
 
 	free(o);
-	if (w->state != WORKER_RUNNING)
+	if (w->state != WORKER_RUNNING && w->state != WORKER_RETIRED)
 		return;
 	w->state = WORKER_DRAINING;
-	acceptors_close(w, 0);
+	acceptors_end(w, 0, acceptor_close); /* what a retired worker has left to others is closing already */
 	proxy_worker_drain(&w->proxy);
+	timer_arm(w->loop, &w->poll_timer, POLL_MS);
+}
+
+static void retire_deliver(struct mail *m)
+{
+	struct order *o = of_mail(m);
+	struct worker *w = o->worker;
+
+	free(o);
+	if (w->state != WORKER_RUNNING)
+		return;
+	w->state = WORKER_RETIRED;
+	proxy_worker_retire(&w->proxy);
 	timer_arm(w->loop, &w->poll_timer, POLL_MS);
 }
 
@@ -415,7 +438,7 @@ static void stop_deliver(struct mail *m)
 
 	free(o);
 	w->state = WORKER_ABORTING;
-	acceptors_close(w, 0);
+	acceptors_end(w, 0, acceptor_close);
 	proxy_worker_abort(&w->proxy);
 	timer_arm(w->loop, &w->poll_timer, 0);
 }
@@ -425,7 +448,7 @@ static void on_poll(struct timer *t)
 	struct worker *w = container_of(t, struct worker, poll_timer);
 	bool is_idle = list_is_empty(&w->accepting) && proxy_worker_is_idle(&w->proxy);
 
-	if (w->state == WORKER_DRAINING && is_idle) {
+	if ((w->state == WORKER_DRAINING || w->state == WORKER_RETIRED) && is_idle) {
 		w->state = WORKER_DRAINED;
 		notice_give(w, w->loop, 0, drained_deliver);
 		return;
@@ -444,7 +467,7 @@ static void on_poll(struct timer *t)
 		loop_stop(w->loop);
 		return;
 	}
-	timer_arm(w->loop, &w->poll_timer, POLL_MS);
+	timer_arm(w->loop, &w->poll_timer, w->state == WORKER_RETIRED ? POLL_RETIRED_MS : POLL_MS);
 }
 
 /* ---- the thread ---- */
@@ -569,6 +592,16 @@ void worker_listen(struct worker *w, uint32_t listener, int fd)
 void worker_unlisten(struct worker *w, uint32_t listener)
 {
 	order_give(w, (struct order){ .listener = listener }, unlisten_deliver);
+}
+
+void worker_leave(struct worker *w, uint32_t listener)
+{
+	order_give(w, (struct order){ .listener = listener }, leave_deliver);
+}
+
+void worker_retire(struct worker *w)
+{
+	order_give(w, (struct order){ 0 }, retire_deliver);
 }
 
 void worker_drain(struct worker *w)

@@ -50,6 +50,13 @@ void worker_adopt(struct worker *w, struct snapshot *s, const struct guard_rules
 void worker_listen(struct worker *w, uint32_t listener, int fd);
 /* Stop accepting for this listener; nothing that was accepted is lost. */
 void worker_unlisten(struct worker *w, uint32_t listener);
+/* The same, leaving the socket to another process that has it too. */
+void worker_leave(struct worker *w, uint32_t listener);
+/*
+ * Everything was unlistened or left: end kept connections with their next answer, whenever that is; on_drained()
+ * follows.  worker_drain() may follow too.
+ */
+void worker_retire(struct worker *w);
 /* Stop accepting, end kept connections with their next answer; on_drained() follows. */
 void worker_drain(struct worker *w);
 /*

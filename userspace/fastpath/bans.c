@@ -358,6 +358,27 @@ static void adopt_row(struct bans *b, const struct sn_addr *key, const struct sn
 	pthread_rwlock_unlock(&b->lock);
 }
 
+int bans_put(struct bans *b, const struct ban *ban)
+{
+	const struct sn_block value = {
+		.since_ns = ban->since_ns,
+		.until_ns = ban->until_ns,
+		.why = ban->why,
+		.strikes = ban->strikes,
+		.slot = ban->slot,
+	};
+	struct sn_addr key;
+
+	ban_key((uint8_t *)&key, ban->ip);
+	if (find(b, (const uint8_t *)&key))
+		return 0;
+	if (b->table.count >= SN_BLOCK_MAX)
+		return -ENOSPC;
+	adopt_row(b, &key, &value);
+	page_set(b);
+	return map_set(b, &find(b, (const uint8_t *)&key)->ban);
+}
+
 static void adopt_map(struct bans *b)
 {
 	struct sn_block value;

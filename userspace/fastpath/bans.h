@@ -58,6 +58,8 @@ int bans_add(struct bans *b, const uint8_t ip[16], uint64_t now_ns, uint64_t unt
 int bans_punish(struct bans *b, const uint8_t ip[16], uint64_t now_ns, const struct bans_policy *p, uint16_t why);
 /* How long automatic bans are remembered after their end (0: not at all, the beginning).  Control. */
 void bans_remember(struct bans *b, uint64_t ns);
+/* A row of another process's table as it is, slot included if that is free.  -ENOSPC: full.  Control. */
+int bans_put(struct bans *b, const struct ban *ban);
 /* 0, -ENOENT (not banned now), or what the kernel's map said.  Forgets strikes too.  Control. */
 int bans_remove(struct bans *b, const uint8_t ip[16], uint64_t now_ns);
 /* Drop what is over and forgotten.  Returns how many were.  Control, every second. */

@@ -579,6 +579,12 @@ void fastpath_stop(struct fastpath *fp)
 		(void)fastpath_apply(fp, &nothing);
 }
 
+void fastpath_release(struct fastpath *fp)
+{
+	OBJ_CHECK(fp, TAG_FASTPATH);
+	fastpath_unload(fp);
+}
+
 void fastpath_status(struct fastpath *fp, struct fastpath_status *out_status)
 {
 	OBJ_CHECK(fp, TAG_FASTPATH);

@@ -98,6 +98,11 @@ int fastpath_apply(struct fastpath *fp, const struct fastpath_plan *p);
 int fastpath_retry(struct fastpath *fp);
 /* Orderly stop: detach everything and remove the pins, unless the plan says keep_on_stop. */
 void fastpath_stop(struct fastpath *fp);
+/*
+ * Another process of this instance takes over: close what this one holds, so that it writes no map, detaches and unpins
+ * nothing; what is pinned goes on.  fastpath_apply() would take it back.
+ */
+void fastpath_release(struct fastpath *fp);
 
 void fastpath_status(struct fastpath *fp, struct fastpath_status *out_status);
 /* "xdp (dispatcher)", "xdp (native, single program)", "tc (tcx)", …; "not attached". */

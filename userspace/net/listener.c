@@ -185,7 +185,8 @@ static void task_run(struct task *t)
 	}
 	if (a->inflight || timer_is_armed(&a->pause_timer))
 		return;
-	accept_rest(a);
+	if (!a->is_leaving)
+		accept_rest(a);
 	loop_close_fd(a->loop, a->fd);
 	a->fd = -1;
 	a->tag = 0;
@@ -213,7 +214,7 @@ void acceptor_start(struct acceptor *a, struct loop *l, int fd)
 	timer_init(&a->pause_timer, pause_over);
 	a->task = (struct task){ .run = task_run };
 	a->inflight = 0;
-	a->is_closing = false;
+	a->is_closing = a->is_leaving = false;
 	accept_arm(a);
 }
 
@@ -251,6 +252,19 @@ void acceptor_close(struct acceptor *a)
 	if (listener_refuse_new(a->fd) != -EOPNOTSUPP)
 		timer_arm(a->loop, &a->pause_timer, HANDSHAKE_MS);
 	else if (a->inflight)
+		loop_cancel(a->loop, &a->accept_op);
+	else
+		loop_defer(a->loop, &a->task);
+}
+
+void acceptor_leave(struct acceptor *a)
+{
+	OBJ_CHECK(a, TAG_ACCEPTOR);
+	if (a->is_closing)
+		return;
+	a->is_closing = a->is_leaving = true;
+	timer_disarm(a->loop, &a->pause_timer);
+	if (a->inflight)
 		loop_cancel(a->loop, &a->accept_op);
 	else
 		loop_defer(a->loop, &a->task);

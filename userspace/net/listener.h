@@ -44,7 +44,7 @@ struct acceptor {
 	struct timer pause_timer; /* also of the last 100 ms */
 	struct task task;
 	unsigned inflight;
-	bool is_closing;
+	bool is_closing, is_leaving;
 };
 
 void acceptor_start(struct acceptor *a, struct loop *l, int fd);
@@ -55,5 +55,10 @@ void acceptor_start(struct acceptor *a, struct loop *l, int fd);
  * closed, and on_closed() is called.
  */
 void acceptor_close(struct acceptor *a);
+/*
+ * Stop, and leave the socket to another process that has it too: the accept is cancelled, its remaining completions are
+ * delivered, our descriptor is closed, and on_closed() is called.  Nothing is done to the socket itself.
+ */
+void acceptor_leave(struct acceptor *a);
 
 #endif

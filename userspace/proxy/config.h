@@ -34,6 +34,7 @@ struct config_system {
 	uint32_t worker_count; /* 0: one a CPU */
 	uint64_t max_connections;
 	uint64_t drain_timeout_ms;
+	uint64_t upgrade_drain_ms; /* 0: no limit */
 	const char *pid_file;	       /* or NULL, as the next three */
 	const char *user, *group;
 	const char *working_directory;

@@ -62,6 +62,10 @@ static const struct schema_row system_rows[] = {
 	ROW_DURATION(struct config_system, drain_timeout_ms, "graceful-shutdown-timeout-secs", SCHEMA_SECONDS,
 		     0, SCHEMA_DAY, "30",
 		     "After SIGTERM: how long open exchanges and tunnels may go on before they are ended."),
+	ROW_DURATION(struct config_system, upgrade_drain_ms, "upgrade-drain-timeout", SCHEMA_SECONDS, 1,
+		     30 * SCHEMA_DAY, "none",
+		     "After `sentinel upgrade`: how long the process that was replaced may go on with what it has "
+		     "open."),
 	ROW_PATH(struct config_system, pid_file, "pid-file", NULL,
 		 "File for the number of the process.  Cannot be changed by a reload."),
 	ROW_STRING(

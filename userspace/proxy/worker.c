@@ -290,8 +290,15 @@ void proxy_worker_start(struct proxy_worker *w)
 	timer_arm(w->loop, &w->tick_timer, TICK_MS);
 }
 
+void proxy_worker_retire(struct proxy_worker *w)
+{
+	w->host.is_draining = w->host.is_patient = true;
+	server_drain(&w->host, 0);
+}
+
 void proxy_worker_drain(struct proxy_worker *w)
 {
+	w->host.is_patient = false;
 	w->host.is_draining = true;
 	server_drain(&w->host, 0);
 }

@@ -122,6 +122,8 @@ void endpoint_worker_unwait(struct endpoint_worker *ew, struct connection_waiter
  * the time is over - then close(), wait for is_closed(), fini().  The caller turns the loop meanwhile.
  */
 void proxy_worker_drain(struct proxy_worker *w);
+/* The same, but idle connections may wait for one more request as long as ever; drain() may follow. */
+void proxy_worker_retire(struct proxy_worker *w);
 bool proxy_worker_is_idle(const struct proxy_worker *w);
 void proxy_worker_abort(struct proxy_worker *w);
 void proxy_worker_close(struct proxy_worker *w);

@@ -93,6 +93,7 @@ struct server_host {
 	unsigned handshake_count; /* under way, of all listeners */
 	struct task handshake_task; /* let waiting ones begin */
 	bool is_draining;	 /* answers carry Connection: close; idle sessions were closed */
+	bool is_patient;	 /* draining: idle sessions may wait for their next request as ever */
 
 	/* Settings of a listener now, or NULL: it is gone (finish, then close). */
 	const struct server_settings *(*settings)(struct server_host *h, uint32_t listener_id);

@@ -73,7 +73,7 @@ void server_h1_head_wait(struct server_h1 *s, bool is_first)
 	if (is_first || server_h1_buffered(s) > 0) {
 		wait_begin(s->base.host->loop, &s->waits, WAIT_HEAD, set ? set->head_timeout_ms : DRAIN_IDLE_MS);
 	} else {
-		if (s->base.host->is_draining)
+		if (s->base.host->is_draining && !s->base.host->is_patient)
 			idle = MIN(idle, (uint64_t)DRAIN_IDLE_MS);
 		wait_begin(s->base.host->loop, &s->waits, WAIT_IDLE, idle);
 	}
@@ -568,7 +568,7 @@ static void session_drain(struct server_session *base)
 {
 	struct server_h1 *s = of_session(base);
 
-	if (s->state == S_HEAD && wait_is_on(&s->waits, WAIT_IDLE))
+	if (!base->host->is_patient && s->state == S_HEAD && wait_is_on(&s->waits, WAIT_IDLE))
 		wait_begin(base->host->loop, &s->waits, WAIT_IDLE, DRAIN_IDLE_MS);
 }
 

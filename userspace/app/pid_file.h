@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * pid_file.h - the file with the number of the process.  Its descriptor stays open, so that the number can be changed
+ * without the rights that made it.  Control thread.
+ */
+#ifndef SN_APP_PID_FILE_H
+#define SN_APP_PID_FILE_H
+
+struct pid_file {
+	const char *path; /* borrowed from the configuration; NULL: there is none */
+	int fd;		  /* owned */
+};
+
+int pid_file_open(struct pid_file *p, const char *path); /* 0 or -errno; path NULL: nothing */
+void pid_file_adopt(struct pid_file *p, const char *path, int fd);
+int pid_file_write(struct pid_file *p); /* our number; 0 or -errno */
+/* It belongs to another process now. */
+void pid_file_leave(struct pid_file *p);
+void pid_file_remove(struct pid_file *p);
+
+#endif
