@@ -311,7 +311,7 @@ check-all: ## the long one: every compiler and sanitizer, all tests, ten minutes
 
 # --- using it ----------------------------------------------------------------------------------------------------
 
-.PHONY: bootstrap run bench bench-guard install uninstall clean help
+.PHONY: bootstrap run bench bench-guard bench-tunnels install uninstall clean help
 bootstrap: ## install what building, testing and benching need
 	@tools/bootstrap
 
@@ -324,6 +324,10 @@ BENCH_PROGRAMS := $(addprefix $(O)/selftests/bench/,loadgen loadgen_tls origin)
 bench: all $(BENCH_PROGRAMS) ## compare with nginx and HAProxy: ROUNDS= SECONDS= ONLY=
 	@selftests/bench/run --binary $(abspath $(O)/sentinel) --tools $(O)/selftests/bench \
 		$(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SECONDS),--seconds $(SECONDS)) $(if $(ONLY),--only $(ONLY))
+
+bench-tunnels: all $(BENCH_PROGRAMS) ## compare the engines that move tunnels (root): ROUNDS= SECONDS=
+	@selftests/bench/tunnels --binary $(abspath $(O)/sentinel) --tools $(O)/selftests/bench \
+		$(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SECONDS),--seconds $(SECONDS))
 
 # What the guard costs a packet (root).
 $(O)/selftests/bpf/bench_guard.o: CPPFLAGS += -DBENCH_OBJECT='"$(abspath $(BUILD)/bpf/bench_guard.bpf.o)"'
