@@ -4,6 +4,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/check.h"
 #include "base/json.h"
@@ -23,27 +24,24 @@ static uint64_t bytes_of(const struct tunnel_facts *f)
 	return f->bytes[0] + f->bytes[1];
 }
 
-/* ---- the heap ---- */
+/* ---- the heap: places of rows, the fewest bytes on top ---- */
 
-/* Copied rows point into themselves: only these two move them. */
-static const char *text_of(const char *there, char *here)
+/* The texts of a row are its own: whoever moves it says so. */
+static void row_moved(struct tunnel_row *r)
 {
-	return there ? here : NULL;
-}
-
-static void row_put(struct tunnel_row *to, const struct tunnel_row *from)
-{
-	if (to != from)
-		*to = *from;
-	to->facts.listener = text_of(from->facts.listener, to->listener);
-	to->facts.route = text_of(from->facts.route, to->route);
-	to->facts.upstream = text_of(from->facts.upstream, to->upstream);
-	to->facts.kind = text_of(from->facts.kind, to->kind);
+	r->facts.listener = r->facts.listener ? r->listener : NULL;
+	r->facts.route = r->facts.route ? r->route : NULL;
+	r->facts.upstream = r->facts.upstream ? r->upstream : NULL;
+	r->facts.kind = r->facts.kind ? r->kind : NULL;
 }
 
 static void name_copy(char out[NAME_MAX_BYTES], const char *name)
 {
-	(void)snprintf(out, NAME_MAX_BYTES, "%s", name ? name : "");
+	size_t len = name ? strnlen(name, NAME_MAX_BYTES - 1) : 0;
+
+	if (len)
+		memcpy(out, name, len);
+	out[len] = '\0';
 }
 
 static void row_fill(struct tunnel_row *r, const struct tunnel_facts *f)
@@ -53,31 +51,36 @@ static void row_fill(struct tunnel_row *r, const struct tunnel_facts *f)
 	name_copy(r->route, f->route);
 	name_copy(r->upstream, f->upstream);
 	name_copy(r->kind, f->kind);
-	row_put(r, r);
+	row_moved(r);
 }
 
-static void sift_up(struct tunnel_table *t, unsigned at, const struct tunnel_row *row)
+static uint64_t bytes_at(const struct tunnel_table *t, unsigned at)
 {
-	while (at > 0 && bytes_of(&t->rows[(at - 1) / 2].facts) > bytes_of(&row->facts)) {
-		row_put(&t->rows[at], &t->rows[(at - 1) / 2]);
-		at = (at - 1) / 2;
-	}
-	row_put(&t->rows[at], row);
+	return bytes_of(&t->rows[t->heap[at]].facts);
 }
 
-static void sift_down(struct tunnel_table *t, const struct tunnel_row *row)
+static void sift_up(struct tunnel_table *t, unsigned at)
 {
-	unsigned at = 0, child;
+	unsigned place = t->heap[at];
+
+	for (; at > 0 && bytes_at(t, (at - 1) / 2) > bytes_of(&t->rows[place].facts); at = (at - 1) / 2)
+		t->heap[at] = t->heap[(at - 1) / 2];
+	t->heap[at] = place;
+}
+
+static void sift_down(struct tunnel_table *t)
+{
+	unsigned place = t->heap[0], at = 0, child;
 
 	while ((child = 2 * at + 1) < t->count) {
-		if (child + 1 < t->count && bytes_of(&t->rows[child + 1].facts) < bytes_of(&t->rows[child].facts))
+		if (child + 1 < t->count && bytes_at(t, child + 1) < bytes_at(t, child))
 			child++;
-		if (bytes_of(&t->rows[child].facts) >= bytes_of(&row->facts))
+		if (bytes_at(t, child) >= bytes_of(&t->rows[place].facts))
 			break;
-		row_put(&t->rows[at], &t->rows[child]);
+		t->heap[at] = t->heap[child];
 		at = child;
 	}
-	row_put(&t->rows[at], row);
+	t->heap[at] = place;
 }
 
 static void rows_grow(struct tunnel_table *t)
@@ -86,23 +89,24 @@ static void rows_grow(struct tunnel_table *t)
 		return;
 	t->cap = MIN(MAX(16U, 2 * t->cap), t->rows_max);
 	t->rows = mem_resize(t->rows, t->cap, sizeof(*t->rows));
+	t->heap = mem_resize(t->heap, t->cap, sizeof(*t->heap));
 	for (unsigned i = 0; i < t->count; i++)
-		row_put(&t->rows[i], &t->rows[i]);
+		row_moved(&t->rows[i]);
 }
 
-static void row_add(struct tunnel_table *t, const struct tunnel_row *row)
+static void row_add(struct tunnel_table *t, const struct tunnel_facts *f)
 {
 	if (t->count == t->rows_max) {
-		sift_down(t, row);
+		if (bytes_of(f) <= bytes_at(t, 0))
+			return;
+		row_fill(&t->rows[t->heap[0]], f);
+		sift_down(t);
 		return;
 	}
 	rows_grow(t);
-	sift_up(t, t->count++, row);
-}
-
-static bool has_room_for(const struct tunnel_table *t, const struct tunnel_facts *f)
-{
-	return t->count < t->rows_max || bytes_of(f) > bytes_of(&t->rows[0].facts);
+	row_fill(&t->rows[t->count], f);
+	t->heap[t->count] = t->count;
+	sift_up(t, t->count++);
 }
 
 void tunnel_table_init(struct tunnel_table *t, unsigned rows_max)
@@ -114,26 +118,22 @@ void tunnel_table_init(struct tunnel_table *t, unsigned rows_max)
 void tunnel_table_fini(struct tunnel_table *t)
 {
 	free(t->rows);
+	free(t->heap);
 	*t = (struct tunnel_table){ 0 };
 }
 
 void tunnel_table_add(void *ctx, const struct tunnel_facts *f)
 {
 	struct tunnel_table *t = ctx;
-	struct tunnel_row row;
 
 	t->seen++;
-	if (!has_room_for(t, f))
-		return;
-	row_fill(&row, f);
-	row_add(t, &row);
+	row_add(t, f);
 }
 
 void tunnel_table_merge(struct tunnel_table *t, const struct tunnel_table *from)
 {
 	for (unsigned i = 0; i < from->count; i++)
-		if (has_room_for(t, &from->rows[i].facts))
-			row_add(t, &from->rows[i]);
+		row_add(t, &from->rows[i].facts);
 	t->seen += from->seen;
 }
 
@@ -155,7 +155,7 @@ static void rows_sort(struct tunnel_table *t)
 	if (t->count > 0)
 		qsort(t->rows, t->count, sizeof(*t->rows), compare);
 	for (unsigned i = 0; i < t->count; i++)
-		row_put(&t->rows[i], &t->rows[i]);
+		row_moved(&t->rows[i]);
 }
 
 static const char *or_dash(const char *text)

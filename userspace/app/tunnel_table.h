@@ -14,7 +14,8 @@
 struct tunnel_row;
 
 struct tunnel_table {
-	struct tunnel_row *rows; /* owned; a heap, the fewest bytes on top */
+	struct tunnel_row *rows; /* owned, as heap */
+	unsigned *heap;		 /* places in rows, that of the fewest bytes first */
 	unsigned count, cap, rows_max;
 	uint64_t seen; /* with those that are not in rows */
 };
