@@ -34,6 +34,13 @@ static const char *const state_words[] = {
 	[STATE_NOT_LOADED] = "not_loaded", [STATE_FAILED] = "self_test",
 };
 
+/* What the file says of sockmap, everywhere it may say something. */
+enum wish {
+	WISH_NONE,
+	WISH_AUTO,
+	WISH_FORCED, /* by name: then it is worth a warning that it cannot be */
+};
+
 struct kernel_tunnels_worker {
 	struct offload *offload; /* owned until its loop lets go of it; NULL before and after */
 	unsigned index;
@@ -50,7 +57,7 @@ struct kernel_tunnels {
 	struct offload_selftest selftest;
 	char why[WHY_MAX];   /* why it is off, "" if it is on */
 	char doubt[WHY_MAX]; /* about the kernel, if it is on; "" if there is none */
-	bool is_wanted_now; /* by the file that serves; with STATE_EXCLUDED: after the next start */
+	enum wish wish; /* of the file that serves; with STATE_EXCLUDED it comes true at the next start */
 
 	unsigned worker_count; /* at most SN_SPLICE_WORKERS_MAX */
 	struct kernel_tunnels_worker **workers; /* owned, as what it points to */
@@ -65,19 +72,19 @@ unsigned kernel_tunnels_share(uint64_t connections_max, unsigned worker_count)
 	return (unsigned)MAX(MIN(connections_max, most), 1U);
 }
 
-static bool engine_may_be_sockmap(enum splice_engine e)
+static enum wish wish_of(enum splice_engine e)
 {
-	return e != SPLICE_ENGINE_COPY && e != SPLICE_ENGINE_SPLICE;
+	return e == SPLICE_ENGINE_SOCKMAP ? WISH_FORCED : e == SPLICE_ENGINE_AUTO ? WISH_AUTO : WISH_NONE;
 }
 
-static bool file_wants(const struct snapshot *s)
+static enum wish file_wish(const struct snapshot *s)
 {
-	if (engine_may_be_sockmap(s->config->kernel.splice))
-		return true;
+	enum wish wish = wish_of(s->config->kernel.splice);
+
 	for (unsigned i = 0; i < s->route_count; i++)
-		if (s->routes[i].upstream && engine_may_be_sockmap(s->routes[i].splice))
-			return true;
-	return false;
+		if (s->routes[i].upstream)
+			wish = MAX(wish, wish_of(s->routes[i].splice));
+	return wish;
 }
 
 static enum state turn_off(struct kernel_tunnels *k, enum state state, const char *why)
@@ -120,7 +127,7 @@ static enum state try_all(struct kernel_tunnels *k, const struct snapshot *s)
 	struct strbuf text = { 0 };
 	enum state state;
 
-	if (!k->is_wanted_now)
+	if (k->wish == WISH_NONE)
 		return turn_off(k, STATE_EXCLUDED, "no `splice` of the file asks for it");
 	strbuf_init(&text);
 	kernel_version_read(&version);
@@ -139,6 +146,13 @@ static enum state try_all(struct kernel_tunnels *k, const struct snapshot *s)
 	return state;
 }
 
+/* A plain installation is right without it, unless the kernel was found to be broken or the file names it. */
+static void report_off(const struct kernel_tunnels *k)
+{
+	log_write(k->state == STATE_FAILED || k->wish == WISH_FORCED ? LOG_LEVEL_WARN : LOG_LEVEL_INFO,
+		  "tunnels in the kernel are off: %s; tunnels are copied", k->why);
+}
+
 static void report(const struct kernel_tunnels *k)
 {
 	switch (k->state) {
@@ -150,12 +164,8 @@ static void report(const struct kernel_tunnels *k)
 		break;
 	case STATE_EXCLUDED:
 		break;
-	case STATE_FAILED:
-		log_warn("tunnels in the kernel are off: %s; tunnels are copied", k->why);
-		break;
 	default:
-		/* A plain installation is right without it. */
-		log_info("tunnels in the kernel are off: %s; tunnels are copied", k->why);
+		report_off(k);
 		break;
 	}
 }
@@ -165,7 +175,7 @@ struct kernel_tunnels *kernel_tunnels_open(const struct snapshot *s, unsigned wo
 	struct kernel_tunnels *k = mem_zalloc(sizeof(*k));
 
 	k->worker_count = MIN(worker_count, (unsigned)SN_SPLICE_WORKERS_MAX);
-	k->is_wanted_now = file_wants(s);
+	k->wish = file_wish(s);
 	k->workers = mem_array(k->worker_count, sizeof(*k->workers));
 	for (unsigned i = 0; i < k->worker_count; i++) {
 		k->workers[i] = mem_zalloc(sizeof(*k->workers[i]));
@@ -191,11 +201,13 @@ void kernel_tunnels_close(struct kernel_tunnels *k)
 
 void kernel_tunnels_reloaded(struct kernel_tunnels *k, const struct snapshot *s)
 {
-	bool was_wanted = k->is_wanted_now;
+	enum wish before = k->wish;
 
-	k->is_wanted_now = file_wants(s);
-	if (k->state == STATE_EXCLUDED && k->is_wanted_now && !was_wanted)
+	k->wish = file_wish(s);
+	if (k->state == STATE_EXCLUDED && k->wish > WISH_NONE && before == WISH_NONE)
 		log_warn("tunnels in the kernel: `splice` takes effect at the next start");
+	else if (k->state > STATE_EXCLUDED && k->wish == WISH_FORCED && before != WISH_FORCED)
+		report_off(k);
 }
 
 /* ---- the workers ---- */
@@ -326,7 +338,7 @@ void kernel_tunnels_text(const struct kernel_tunnels *k, struct strbuf *out)
 
 	if (k->state != STATE_ON) {
 		strbuf_printf(out, "kernel tunnels off: %s\n", k->why);
-		if (k->state == STATE_EXCLUDED && k->is_wanted_now)
+		if (k->state == STATE_EXCLUDED && k->wish > WISH_NONE)
 			strbuf_add_str(out, "              the file that serves does: from the next start on\n");
 		return;
 	}

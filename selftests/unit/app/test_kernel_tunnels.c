@@ -287,6 +287,19 @@ static void test_missing_rights_are_no_warning(void **state)
 	kernel_tunnels_close(s.tunnels);
 }
 
+static void test_a_file_that_names_it_is_warned(void **state)
+{
+	struct start s;
+
+	(void)state;
+	fake.load_error = "not permitted: it takes CAP_BPF";
+	start(&s, SPLICE_ENGINE_AUTO, SPLICE_ENGINE_SOCKMAP); /* by one route; reloads change nothing of that */
+	assert_int_equal(count(s.log, "\n"), 1);
+	CONTAINS(s.log, "warn");
+	CONTAINS(s.log, "not permitted: it takes CAP_BPF");
+	kernel_tunnels_close(s.tunnels);
+}
+
 static void test_a_doubtful_kernel_that_passes_is_used_with_a_warning(void **state)
 {
 	struct start s;
@@ -353,6 +366,7 @@ int main(void)
 		cmocka_unit_test_setup(test_a_case_that_failed_is_named_everywhere, setup),
 		cmocka_unit_test_setup(test_a_refused_kernel_is_not_tried, setup),
 		cmocka_unit_test_setup(test_missing_rights_are_no_warning, setup),
+		cmocka_unit_test_setup(test_a_file_that_names_it_is_warned, setup),
 		cmocka_unit_test_setup(test_a_doubtful_kernel_that_passes_is_used_with_a_warning, setup),
 		cmocka_unit_test_setup(test_a_file_that_excludes_it_loads_nothing, setup),
 		cmocka_unit_test_setup(test_shares_fit_into_the_maps, setup),
