@@ -11,6 +11,7 @@
 #include "budget.bpf.h"
 #include "clock.bpf.h"
 #include "count.bpf.h"
+#include "geo.bpf.h"
 #include "maps.bpf.h"
 #include "parse.bpf.h"
 #include "sentinel/verdict.h"
@@ -127,6 +128,8 @@ static __always_inline int guard_judge(const struct scene *s)
 		guard_hit(ban);
 	if (reason != SN_DROP_NONE)
 		return count_drop(s, reason, reason == SN_DROP_ACL && acl ? acl->rule : 0);
+	if (geo_judge(s))
+		return 1;
 	reason = budget_judge(s, h, &rule);
 	if (reason != SN_DROP_NONE)
 		return count_drop(s, reason, rule);

@@ -7,6 +7,7 @@
 
 #include <bpf/bpf_helpers.h>
 
+#include "geo_maps.bpf.h"
 #include "sentinel/abi.h"
 
 /* One bit a destination port, in words that userspace replaces one at a time. */

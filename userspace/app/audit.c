@@ -71,6 +71,8 @@ void audit_blocked(struct audit *a, const struct audit_block *b)
 	json_str(&j, "reason", b->reason);
 	if (b->rule)
 		json_u64(&j, "rule_line", b->rule);
+	if (b->country)
+		json_str(&j, "country", b->country);
 	json_str(&j, "action", b->is_monitored ? "monitor" : "drop");
 	line_end(a, &j);
 }

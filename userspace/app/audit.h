@@ -23,6 +23,7 @@ struct audit_block {
 	const struct addr *source, *destination;
 	const char *reason;
 	uint32_t rule;	   /* line of the configuration; 0: a ban */
+	const char *country; /* or NULL: nobody asked */
 	bool is_monitored; /* it was let through */
 };
 

@@ -140,6 +140,7 @@ static void on_second(struct timer *t)
 	upgrade_tick(c->upgrade);
 	if (c->state == CONTROL_RUNNING)
 		certificates_tick(c->certificates);
+	geo_watch_tick(&c->geo);
 	audit_flush(c->audit, UINT64_MAX); /* whatever there is: on disk within a second */
 	if (c->seconds % 10 == 0)
 		endpoint_registry_sweep(&c->registry.endpoints);

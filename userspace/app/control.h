@@ -7,6 +7,7 @@
 #ifndef SN_APP_CONTROL_H
 #define SN_APP_CONTROL_H
 
+#include "app/geo_watch.h"
 #include "app/guard.h"
 #include "app/kernel_tunnels.h"
 #include "app/pid_file.h"
@@ -73,6 +74,7 @@ struct control {
 	unsigned flows_questions; /* that workers still answer */
 
 	struct guard guard;
+	struct geo_watch geo;
 	struct kernel_tunnels *kernel_tunnels; /* from before the workers to after them */
 	struct resolver *resolver;
 	struct admin *admin; /* NULL: could not be opened */

@@ -447,6 +447,7 @@ static int start(struct control *c)
 	watch_set(c->watch, c->current->config->system.auto_reload ? c->current->config : NULL);
 	control_collect_start(c);
 	c->certificates = certificates_new(c);
+	geo_watch_init(&c->geo, c);
 	if (!c->heir)
 		sockets_publish(c->first_sockets, c);
 	else if (heir_finish(c) < 0)
@@ -476,6 +477,7 @@ static void finish(struct control *c)
 	resolver_free(c->resolver);
 	c->resolver = NULL;
 	certificates_free(c->certificates);
+	geo_watch_fini(&c->geo);
 	kernel_tunnels_close(c->kernel_tunnels);
 	c->kernel_tunnels = NULL;
 	guard_fini(&c->guard);

@@ -77,6 +77,7 @@ int guard_plan(struct fastpath_plan *out, const struct snapshot *s, struct strbu
 	plan_vips(out, s);
 	plan_acls(out, &k->acl.deny, SN_ACL_DENY);
 	plan_acls(out, &k->acl.allow, SN_ACL_ALLOW);
+	guard_geo_plan(out, s);
 	err = plan_check(out, out_why);
 	if (err < 0)
 		plan_fini(out);
@@ -85,7 +86,10 @@ int guard_plan(struct fastpath_plan *out, const struct snapshot *s, struct strbu
 
 static void rules_release(void *ptr)
 {
-	rules_free(((struct guard_rules *)ptr)->rules);
+	struct guard_rules *r = ptr;
+
+	rules_free(r->rules);
+	geo_rules_free(r->geo);
 }
 
 const struct guard_rules *guard_rules(const struct fastpath_plan *p, struct snapshot *s)
@@ -93,6 +97,7 @@ const struct guard_rules *guard_rules(const struct fastpath_plan *p, struct snap
 	struct guard_rules *r = arena_zalloc(&s->arena, sizeof(*r));
 
 	r->rules = rules_new(p);
+	r->geo = geo_rules_new(p);
 	r->has_acl = p->acl_count > 0;
 	arena_on_reset(&s->arena, rules_release, r);
 	return r;
@@ -110,6 +115,7 @@ static void on_drop(void *ctx, const struct sn_drop_event *e)
 {
 	struct guard *g = ctx;
 	struct addr source, destination;
+	char country[3];
 
 	g->events_seen++;
 	addr_from_ip16((const uint8_t *)e->source, ntohs(e->source_port), &source);
@@ -119,6 +125,9 @@ static void on_drop(void *ctx, const struct sn_drop_event *e)
 					 .destination = &destination,
 					 .reason = rules_reason_label(e->reason),
 					 .rule = e->rule,
+					 .country = e->reason == SN_DROP_GEO ?
+							    guard_geo_country(g, (const uint8_t *)e->source, country) :
+							    NULL,
 					 .is_monitored = e->flags & SN_EVENT_MONITORED,
 				 });
 }
@@ -130,14 +139,12 @@ static void on_events(struct poller *p)
 	(void)fastpath_events_consume(g->fastpath);
 }
 
-static void report(struct guard *g);
-
 static void on_addresses(struct poller *p)
 {
 	struct guard *g = container_of(p, struct guard, addresses);
 
 	(void)fastpath_addresses_update(g->fastpath);
-	report(g);
+	guard_report(g);
 }
 
 static void pollers_set(struct guard *g)
@@ -175,7 +182,7 @@ void guard_fini(struct guard *g)
 }
 
 /* Say what is wrong once, and once when it is right again. */
-static void report(struct guard *g)
+void guard_report(struct guard *g)
 {
 	struct fastpath_status status;
 
@@ -205,7 +212,7 @@ void guard_apply(struct guard *g, struct fastpath_plan *p)
 	g->has_plan = true;
 	heartbeat_control(fastpath_heartbeat(g->fastpath), clock_boot_ns());
 	pollers_set(g);
-	report(g);
+	guard_report(g);
 }
 
 void guard_release(struct guard *g)
@@ -269,7 +276,7 @@ void guard_tick(struct guard *g, unsigned seconds)
 		return;
 	(void)fastpath_retry(g->fastpath);
 	pollers_set(g);
-	report(g);
+	guard_report(g);
 }
 
 /* ---- metrics and status ---- */

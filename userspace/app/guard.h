@@ -8,6 +8,7 @@
 
 #include "app/poller.h"
 #include "fastpath/fastpath.h"
+#include "fastpath/geo_rules.h"
 #include "proxy/snapshot.h"
 
 struct audit;
@@ -15,7 +16,8 @@ struct audit;
 /* For accepted connections; part of a snapshot. */
 struct guard_rules {
 	struct rules *rules; /* owned */
-	bool has_acl;	     /* false: only bans can refuse somebody */
+	struct geo_rules *geo; /* owned; NULL: nobody is asked for his country */
+	bool has_acl;	     /* false: only bans, and what geo says, can refuse somebody */
 };
 
 struct guard {
@@ -51,6 +53,12 @@ void guard_take_back(struct guard *g);
 void guard_own(struct guard *g, const char *instance, uid_t uid, gid_t gid);
 /* Once a second. */
 void guard_tick(struct guard *g, unsigned seconds);
+/* The reason of a failure, to the log, if it is another one than before. */
+void guard_report(struct guard *g);
+/* Countries: what the configuration says of them; tables for the kernel that are new; that of an address, or "--". */
+void guard_geo_plan(struct fastpath_plan *p, const struct snapshot *s);
+void guard_geo_apply(struct guard *g);
+const char *guard_geo_country(const struct guard *g, const uint8_t ip[16], char text[3]);
 /* Feed the metrics. */
 void guard_collect(struct guard *g);
 /* One line for each interface and for what is wrong. */

@@ -68,6 +68,7 @@ static void collect(void *ctx)
 	log_collect(c->metrics);
 	certificates_collect(c);
 	guard_collect(&c->guard);
+	geo_watch_collect(&c->geo);
 	limit_metrics_collect(c);
 	kernel_tunnels_collect(c->kernel_tunnels, c->metrics);
 }
@@ -150,6 +151,7 @@ static void status_text(struct control *c, struct strbuf *out)
 	certificates_text(c, out);
 	upstreams_text(c, out);
 	guard_describe(&c->guard, out);
+	geo_watch_text(&c->geo, out);
 	kernel_tunnels_text(c->kernel_tunnels, out);
 	strbuf_printf(out, "connections   %llu open\n",
 		      (unsigned long long)atomic_load_explicit(&c->shared.connections, memory_order_relaxed));
@@ -261,6 +263,7 @@ static void status_json(struct control *c, struct strbuf *out)
 	certificates_json(c, &j);
 	upstreams_json(c, &j);
 	guard_json(c, &j);
+	geo_watch_json(&c->geo, &j);
 	kernel_tunnels_json(c->kernel_tunnels, &j);
 	json_end(&j, '}');
 	strbuf_add_char(out, '\n');

@@ -15,6 +15,7 @@
 #include "loop/mailbox.h"
 #include "net/listener.h"
 #include "observe/log.h"
+#include "proxy/refusal.h"
 
 #define TAG_WORKER TAG('W', 'O', 'R', 'K')
 #define POLL_MS	   10 /* between two looks at whether everything has ended */
@@ -277,36 +278,65 @@ static void count_refused(struct worker *w, const char *reason)
 
 static bool has_rules(const struct worker *w)
 {
-	return w->rules->has_acl || bans_count(w->config.bans) > 0;
+	return w->rules->has_acl || w->rules->geo || bans_count(w->config.bans) > 0;
+}
+
+/* Who wants to come in. */
+struct caller {
+	uint32_t listener;
+	const struct addr *addr;
+	bool is_named; /* by a PROXY header: the kernel sees another address */
+};
+
+/* Whom no rule allows is asked for his country, as in the kernel. */
+static struct rules_verdict geo_judge(struct worker *w, const struct caller *c, const uint8_t ip[16])
+{
+	const struct refusal refusal = { .client = c->addr, .reason = "geo", .is_named = c->is_named };
+	struct geo_verdict v = geo_rules_judge(w->rules->geo, c->listener, ip);
+	char text[3];
+
+	if (v.rules.reason) {
+		const struct span labels[] = { span_str(geo_country_text(v.country, text)),
+					       v.rules.is_refused ? SPAN("enforce") : SPAN("monitor") };
+
+		metric_cell_add(metric_cell(w->metrics, METRIC_GEO_REFUSED_CONNECTIONS_TOTAL, labels), 1);
+	}
+	if (v.rules.is_refused && w->proxy.refused)
+		w->proxy.refused(&w->proxy, &refusal);
+	return v.rules;
 }
 
 /* The guard's rules once more: the client may have come in where no guard is, or through a proxy. */
-static bool is_refused(struct worker *w, const struct addr *client)
+static bool is_refused(struct worker *w, const struct caller *c)
 {
 	struct rules_verdict verdict;
 	uint8_t ip[16];
 
-	if (!addr_to_ip16(client, ip))
+	if (!addr_to_ip16(c->addr, ip))
 		return false;
 	verdict = rules_judge(w->rules->rules, w->config.bans, ip, clock_boot_ns());
+	if (!verdict.reason && !verdict.rule)
+		verdict = geo_judge(w, c, ip);
 	if (!verdict.is_refused)
 		return false;
 	count_refused(w, rules_reason_label(verdict.reason));
 	return true;
 }
 
-static bool connection_is_refused(struct worker *w, int fd)
+static bool connection_is_refused(struct worker *w, uint32_t listener, int fd)
 {
 	struct addr peer = { .len = sizeof(peer.in6) };
+	const struct caller c = { .listener = listener, .addr = &peer };
 
-	return getpeername(fd, &peer.sa, &peer.len) == 0 && is_refused(w, &peer);
+	return getpeername(fd, &peer.sa, &peer.len) == 0 && is_refused(w, &c);
 }
 
-static bool admits(struct proxy_worker *proxy, const struct addr *client)
+static bool admits(struct proxy_worker *proxy, uint32_t listener_id, const struct addr *client)
 {
 	struct worker *w = container_of(proxy, struct worker, proxy);
+	const struct caller c = { .listener = listener_id, .addr = client, .is_named = true };
 
-	return !has_rules(w) || !is_refused(w, client);
+	return !has_rules(w) || !is_refused(w, &c);
 }
 
 static void on_accept(struct acceptor *a, int fd)
@@ -314,7 +344,7 @@ static void on_accept(struct acceptor *a, int fd)
 	struct accepting *s = container_of(a, struct accepting, acceptor);
 	struct worker *w = s->worker;
 
-	if (has_rules(w) && connection_is_refused(w, fd)) {
+	if (has_rules(w) && connection_is_refused(w, s->listener, fd)) {
 		const struct linger reset = { .l_onoff = 1, .l_linger = 0 };
 
 		(void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));

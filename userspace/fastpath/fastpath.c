@@ -19,6 +19,7 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include "fastpath/attach.h"
+#include "fastpath/geo_kernel.h"
 #include "fastpath/hostaddrs.h"
 #include "fastpath/loader.h"
 #include "fastpath/sources.h"
@@ -49,6 +50,7 @@ struct fastpath {
 	struct sources sources;
 	struct sn_hits *hits;  /* memory of the maps, mapped while loaded */
 	struct sn_cell *cells;
+	struct geo_kernel geo;
 	struct heartbeat heartbeat;
 	size_t page_bytes; /* of heartbeat.cell */
 	bool has_blank_page; /* heartbeat goes nowhere */
@@ -130,6 +132,7 @@ struct fastpath *fastpath_new(const struct fastpath_options *o)
 	fp->on_drop = o->on_drop;
 	fp->ctx = o->ctx;
 	maps_init(&fp->maps);
+	geo_kernel_init(&fp->geo, &fp->maps);
 	fp->context.paths = &fp->paths;
 	fp->context.maps = &fp->maps;
 	for (i = 0; i < LOADER_PROGRAM_COUNT; i++)
@@ -197,6 +200,7 @@ static void fastpath_unload(struct fastpath *fp)
 	(void)bans_use_map(fp->bans, NULL);
 	memory_close(fp);
 	heartbeat_map(fp, -1);
+	geo_kernel_reset(&fp->geo);
 	maps_fini(&fp->maps);
 	fp->status.is_loaded = false;
 }
@@ -475,6 +479,7 @@ static void guard_apply(struct fastpath *fp)
 		strbuf_fini(&why);
 		return;
 	}
+	(void)fastpath_geo_apply(fp);
 	tables_init(&t, &fp->plan, &addrs);
 	status_fill(fp, &t);
 	err = tables_put(&t, &fp->maps, &why);
@@ -672,3 +677,22 @@ bool fastpath_is_saturated(const struct fastpath *fp)
 	return false;
 }
 
+struct geo_kernel *fastpath_geo(struct fastpath *fp)
+{
+	OBJ_CHECK(fp, TAG_FASTPATH);
+	return maps_are_open(&fp->maps) ? &fp->geo : NULL;
+}
+
+int fastpath_geo_apply(struct fastpath *fp)
+{
+	struct strbuf why = { 0 };
+	int err;
+
+	OBJ_CHECK(fp, TAG_FASTPATH);
+	strbuf_init(&why);
+	err = maps_are_open(&fp->maps) ? geo_kernel_apply(&fp->geo, &fp->plan.geo, &why) : 0;
+	if (err)
+		degrade(fp, why.ptr);
+	strbuf_fini(&why);
+	return err ? -EAGAIN : 0;
+}

@@ -23,6 +23,7 @@
 #include "base/strbuf.h"
 #include "fastpath/bans.h"
 #include "fastpath/budgets.h"
+#include "fastpath/geo_kernel.h"
 #include "fastpath/heartbeat.h"
 #include "fastpath/plan.h"
 #include "fastpath/rules.h"
@@ -129,6 +130,11 @@ void fastpath_source_add(struct fastpath *fp, const uint8_t ip[16], uint64_t now
 struct bans *fastpath_bans(struct fastpath *fp);	   /* never NULL; lives as long as fp */
 struct heartbeat *fastpath_heartbeat(struct fastpath *fp); /* never NULL; lives as long as fp */
 
+
+/* Countries in the kernel; NULL while nothing is loaded.  After geo_kernel_give(): fastpath_geo_apply(). */
+struct geo_kernel *fastpath_geo(struct fastpath *fp);
+/* What tables there are, and the plan's policies, come in force.  0, or -EAGAIN as apply. */
+int fastpath_geo_apply(struct fastpath *fp);
 
 /*
  * For `sentinel kernel` without a daemon, from the pins of an instance (bpffs NULL: /sys/fs/bpf).

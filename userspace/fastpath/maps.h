@@ -28,6 +28,12 @@
 	X(BUDGETS, budgets)         \
 	X(RL_SKETCH, rl_sketch)     \
 	X(RL_SRC, rl_src)           \
+	X(GEO_CONFIG, geo_config)   \
+	X(GEO4, geo4)               \
+	X(GEO6, geo6)               \
+	X(GEO_POLICIES, geo_policies) \
+	X(GEO_CODES, geo_codes)     \
+	X(GEO_COUNTS, geo_counts)   \
 	X(CONFIG, config)           \
 	X(HEARTBEAT, heartbeat)     \
 	X(DROPS, drops)             \

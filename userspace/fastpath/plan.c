@@ -27,6 +27,7 @@ void plan_fini(struct fastpath_plan *p)
 	free(p->interfaces);
 	free(p->vips);
 	free(p->acls);
+	geo_plan_fini(&p->geo);
 	*p = (struct fastpath_plan){ 0 };
 }
 
@@ -47,6 +48,7 @@ void plan_copy(struct fastpath_plan *out_plan, const struct fastpath_plan *p)
 	out_plan->interfaces = copy_array(p->interfaces, p->interface_count, sizeof(*p->interfaces));
 	out_plan->vips = copy_array(p->vips, p->vip_count, sizeof(*p->vips));
 	out_plan->acls = copy_array(p->acls, p->acl_count, sizeof(*p->acls));
+	geo_plan_copy(&out_plan->geo, &p->geo);
 }
 
 int plan_add_budget(struct fastpath_plan *p, const struct fastpath_budget *b)
@@ -175,7 +177,7 @@ int plan_check(const struct fastpath_plan *p, struct strbuf *out_why)
 			      SN_VIPS_MAX / 2);
 		return -E2BIG;
 	}
-	return 0;
+	return geo_plan_check(&p->geo, out_why);
 }
 
 const char *plan_mode_name(enum fastpath_mode mode)

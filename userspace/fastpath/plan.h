@@ -16,6 +16,7 @@
 #include <stdint.h>
 
 #include "base/strbuf.h"
+#include "fastpath/geo_plan.h"
 #include "sentinel/abi.h"
 
 #define PLAN_INTERFACES_MAX 64
@@ -68,6 +69,7 @@ struct fastpath_plan {
 	struct fastpath_budget budgets[SN_BUDGET_LEVELS];
 	size_t budget_count;
 
+	struct geo_plan geo;
 
 	bool keep_on_stop; /* an orderly stop leaves the guard attached */
 	bool is_monitor;   /* count and report, refuse nothing */

@@ -55,6 +55,19 @@ static struct geo_file *file_new(const char *path, enum geo_format format, struc
 	return f;
 }
 
+static struct geo_database *file_open(const char *path, enum geo_format format, struct strbuf *out_why)
+{
+	struct strbuf why = { 0 };
+	struct geo_database *d;
+
+	strbuf_init(&why);
+	d = geo_database_open(path, format, &why);
+	if (!d)
+		strbuf_printf(out_why, "%s %s", path, why.ptr);
+	strbuf_fini(&why);
+	return d;
+}
+
 struct geo_file *geo_file_get(const char *path, enum geo_format format, struct strbuf *out_why)
 {
 	struct geo_database *d = NULL;
@@ -71,11 +84,10 @@ struct geo_file *geo_file_get(const char *path, enum geo_format format, struct s
 	pthread_mutex_unlock(&files_lock);
 	if (f)
 		return f;
-	strbuf_printf(out_why, "%s ", path);
 	if (is_full)
-		strbuf_printf(out_why, "is one geo database too many: there may be %d", GEO_FILES_MAX);
+		strbuf_printf(out_why, "%s is one geo database too many: there may be %d", path, GEO_FILES_MAX);
 	else
-		d = geo_database_open(path, format, out_why);
+		d = file_open(path, format, out_why);
 	if (!d)
 		return NULL;
 	/* Only control makes files, so the slot is still free. */

@@ -243,6 +243,7 @@ static void json_format(struct line *l, const struct access_clock *c, const stru
 	put_char(l, '.');
 	put_padded3(l, (unsigned)(r->duration_us % 1000));
 	PUT_FIELD(l, "client_ip", r->client_ip, ACCESS_SHORT_MAX);
+	PUT_FIELD(l, "geo_country", r->geo_country, ACCESS_SHORT_MAX);
 	PUT_FIELD(l, "user_agent", r->user_agent, ACCESS_FIELD_MAX);
 	PUT_FIELD(l, "referer", r->referer, ACCESS_FIELD_MAX);
 	PUT_NUMBER(l, "body_bytes_received", r->body_bytes_received);

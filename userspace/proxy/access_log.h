@@ -44,6 +44,7 @@ struct access_record {
 	struct span protocol; /* "HTTP/1.1" */
 	struct span tls_version, tls_cipher; /* of the client's connection; JSON only */
 	struct span client_ip;
+	struct span geo_country; /* JSON only */
 	struct span user_agent, referer;
 
 	unsigned status; /* 0: none; left out, or 000 */
@@ -79,7 +80,7 @@ void access_log_format(struct access_clock *clock, enum access_log_format format
 
 #define ACCESS_LINE_MAX                                                                                                \
 	(6 * (2 * ACCESS_PATH_MAX + 2 * ACCESS_FIELD_MAX + ACCESS_HOST_MAX + ACCESS_DETAIL_MAX +                       \
-	      13 * ACCESS_SHORT_MAX) +                                                                                 \
+	      14 * ACCESS_SHORT_MAX) +                                                                                 \
 	 1024)
 
 #endif

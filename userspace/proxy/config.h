@@ -9,6 +9,7 @@
 #define SN_PROXY_CONFIG_H
 
 #include "proxy/config_rate_limit.h"
+#include "proxy/config_geo.h"
 #include "proxy/config_guard.h"
 #include "proxy/config_tls_build.h"
 #include "proxy/header_ops.h"
@@ -322,6 +323,7 @@ struct config_kernel {
 	struct config_acl acl;
 	struct config_budget budget;
 	struct config_ban *ban; /* or NULL: nobody is banned by itself */
+	struct config_geo *geo; /* or NULL */
 	enum splice_engine splice;
 };
 

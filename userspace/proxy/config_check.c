@@ -323,6 +323,7 @@ void config_check(struct schema *s, void *config)
 	check_proxy_protocol(s, c);
 	check_raw(s, c);
 	check_kernel(s, c);
+	config_geo_check(s, c);
 	if (c->listener_count && c->route_count == 0)
 		diag_warning(s->diag, c->listeners[0].meta.pos, "there is no route: every request gets 404");
 	check_unused(s, c);

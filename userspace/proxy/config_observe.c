@@ -201,15 +201,13 @@ static const struct schema_row kernel_rows[] = {
 	ROW_BLOCK(KERNEL, acl, "acl", &acl_block, "Who may come in."),
 	ROW_BLOCK(KERNEL, budget, "budget", &config_budget_block, "How fast each source may come."),
 	ROW_OPTIONAL(KERNEL, ban, "ban", &config_ban_block, "Bans that come by themselves."),
+	ROW_OPTIONAL(KERNEL, geo, "geo", &config_geo_block, "Who may come in, by country."),
 	ROW_ENUM(KERNEL, splice, "splice", config_splice_words, "auto",
 		 "What moves bytes that nobody looks at, between plain HTTP/1 or TCP connections: bodies with a "
 		 "Content-Length of 64 KiB or more, and tunnels.  By splice(2) and by sockmap they do not pass "
 		 "through userspace.  Sockmap carries both directions of a tunnel without waiting for a busy worker, "
 		 "but bulk more slowly.  A route may have its own word."),
-	ROW_LATER("ban"),
-	ROW_LATER("geo"),
 	ROW_LATER("rate-limit"),
-	ROW_LATER("budget"),
 	ROW_END,
 };
 

@@ -95,6 +95,7 @@ struct exchange {
 	struct span scheme;	    /* how the client came: "http" or "https" */
 	struct addr peer;	    /* the other end of the socket */
 	struct addr client_addr;    /* right-most untrusted address; port 0 if it is not the peer */
+	char country[3];	    /* of the client, as the last geo filter found it; "": unknown, or nobody asked */
 	struct span client_ip;	    /* the same as text, without port */
 	bool is_client_named;	    /* by a forwarding header */
 	bool is_client_trusted_hop; /* the peer is a trusted proxy: its forwarding headers stay */

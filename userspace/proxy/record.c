@@ -390,6 +390,7 @@ void record_log(struct exchange *x)
 		.tls_version = span_str(x->tls_version),
 		.tls_cipher = span_str(x->tls_cipher),
 		.client_ip = x->client_ip,
+		.geo_country = span_str(x->country),
 		.user_agent = headers_value(&m->headers, TOKEN_USER_AGENT),
 		.referer = headers_value(&m->headers, TOKEN_REFERER),
 		.status = is_seen(x) ? status_of(x) : 0,

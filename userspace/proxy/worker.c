@@ -32,11 +32,11 @@ static const struct server_settings *host_settings(struct server_host *h, uint32
 	return l && !l->is_removed ? &l->server : NULL;
 }
 
-static bool host_admits(struct server_host *h, const struct addr *client)
+static bool host_admits(struct server_host *h, uint32_t listener_id, const struct addr *client)
 {
 	struct proxy_worker *w = of_host(h);
 
-	return !w->admits || w->admits(w, client);
+	return !w->admits || w->admits(w, listener_id, client);
 }
 
 static void host_on_request(struct server_host *h, struct http_stream *st, uint32_t listener_id,

@@ -79,7 +79,7 @@ struct proxy_worker {
 	 */
 	void (*render)(struct proxy_worker *w, const char *what, void (*done)(void *ctx, struct slice text), void *ctx);
 	/* server_host's admits(): counts whom it refuses.  Set by app; may be NULL. */
-	bool (*admits)(struct proxy_worker *w, const struct addr *client);
+	bool (*admits)(struct proxy_worker *w, uint32_t listener_id, const struct addr *client);
 	/*
 	 * Whom filters refused and admitted, for automatic bans, and whether a client that a header named is banned.
 	 * Filters call refusal.h, not these.  Set by app; NULL while there are no automatic bans (is_banned: may be NULL).

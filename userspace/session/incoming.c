@@ -281,7 +281,7 @@ static bool take_peer(struct incoming *in, const struct proxy_header *header)
 
 	if (!header->has_addresses || (family != AF_INET && family != AF_INET6))
 		return true;
-	if (h->admits && !h->admits(h, &header->source))
+	if (h->admits && !h->admits(h, in->base.listener_id, &header->source))
 		return false;
 	stream_set_peer(in->stream, &header->source);
 	return true;

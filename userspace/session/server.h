@@ -101,7 +101,7 @@ struct server_host {
 	 * May the client that a PROXY header named come in?  False: counted, and the connection is reset.  May be NULL.
 	 * The peer of the socket itself is judged before server_accept().
 	 */
-	bool (*admits)(struct server_host *h, const struct addr *client);
+	bool (*admits)(struct server_host *h, uint32_t listener_id, const struct addr *client);
 	/*
 	 * A request.  The owner becomes whoever sets st->events and st->owner here.  `a` holds the message
 	 * and is the owner's: it goes back with arena_cache_give() after http_stream_done()/reset().

@@ -268,8 +268,9 @@ static inline void owners_on_handshake_failure(struct server_host *h, uint32_t i
 	o->last_handshake = fault;
 }
 
-static inline bool owners_admits(struct server_host *h, const struct addr *client)
+static inline bool owners_admits(struct server_host *h, uint32_t listener_id, const struct addr *client)
 {
+	(void)listener_id;
 	struct owners *o = container_of(h, struct owners, host);
 	char text[ADDR_TEXT_MAX];
 
