@@ -1,0 +1,527 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* test_tunnel_sockmap.c - tunnels that somebody else carries: real sessions on both sides, and a kernel played here. */
+#include <signal.h>
+
+#include "base/clock.h"
+#include "forward_fixture.h"
+#include "proxy/tunnels.h"
+
+enum fake_state {
+	FAKE_OUT,
+	FAKE_IN,
+	FAKE_LEAVING,
+	FAKE_FAILING,
+};
+
+/* One pair.  It moves bytes when the test says so. */
+struct offload_pair {
+	enum fake_state state;
+	int fd[2];
+	const struct offload_events *ev;
+	void *owner;
+	struct offload_progress progress;
+	struct offload_report report;
+	struct slice_queue held[2];
+	int err;
+	struct task task;
+};
+
+static struct {
+	struct loop *loop;
+	struct offload_pair pair;
+	int refuses; /* joins are refused with it */
+	unsigned tries, joins, leaves, aborts;
+} kernel;
+
+static void run_event(struct task *t)
+{
+	struct offload_pair *p = container_of(t, struct offload_pair, task);
+	bool has_failed = p->state == FAKE_FAILING;
+
+	for (unsigned i = 0; i < 2; i++) {
+		p->report.sides[i].held = &p->held[i];
+		p->report.sides[i].kernel_bytes = p->progress.kernel_bytes[i];
+		p->report.sides[i].user_bytes = p->progress.user_bytes[i];
+	}
+	p->state = FAKE_OUT;
+	if (has_failed)
+		p->ev->on_fail(p->owner, p->err, &p->report);
+	else
+		p->ev->on_left(p->owner, &p->report);
+	for (unsigned i = 0; i < 2; i++)
+		slice_queue_fini(&p->held[i]);
+}
+
+static int fake_join(void *ctx, const int fd[2], const struct offload_events *ev, void *owner,
+		     struct offload_pair **out_pair)
+{
+	struct offload_pair *p = &kernel.pair;
+
+	assert_ptr_equal(ctx, &kernel);
+	assert_int_equal(p->state, FAKE_OUT);
+	kernel.tries++;
+	if (kernel.refuses)
+		return kernel.refuses;
+	kernel.joins++;
+	*p = (struct offload_pair){
+		.state = FAKE_IN, .fd = { fd[0], fd[1] }, .ev = ev, .owner = owner, .task.run = run_event
+	};
+	p->progress.active_ns = clock_mono_ns();
+	*out_pair = p;
+	return 0;
+}
+
+static void fake_leave(struct offload_pair *p)
+{
+	kernel.leaves++;
+	assert_int_equal(p->state, FAKE_IN);
+	p->state = FAKE_LEAVING;
+	loop_defer(kernel.loop, &p->task);
+}
+
+static void fake_end(enum offload_why why)
+{
+	kernel.pair.state = FAKE_LEAVING;
+	kernel.pair.report.why = why;
+	loop_defer(kernel.loop, &kernel.pair.task);
+}
+
+static void fake_abort(struct offload_pair *p, int err)
+{
+	const struct linger reset = { 1, 0 };
+
+	kernel.aborts++;
+	assert_true(p->state == FAKE_IN || p->state == FAKE_LEAVING);
+	for (unsigned i = 0; i < 2; i++)
+		(void)setsockopt(p->fd[i], SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
+	p->err = err;
+	p->state = FAKE_FAILING;
+	loop_defer(kernel.loop, &p->task);
+}
+
+static void fake_progress(const struct offload_pair *p, struct offload_progress *out)
+{
+	assert_int_not_equal(p->state, FAKE_OUT);
+	*out = p->progress;
+}
+
+/* What has arrived from side i goes to the other one. */
+static size_t fake_move(unsigned i, bool by_kernel)
+{
+	struct offload_pair *p = &kernel.pair;
+	char bytes[4096];
+	ssize_t n = recv(p->fd[i], bytes, sizeof(bytes), MSG_DONTWAIT);
+
+	assert_int_equal(p->state, FAKE_IN);
+	if (n <= 0)
+		return 0;
+	assert_int_equal(send(p->fd[!i], bytes, (size_t)n, MSG_NOSIGNAL), n);
+	*(by_kernel ? &p->progress.kernel_bytes[i] : &p->progress.user_bytes[i]) += (uint64_t)n;
+	p->progress.active_ns = clock_mono_ns();
+	return (size_t)n;
+}
+
+static void fake_move_all(struct fixture *f)
+{
+	for (int i = 0; i < 5; i++) {
+		(void)fake_move(0, true);
+		(void)fake_move(1, true);
+		turn(f);
+		(void)origin_receive(&f->origins[0]);
+	}
+}
+
+static int set_up_kernel(void **state)
+{
+	struct fixture *f;
+
+	(void)signal(SIGPIPE, SIG_IGN);
+	if (set_up(state) != 0)
+		return -1;
+	f = *state;
+	memset(&kernel, 0, sizeof(kernel));
+	kernel.loop = f->loop;
+	f->worker.offload = (struct offload_hook){
+		.join = fake_join, .leave = fake_leave, .abort = fake_abort, .progress = fake_progress, .ctx = &kernel
+	};
+	f->route.splice = SPLICE_ENGINE_SOCKMAP;
+	pipe_pool_init_with(&f->shared.pipes, 0, 0, 0);
+	return 0;
+}
+
+/* An open tunnel, which may have been given away. */
+static struct client *tunnel(struct fixture *f)
+{
+	struct client *c;
+
+	begin(f);
+	c = dial(f, 0);
+	ask(c, "GET /ws HTTP/1.1\r\nHost: h\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n");
+	origin_hears(f, 0, "\r\n\r\n");
+	origin_says(f, 0, "HTTP/1.1 101 Switching\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n");
+	client_hears(f, c, "\r\n\r\n");
+	c->got_len = f->origins[0].got_len = 0;
+	turns(f, 10);
+	return c;
+}
+
+static bool is_in(void)
+{
+	return kernel.pair.state == FAKE_IN;
+}
+
+#define TURN_UNTIL(f, condition)                                                   \
+	do {                                                                       \
+		int turns_left_ = 3000;                                            \
+		while (!(condition) && turns_left_-- > 0) {                        \
+			turn(f);                                                   \
+			if ((f)->origins[0].fd >= 0)                               \
+				(void)origin_receive(&(f)->origins[0]);            \
+		}                                                                  \
+		if (!(condition))                                                  \
+			fail_msg("line %d: never came: %s", __LINE__, #condition); \
+	} while (0)
+
+static void note_facts(void *ctx, const struct tunnel_facts *facts)
+{
+	*(struct tunnel_facts *)ctx = *facts;
+}
+
+static struct tunnel_facts facts_of(struct fixture *f)
+{
+	struct tunnel_facts facts = { 0 };
+
+	tunnels_each(&f->worker, note_facts, &facts);
+	return facts;
+}
+
+static uint64_t cell(const struct fixture *f, enum splice_engine e, unsigned direction)
+{
+	return atomic_load(&f->worker.engine_bytes[e][direction]->value);
+}
+
+static void test_bytes_are_moved_and_counted(void **state)
+{
+	struct fixture *f = *state;
+	struct client *c = tunnel(f);
+	struct tunnel_facts facts;
+
+	TURN_UNTIL(f, is_in());
+	ask(c, "hello");
+	origin_says(f, 0, "good day");
+	turns(f, 5);
+	assert_int_equal(c->got_len + f->origins[0].got_len, 0); /* nobody else reads */
+	assert_int_equal(fake_move(0, true), 5);
+	assert_int_equal(fake_move(1, false), 8);
+	client_hears(f, c, "good day");
+	facts = facts_of(f);
+	assert_string_equal(facts.kind, "websocket");
+	assert_string_equal(facts.listener, "l");
+	assert_string_equal(facts.route, "r");
+	assert_string_equal(facts.upstream, "u");
+	assert_int_equal(facts.engine[0], SPLICE_ENGINE_SOCKMAP);
+	assert_int_equal(facts.engine[1], SPLICE_ENGINE_SOCKMAP);
+	assert_int_equal(facts.bytes[0], 5);
+	assert_int_equal(facts.bytes[1], 8);
+	assert_int_equal(facts.kernel_bytes[0], 5);
+	assert_int_equal(facts.kernel_bytes[1], 0);
+	assert_int_equal(facts.joins, 1);
+	assert_int_equal(cell(f, SPLICE_ENGINE_SOCKMAP, 0), 5);
+	assert_int_equal(cell(f, SPLICE_ENGINE_SOCKMAP, 1), 0);
+	assert_int_equal(cell(f, SPLICE_ENGINE_COPY, 1), 8);
+	tunnels_look(&f->worker); /* nothing is counted twice */
+	assert_int_equal(cell(f, SPLICE_ENGINE_SOCKMAP, 0), 5);
+	(void)shutdown(c->fd, SHUT_WR);
+	(void)shutdown(f->origins[0].fd, SHUT_WR);
+	fake_end(OFFLOAD_LEFT_ENDED);
+	client_sees_the_end(f, c);
+	assert_true(c->is_eof);
+	TURN_UNTIL(f, f->worker.tunnel_count == 0);
+	assert_int_equal(kernel.aborts, 0);
+}
+
+static void test_calm_worker_keeps_its_tunnels(void **state)
+{
+	struct fixture *f = *state;
+	struct client *c;
+
+	f->route.splice = SPLICE_ENGINE_AUTO;
+	c = tunnel(f);
+	ask(c, "copied");
+	origin_hears(f, 0, "copied");
+	tunnels_look(&f->worker);
+	turns(f, 5);
+	assert_int_equal(kernel.tries, 0);
+	f->worker.turns.is_busy = true;
+	tunnels_look(&f->worker);
+	TURN_UNTIL(f, is_in());
+	tunnels_look(&f->worker);
+	turns(f, 5);
+	assert_true(is_in());
+	f->worker.turns.is_busy = false;
+	tunnels_look(&f->worker);
+	TURN_UNTIL(f, kernel.pair.state == FAKE_OUT);
+	assert_int_equal(kernel.leaves, 1);
+	ask(c, " again");
+	origin_hears(f, 0, "copied again");
+	assert_int_equal(facts_of(f).engine[0], SPLICE_ENGINE_COPY);
+	client_resets(c);
+	TURN_UNTIL(f, f->worker.tunnel_count == 0);
+}
+
+/* What the pair had read comes first, in order, then what the sockets hold. */
+static void test_held_bytes_come_first(void **state)
+{
+	struct fixture *f = *state;
+	struct client *c;
+
+	f->route.splice = SPLICE_ENGINE_AUTO;
+	f->worker.turns.is_busy = true;
+	c = tunnel(f);
+	tunnels_look(&f->worker);
+	TURN_UNTIL(f, is_in());
+	ask(c, "three");
+	origin_says(f, 0, "drei");
+	slice_queue_push(&kernel.pair.held[0], slice_copy("one ", 4));
+	slice_queue_push(&kernel.pair.held[0], slice_copy("two ", 4));
+	slice_queue_push(&kernel.pair.held[1], slice_copy("eins zwei ", 10));
+	f->worker.turns.is_busy = false;
+	tunnels_look(&f->worker);
+	origin_hears(f, 0, "one two three");
+	client_hears(f, c, "eins zwei drei");
+	assert_int_equal(facts_of(f).bytes[0], 13);
+	assert_int_equal(facts_of(f).bytes[1], 14);
+	assert_int_equal(cell(f, SPLICE_ENGINE_COPY, 0), 13);
+	client_leaves(c);
+	origin_closes(f, 0);
+}
+
+static void test_refusals_are_tried_again_later(void **state)
+{
+	struct fixture *f = *state;
+	struct client *c;
+	unsigned tries;
+
+	kernel.refuses = -EAGAIN;
+	c = tunnel(f);
+	TURN_UNTIL(f, kernel.tries > 0);
+	for (int i = 0; i < 20; i++) {
+		ask(c, "x");
+		turns(f, 3);
+		(void)origin_receive(&f->origins[0]);
+	}
+	TURN_UNTIL(f, f->origins[0].got_len == 20); /* it goes on here */
+	tries = kernel.tries;
+	assert_in_range(tries, 1, 8); /* ever more seldom */
+	kernel.refuses = 0;
+	TURN_UNTIL(f, is_in());
+	ask(c, "y");
+	fake_move_all(f);
+	TURN_UNTIL(f, f->origins[0].got_len == 21);
+	client_leaves(c);
+	origin_closes(f, 0);
+	fake_end(OFFLOAD_LEFT_ENDED);
+}
+
+static void test_some_refusals_are_for_good(void **state)
+{
+	struct fixture *f = *state;
+	struct client *c;
+
+	kernel.refuses = -EINVAL;
+	c = tunnel(f);
+	TURN_UNTIL(f, kernel.tries == 1);
+	ask(c, "hello");
+	origin_hears(f, 0, "hello");
+	origin_says(f, 0, "good day");
+	client_hears(f, c, "good day");
+	tunnels_look(&f->worker);
+	turns(f, 20);
+	assert_int_equal(kernel.tries, 1);
+	client_leaves(c);
+	origin_closes(f, 0);
+}
+
+static void test_half_closed_tunnels_stay(void **state)
+{
+	struct fixture *f = *state;
+	struct client *c;
+
+	f->route.splice = SPLICE_ENGINE_AUTO;
+	c = tunnel(f);
+	(void)shutdown(c->fd, SHUT_WR);
+	turns(f, 5);
+	f->worker.turns.is_busy = true;
+	tunnels_look(&f->worker);
+	origin_says(f, 0, "still talking");
+	client_hears(f, c, "still talking");
+	assert_int_equal(kernel.tries, 0);
+	origin_closes(f, 0);
+	client_sees_the_end(f, c);
+	assert_true(c->is_eof);
+}
+
+/* The end of one side was passed on by the kernel, which then gave the tunnel back. */
+static void test_an_end_in_the_kernel_is_seen_again(void **state)
+{
+	struct fixture *f = *state;
+	struct client *c;
+
+	f->route.splice = SPLICE_ENGINE_AUTO;
+	f->worker.turns.is_busy = true;
+	c = tunnel(f);
+	tunnels_look(&f->worker);
+	TURN_UNTIL(f, is_in());
+	(void)shutdown(c->fd, SHUT_WR);
+	assert_int_equal(recv(kernel.pair.fd[0], &(char){ 0 }, 1, 0), 0);
+	assert_int_equal(shutdown(kernel.pair.fd[1], SHUT_WR), 0);
+	kernel.pair.report.sides[0].is_eof = kernel.pair.report.sides[0].is_shut = true;
+	f->worker.turns.is_busy = false;
+	tunnels_look(&f->worker);
+	TURN_UNTIL(f, kernel.pair.state == FAKE_OUT);
+	origin_says(f, 0, "the answer");
+	client_hears(f, c, "the answer");
+	assert_false(c->is_eof);
+	origin_closes(f, 0);
+	client_sees_the_end(f, c);
+	assert_true(c->is_eof);
+	TURN_UNTIL(f, f->worker.tunnel_count == 0);
+}
+
+static void test_failure_resets_both(void **state)
+{
+	struct fixture *f = *state;
+	struct client *c = tunnel(f);
+
+	TURN_UNTIL(f, is_in());
+	kernel.pair.report.sides[0].undelivered = 1000;
+	fake_abort(&kernel.pair, -ECONNRESET);
+	client_sees_the_end(f, c);
+	assert_true(c->is_reset);
+	TURN_UNTIL(f, f->worker.tunnel_count == 0);
+	TURN_UNTIL(f, !origin_receive(&f->origins[0]));
+}
+
+static void test_idle_limit_looks_at_the_progress(void **state)
+{
+	struct fixture *f = *state;
+	struct client *c;
+	uint64_t began;
+
+	f->route.tunnel_idle_ms = 200;
+	c = tunnel(f);
+	TURN_UNTIL(f, is_in());
+	began = clock_mono_ns();
+	while (clock_mono_ns() - began < 700000000) {
+		ask(c, "x");
+		turns(f, 10);
+		(void)fake_move(0, true);
+		(void)origin_receive(&f->origins[0]);
+	}
+	assert_int_equal(kernel.aborts, 0);
+	assert_int_equal(f->worker.tunnel_count, 1);
+	TURN_UNTIL(f, f->worker.tunnel_count == 0);
+	assert_int_equal(kernel.aborts, 1);
+	client_sees_the_end(f, c);
+}
+
+static void test_stop_aborts_them(void **state)
+{
+	struct fixture *f = *state;
+	struct client *c = tunnel(f);
+
+	TURN_UNTIL(f, is_in());
+	proxy_worker_abort(&f->worker);
+	proxy_worker_abort(&f->worker);
+	TURN_UNTIL(f, proxy_worker_is_idle(&f->worker));
+	assert_int_equal(kernel.aborts, 1);
+	client_sees_the_end(f, c);
+	assert_true(c->is_reset);
+}
+
+/* Aborted while it leaves: the pair may still say that it left. */
+static void test_stop_while_it_leaves(void **state)
+{
+	struct fixture *f = *state;
+	struct client *c = tunnel(f);
+
+	TURN_UNTIL(f, is_in());
+	slice_queue_push(&kernel.pair.held[0], slice_copy("lost", 4));
+	fake_end(OFFLOAD_LEFT_ASKED);
+	proxy_worker_abort(&f->worker);
+	kernel.pair.state = FAKE_LEAVING;
+	TURN_UNTIL(f, proxy_worker_is_idle(&f->worker));
+	client_sees_the_end(f, c);
+}
+
+static void test_half_way_refusal_is_copied(void **state)
+{
+	struct fixture *f = *state;
+	struct client *c = tunnel(f);
+
+	TURN_UNTIL(f, is_in());
+	ask(c, "hello");
+	fake_end(OFFLOAD_LEFT_REFUSED);
+	origin_hears(f, 0, "hello");
+	tunnels_look(&f->worker);
+	turns(f, 10);
+	assert_int_equal(kernel.joins, 1);
+	client_leaves(c);
+	origin_closes(f, 0);
+}
+
+static void test_bulk_leaves_unless_it_is_forced(void **state)
+{
+	struct fixture *f = *state;
+	struct client *c;
+	uint64_t began;
+
+	f->route.splice = SPLICE_ENGINE_AUTO;
+	f->worker.turns.is_busy = true;
+	c = tunnel(f);
+	tunnels_look(&f->worker);
+	TURN_UNTIL(f, is_in());
+	began = loop_now_ms(f->loop);
+	while (loop_now_ms(f->loop) - began < 1100)
+		turn(f);
+	kernel.pair.progress.kernel_bytes[1] = 20 * 1024 * 1024; /* a second's */
+	tunnels_look(&f->worker);
+	turns(f, 5);
+	assert_int_equal(kernel.leaves, 0);
+	began = loop_now_ms(f->loop);
+	while (loop_now_ms(f->loop) - began < 1100)
+		turn(f);
+	kernel.pair.progress.kernel_bytes[1] += 40 * 1024 * 1024;
+	tunnels_look(&f->worker);
+	TURN_UNTIL(f, kernel.pair.state == FAKE_OUT);
+	assert_int_equal(kernel.leaves, 1);
+	TURN_UNTIL(f, facts_of(f).engine[1] == SPLICE_ENGINE_SPLICE);
+	origin_says(f, 0, "and more");
+	client_hears(f, c, "and more");
+	client_resets(c);
+	TURN_UNTIL(f, f->worker.tunnel_count == 0);
+	turns(f, 3); /* its pipe, and the poll that was cancelled */
+}
+
+#define TEST(fn) cmocka_unit_test_setup_teardown(fn, set_up_kernel, tear_down)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(test_bytes_are_moved_and_counted),
+		TEST(test_calm_worker_keeps_its_tunnels),
+		TEST(test_held_bytes_come_first),
+		TEST(test_refusals_are_tried_again_later),
+		TEST(test_some_refusals_are_for_good),
+		TEST(test_half_closed_tunnels_stay),
+		TEST(test_an_end_in_the_kernel_is_seen_again),
+		TEST(test_failure_resets_both),
+		TEST(test_idle_limit_looks_at_the_progress),
+		TEST(test_stop_aborts_them),
+		TEST(test_stop_while_it_leaves),
+		TEST(test_half_way_refusal_is_copied),
+		TEST(test_bulk_leaves_unless_it_is_forced),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
