@@ -82,7 +82,7 @@ def test_denied_sources_die_in_the_kernel(t):
     check(s.metric("kernel_drops_total", reason="acl") >= 2, "drops are not counted")
     check(s.metric("kernel_drop_bytes_total", reason="acl") >= 2 * 54, "bytes are not counted")
     check_eq(s.metric("kernel_guard_attached", interface="guard0"), 1)
-    dump = shell("bpftool map dump pinned /sys/fs/bpf/sentinel/%s/v1/acl4" % s.instance)
+    dump = shell("bpftool map dump pinned /sys/fs/bpf/sentinel/%s/v2/acl4" % s.instance)
     check_in('"action": 1', dump)
     check_in("guard0: tc", s.command("kernel", "status"))
     # Not our port: untouched.

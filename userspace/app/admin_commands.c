@@ -7,6 +7,7 @@
 #include "app/admin_flows.h"
 #include "app/admin_request.h"
 #include "app/audit.h"
+#include "app/ban_list.h"
 #include "app/upgrade.h"
 #include "base/check.h"
 #include "base/clock.h"
@@ -143,59 +144,9 @@ static bool ban_remove(struct control *c, const struct admin_request *r, struct 
 	return err == 0;
 }
 
-static void ban_line(const struct ban *b, uint64_t now, struct strbuf *out)
-{
-	char ip[ADDR_TEXT_MAX], left[VALUE_TEXT_MAX];
-	struct addr addr;
-	size_t len;
-
-	addr_from_ip16(b->ip, 0, &addr);
-	len = addr_format_ip(&addr, ip);
-	if (b->until_ns == SN_FOREVER)
-		(void)snprintf(left, sizeof(left), "until it is removed");
-	else
-		value_duration_text(left, b->until_ns > now ? (b->until_ns - now) / 1000000000 * 1000 : 0);
-	strbuf_printf(out, "%-40.*s %-20s %s\n", (int)len, ip, left, bans_why_name(b->why));
-}
-
-static void ban_json(const struct ban *b, uint64_t now, struct json *j)
-{
-	char ip[ADDR_TEXT_MAX];
-	struct addr addr;
-
-	addr_from_ip16(b->ip, 0, &addr);
-	json_object(j, NULL);
-	json_span(j, "address", span_of(ip, addr_format_ip(&addr, ip)));
-	if (b->until_ns == SN_FOREVER)
-		json_null(j, "seconds_left");
-	else
-		json_u64(j, "seconds_left", b->until_ns > now ? (b->until_ns - now) / 1000000000 : 0);
-	json_str(j, "why", bans_why_name(b->why));
-	json_u64(j, "strikes", b->strikes);
-	json_end(j, '}');
-}
-
 static bool ban_list(struct control *c, const struct admin_request *r, struct strbuf *out)
 {
-	size_t count = 0;
-	struct ban *list = bans_list(fastpath_bans(c->guard.fastpath), clock_boot_ns(), &count);
-	uint64_t now = clock_boot_ns();
-	struct json j;
-
-	if (r->wants_json) {
-		json_init(&j, out, false);
-		json_array(&j, NULL);
-		for (size_t i = 0; i < count; i++)
-			ban_json(&list[i], now, &j);
-		json_end(&j, ']');
-		strbuf_add_char(out, '\n');
-	} else {
-		for (size_t i = 0; i < count; i++)
-			ban_line(&list[i], now, out);
-		if (count == 0)
-			strbuf_add_str(out, "nobody is banned\n");
-	}
-	free(list);
+	ban_list_render(c, r->wants_json, out);
 	return true;
 }
 

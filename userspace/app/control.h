@@ -12,6 +12,7 @@
 #include "app/kernel_tunnels.h"
 #include "app/pid_file.h"
 #include "app/poller.h"
+#include "app/punisher.h"
 #include "app/resolver.h"
 #include "app/worker.h"
 #include "loop/signal.h"
@@ -74,6 +75,7 @@ struct control {
 	unsigned flows_questions; /* that workers still answer */
 
 	struct guard guard;
+	struct punisher punisher;
 	struct geo_watch geo;
 	struct kernel_tunnels *kernel_tunnels; /* from before the workers to after them */
 	struct resolver *resolver;

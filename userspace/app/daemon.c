@@ -264,8 +264,24 @@ static void refused(void *ctx, const struct addr *peer, const char *type, const 
 	audit_refused(c->audit, peer, type, reason, detail);
 }
 
+static void newcomer(void *ctx, const uint8_t ip[16])
+{
+	struct control *c = ctx;
+
+	fastpath_source_add(c->guard.fastpath, ip, clock_mono_ns());
+}
+
+static void punish(void *ctx, const struct addr *client, const char *reason, bool is_named,
+		   enum escalation_verdict verdict)
+{
+	struct control *c = ctx;
+
+	punisher_punish(&c->punisher, client, reason, is_named, verdict);
+}
+
 static int workers_start(struct control *c)
 {
+	static struct worker_clients_config clients; /* lives as long as the workers */
 	size_t descriptors = privilege_raise_descriptors();
 	struct worker_config config = {
 		.control = c->loop,
@@ -284,6 +300,13 @@ static int workers_start(struct control *c)
 	struct worker **workers = mem_array(c->worker_count, sizeof(*workers));
 	const char *reason = NULL;
 
+	clients = (struct worker_clients_config){ .control = c->loop,
+						  .escalation = c->punisher.escalation,
+						  .budgets = fastpath_budgets(c->guard.fastpath),
+						  .newcomer = newcomer,
+						  .punish = punish,
+						  .ctx = c };
+	config.clients = &clients;
 	if (descriptors < c->current->max_connections)
 		log_warn("at most %zu descriptors may be open, fewer than max-connections (%llu): raise "
 			 "LimitNOFILE or "
@@ -406,6 +429,8 @@ static int prepare(struct control *c)
 		guard_release(&c->guard);
 	else
 		guard_apply(&c->guard, &c->first_plan);
+	punisher_init(&c->punisher, c);
+	punisher_apply(&c->punisher);
 	c->kernel_tunnels = kernel_tunnels_open(c->current, c->worker_count);
 	err = resolver_new(&c->resolver, c->loop, &c->registry.endpoints, c->metrics);
 	if (err < 0)
@@ -481,6 +506,7 @@ static void finish(struct control *c)
 	kernel_tunnels_close(c->kernel_tunnels);
 	c->kernel_tunnels = NULL;
 	guard_fini(&c->guard);
+	punisher_fini(&c->punisher);
 	files_remove(c);
 	snapshot_put(c->current);
 	c->current = NULL;

@@ -66,6 +66,25 @@ static void plan_acls(struct fastpath_plan *p, const struct schema_cidrs *cidrs,
 	}
 }
 
+_Static_assert((int)CONFIG_PER_IP == SN_PER_IP && (int)CONFIG_PER_24 == SN_PER_24 &&
+		       (int)CONFIG_PER_64 == SN_PER_64 && (int)CONFIG_PER_48 == SN_PER_48,
+	       "words of the configuration");
+
+static void plan_budgets(struct fastpath_plan *p, const struct config_budget_row *rows, size_t count, bool is_packets)
+{
+	for (size_t i = 0; i < count; i++) {
+		const struct config_budget_row *r = &rows[i];
+		const struct fastpath_budget budget = { .is_packets = is_packets,
+							.per = (uint8_t)r->per,
+							.count = r->rate.count,
+							.period_ms = r->rate.period_ms,
+							.burst = r->burst ? r->burst : r->rate.count,
+							.rule = r->meta.pos.line ? r->meta.pos.line : 1 };
+
+		(void)plan_add_budget(p, &budget); /* the schema refuses bad ones */
+	}
+}
+
 int guard_plan(struct fastpath_plan *out, const struct snapshot *s, struct strbuf *out_why)
 {
 	const struct config_kernel *k = &s->config->kernel;
@@ -78,6 +97,8 @@ int guard_plan(struct fastpath_plan *out, const struct snapshot *s, struct strbu
 	plan_acls(out, &k->acl.deny, SN_ACL_DENY);
 	plan_acls(out, &k->acl.allow, SN_ACL_ALLOW);
 	guard_geo_plan(out, s);
+	plan_budgets(out, k->budget.connections, k->budget.connection_count, false);
+	plan_budgets(out, k->budget.packets, k->budget.packet_count, true);
 	err = plan_check(out, out_why);
 	if (err < 0)
 		plan_fini(out);
@@ -99,6 +120,7 @@ const struct guard_rules *guard_rules(const struct fastpath_plan *p, struct snap
 	r->rules = rules_new(p);
 	r->geo = geo_rules_new(p);
 	r->has_acl = p->acl_count > 0;
+	r->is_monitor = p->is_monitor;
 	arena_on_reset(&s->arena, rules_release, r);
 	return r;
 }
@@ -272,6 +294,7 @@ void guard_tick(struct guard *g, unsigned seconds)
 		return;
 	heartbeat_control(fastpath_heartbeat(g->fastpath), clock_boot_ns());
 	(void)bans_expire(fastpath_bans(g->fastpath), clock_boot_ns());
+	fastpath_tick(g->fastpath, clock_mono_ns());
 	if (seconds % 5 != 0 || !g->has_plan || g->plan.interface_count == 0)
 		return;
 	(void)fastpath_retry(g->fastpath);
@@ -304,6 +327,7 @@ void guard_collect(struct guard *g)
 	struct fastpath_status status;
 
 	collect_drops(g);
+	metric_set(g->metrics, METRIC_KERNEL_SKETCH_SATURATED, fastpath_is_saturated(g->fastpath));
 	fastpath_status(g->fastpath, &status);
 	for (size_t i = 0; i < status.interface_count; i++) {
 		const struct fastpath_interface_status *n = &status.interfaces[i];
@@ -315,10 +339,28 @@ void guard_collect(struct guard *g)
 	}
 }
 
+static void describe_budgets(struct guard *g, struct strbuf *out)
+{
+	bool has_connections = false, has_packets = false;
+
+	for (size_t i = 0; i < g->plan.budget_count; i++) {
+		has_packets |= g->plan.budgets[i].is_packets;
+		has_connections |= !g->plan.budgets[i].is_packets;
+	}
+	if (has_connections && !fastpath_is_attached(g->fastpath))
+		strbuf_add_str(out, "budgets       connections are counted when they are accepted: no guard is attached\n");
+	if (has_packets && !fastpath_is_attached(g->fastpath))
+		strbuf_add_str(out, "budgets       packets: not enforced, because no guard is attached\n");
+	if (fastpath_is_saturated(g->fastpath))
+		strbuf_add_str(out, "budgets       so many sources are over theirs that unknown ones are let through\n");
+}
+
 void guard_describe(struct guard *g, struct strbuf *out)
 {
 	struct fastpath_status status;
 
+	if (!g->is_released)
+		describe_budgets(g, out);
 	if (g->is_released) {
 		strbuf_add_str(out, "kernel guard  another process has it\n");
 		return;

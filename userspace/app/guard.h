@@ -16,6 +16,7 @@ struct audit;
 /* For accepted connections; part of a snapshot. */
 struct guard_rules {
 	struct rules *rules; /* owned */
+	bool is_monitor;     /* count and report, refuse nothing */
 	struct geo_rules *geo; /* owned; NULL: nobody is asked for his country */
 	bool has_acl;	     /* false: only bans, and what geo says, can refuse somebody */
 };

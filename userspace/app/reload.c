@@ -133,6 +133,7 @@ static void candidate_publish(struct candidate *n, struct control *c)
 	metric_set(c->metrics, METRIC_SNAPSHOTS, c->live);
 	logs_apply(c);
 	guard_apply(&c->guard, &n->plan);
+	punisher_apply(&c->punisher);
 	geo_watch_plan(&c->geo);
 	kernel_tunnels_reloaded(c->kernel_tunnels, c->current);
 	resolver_sync(c->resolver);

@@ -56,6 +56,7 @@ struct worker {
 	struct loop *loop;
 	struct proxy_worker proxy;
 	struct list accepting;
+	struct worker_clients clients;
 	const struct guard_rules *rules; /* borrowed from the current snapshot */
 	enum worker_state state;
 	struct timer poll_timer, beat_timer;
@@ -278,7 +279,8 @@ static void count_refused(struct worker *w, const char *reason)
 
 static bool has_rules(const struct worker *w)
 {
-	return w->rules->has_acl || w->rules->geo || bans_count(w->config.bans) > 0;
+	return w->rules->has_acl || w->rules->geo || bans_count(w->config.bans) > 0 ||
+	       budgets_are_active(w->config.clients->budgets);
 }
 
 /* Who wants to come in. */
@@ -317,6 +319,8 @@ static bool is_refused(struct worker *w, const struct caller *c)
 	verdict = rules_judge(w->rules->rules, w->config.bans, ip, clock_boot_ns());
 	if (!verdict.reason && !verdict.rule)
 		verdict = geo_judge(w, c, ip);
+	if (!verdict.reason && !verdict.rule && !worker_clients_admit(&w->clients, c->addr, &verdict.rule))
+		verdict = (struct rules_verdict){ SN_DROP_CONNECTION_BUDGET, !w->rules->is_monitor, verdict.rule };
 	if (!verdict.is_refused)
 		return false;
 	count_refused(w, rules_reason_label(verdict.reason));
@@ -339,6 +343,24 @@ static bool admits(struct proxy_worker *proxy, uint32_t listener_id, const struc
 	return !has_rules(w) || !is_refused(w, &c);
 }
 
+static void refused(struct proxy_worker *proxy, const struct refusal *r)
+{
+	worker_clients_refused(&container_of(proxy, struct worker, proxy)->clients, r);
+}
+
+static void admitted(struct proxy_worker *proxy, const struct refusal *r)
+{
+	worker_clients_admitted(&container_of(proxy, struct worker, proxy)->clients, r);
+}
+
+static bool is_banned(struct proxy_worker *proxy, const struct addr *client)
+{
+	uint8_t ip[16];
+
+	return addr_to_ip16(client, ip) &&
+	       bans_until(container_of(proxy, struct worker, proxy)->config.bans, ip) > clock_boot_ns();
+}
+
 static void on_accept(struct acceptor *a, int fd)
 {
 	struct accepting *s = container_of(a, struct accepting, acceptor);
@@ -351,6 +373,7 @@ static void on_accept(struct acceptor *a, int fd)
 		(void)close(fd);
 		return;
 	}
+	worker_clients_accepted(&w->clients, fd);
 	proxy_worker_accept(&w->proxy, s->listener, fd);
 }
 
@@ -546,6 +569,10 @@ static void *worker_main(void *arg)
 	w->proxy.render = render;
 	w->proxy.admits = admits;
 	w->proxy.audit = audit;
+	w->proxy.refused = refused;
+	w->proxy.admitted = admitted;
+	w->proxy.is_banned = is_banned;
+	worker_clients_init(&w->clients, w->config.clients, w->loop);
 	w->metrics = w->proxy.metrics;
 	w->turn_seconds = metric_cell(w->metrics, METRIC_LOOP_TURN_SECONDS, NULL);
 	w->kernel_tunnels = kernel_tunnels_join(w->config.kernel_tunnels, &w->proxy);
@@ -566,6 +593,7 @@ static void *worker_main(void *arg)
 		log_error("worker %u: the ring failed: %s", w->config.index, strerror(-err));
 	CHECK(err == 0); /* requests are lost; the supervisor starts us again */
 	proxy_worker_fini(&w->proxy);
+	worker_clients_fini(&w->clients);
 	notice_give(w, NULL, 0, stopped_deliver);
 	/* control may still be waking us for its last message: the loop lives until it has heard of the end */
 	pthread_mutex_lock(&w->lock);

@@ -12,6 +12,7 @@
 
 #include "fastpath/bans.h"
 #include "fastpath/heartbeat.h"
+#include "app/worker_clients.h"
 #include "proxy/worker.h"
 
 struct worker;
@@ -35,6 +36,7 @@ struct worker_config {
 	worker_render_fn *render;			 /* runs on control */
 	/* Somebody was refused; runs on control. */
 	void (*audit)(void *ctx, const struct addr *peer, const char *type, const char *reason, const char *detail);
+	const struct worker_clients_config *clients; /* borrowed: lives as long as the worker */
 	void *ctx;
 };
 

@@ -109,6 +109,28 @@ bool budgets_sample(struct sn_budgets *b, const struct sn_cell *cells, uint64_t 
 	return has_changed;
 }
 
+static uint64_t sketched(const struct sn_budgets *b, unsigned number, const struct sn_cell *cells, const uint32_t addr[4])
+{
+	const struct sn_budget *level = budgets_level(b, number);
+	uint64_t hash = sn_budget_hash(sn_budget_key(addr, SN_PER_IP), b->seed, number), at[2];
+
+	if (!level->interval_ns || level->is_saturated)
+		return 0;
+	for (uint32_t row = 0; row < 2; row++)
+		at[row] = __atomic_load_n(&cells[sn_budget_cell(level, hash, row)].full_at_ns, __ATOMIC_RELAXED);
+	return MIN(at[0], at[1]);
+}
+
+void budgets_sketched(const struct sn_budgets *b, const struct sn_cell *cells, const uint8_t ip[16],
+		      struct sn_source *out)
+{
+	uint32_t addr[4];
+
+	memcpy(addr, ip, sizeof(addr));
+	out->connections_full_at_ns = sketched(b, SN_PER_IP, cells, addr);
+	out->packets_full_at_ns = sketched(b, SN_PER_COUNT + SN_PER_IP, cells, addr);
+}
+
 /* ---- for accepted connections ---- */
 
 struct budgets {

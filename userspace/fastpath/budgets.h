@@ -52,7 +52,10 @@ bool budgets_admit(struct budgets *b, const uint8_t ip[16], uint64_t now_ns, uin
  * 2 x SN_SKETCH_ROW.  True: something changed in b.
  */
 bool budgets_sample(struct sn_budgets *b, const struct sn_cell *cells, uint64_t now_ns);
-/* The same for accepted connections.  Control, once a second. */
+/* budgets_sample() for accepted connections.  Control, once a second. */
 void budgets_tick(struct budgets *b, uint64_t now_ns);
+/* What the sketch says of a source's own buckets, which is never less than what it used; nothing if it is saturated. */
+void budgets_sketched(const struct sn_budgets *b, const struct sn_cell *cells, const uint8_t ip[16],
+		      struct sn_source *out);
 
 #endif

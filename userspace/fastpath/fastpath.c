@@ -45,6 +45,7 @@ struct fastpath {
 	struct ring_buffer *ring; /* owned, NULL while not loaded */
 	int watch_fd;		  /* owned, of hostaddrs; -1 while not loaded */
 	struct bans *bans;	  /* owned */
+	bool keeps_bans;	  /* their maps stay pinned when everything else goes */
 	struct budgets *budgets;  /* owned */
 	struct sn_budgets levels; /* of the plan, as the kernel has them if a guard is loaded */
 	struct sources sources;
@@ -509,7 +510,7 @@ static void nothing_apply(struct fastpath *fp)
 	if (fp->attachment_count)
 		return;
 	fastpath_unload(fp);
-	count = loader_maps_unpin(&fp->paths);
+	count = loader_maps_unpin(&fp->paths, fp->keeps_bans);
 	if (count < 0)
 		degrade(fp, "the pins of the guard's maps cannot be removed");
 }
@@ -580,6 +581,7 @@ void fastpath_stop(struct fastpath *fp)
 	struct fastpath_plan nothing = { 0 };
 
 	OBJ_CHECK(fp, TAG_FASTPATH);
+	fp->keeps_bans = bans_count(fp->bans) > 0;
 	if (!fp->plan.keep_on_stop)
 		(void)fastpath_apply(fp, &nothing);
 }
@@ -663,9 +665,20 @@ void fastpath_tick(struct fastpath *fp, uint64_t now_ns)
 
 void fastpath_source_add(struct fastpath *fp, const uint8_t ip[16], uint64_t now_ns)
 {
+	struct sn_source used;
+
 	OBJ_CHECK(fp, TAG_FASTPATH);
-	if (maps_are_open(&fp->maps))
-		(void)sources_add(&fp->sources, fp->maps.fd[MAP_RL_SRC], ip, now_ns); /* then it stays unknown */
+	if (!maps_are_open(&fp->maps))
+		return;
+	/* What it used while it was unknown: who becomes known gets no second burst. */
+	budgets_sketched(&fp->levels, fp->cells, ip, &used);
+	(void)sources_add(&fp->sources, fp->maps.fd[MAP_RL_SRC], ip, &used, now_ns); /* else it stays unknown */
+}
+
+bool fastpath_is_attached(const struct fastpath *fp)
+{
+	OBJ_CHECK(fp, TAG_FASTPATH);
+	return is_attached(fp);
 }
 
 bool fastpath_is_saturated(const struct fastpath *fp)

@@ -97,7 +97,7 @@ void fastpath_free(struct fastpath *fp);
 int fastpath_apply(struct fastpath *fp, const struct fastpath_plan *p);
 /* The last plan again, if it is degraded or an interface vanished; call every few seconds.  As apply. */
 int fastpath_retry(struct fastpath *fp);
-/* Orderly stop: detach everything and remove the pins, unless the plan says keep_on_stop. */
+/* Orderly stop: detach everything and remove the pins (but for bans, if there are any), unless the plan says keep_on_stop. */
 void fastpath_stop(struct fastpath *fp);
 /*
  * Another process of this instance takes over: close what this one holds, so that it writes no map, detaches and unpins
@@ -125,11 +125,11 @@ struct budgets *fastpath_budgets(struct fastpath *fp);	   /* never NULL; lives a
 /* Once a second, with clock_mono_ns(): is the sketch of the budgets saturated? */
 void fastpath_tick(struct fastpath *fp, uint64_t now_ns);
 bool fastpath_is_saturated(const struct fastpath *fp);
+bool fastpath_is_attached(const struct fastpath *fp); /* the guard, to any interface */
 /* This source completed a handshake: it gets buckets of its own.  Bounded, see sources.h. */
 void fastpath_source_add(struct fastpath *fp, const uint8_t ip[16], uint64_t now_ns);
 struct bans *fastpath_bans(struct fastpath *fp);	   /* never NULL; lives as long as fp */
 struct heartbeat *fastpath_heartbeat(struct fastpath *fp); /* never NULL; lives as long as fp */
-
 
 /* Countries in the kernel; NULL while nothing is loaded.  After geo_kernel_give(): fastpath_geo_apply(). */
 struct geo_kernel *fastpath_geo(struct fastpath *fp);

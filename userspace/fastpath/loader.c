@@ -232,7 +232,7 @@ int loader_maps_open(const struct loader_paths *p, struct fastpath_maps *m, unsi
 }
 
 /* Unlink everything in one v<N> folder and the folder. */
-static int remove_folder(const char *path)
+static int remove_folder(const char *path, bool keeps_bans)
 {
 	struct dirent *entry;
 	DIR *dir = opendir(path);
@@ -241,14 +241,17 @@ static int remove_folder(const char *path)
 	if (!dir)
 		return -errno;
 	while ((entry = readdir(dir)) != NULL) {
+		if (keeps_bans && (strcmp(entry->d_name, maps_name(MAP_BLOCK)) == 0 ||
+				   strcmp(entry->d_name, maps_name(MAP_BLOCK_HITS)) == 0))
+			continue;
 		if (entry->d_name[0] != '.')
 			count += unlinkat(dirfd(dir), entry->d_name, 0) == 0;
 	}
 	(void)closedir(dir);
-	return rmdir(path) < 0 ? -errno : count;
+	return rmdir(path) < 0 && !(keeps_bans && errno == ENOTEMPTY) ? -errno : count;
 }
 
-int loader_maps_unpin(const struct loader_paths *p)
+int loader_maps_unpin(const struct loader_paths *p, bool keeps_bans)
 {
 	char path[LOADER_PATH_MAX + 256];
 	struct dirent *entry;
@@ -263,7 +266,7 @@ int loader_maps_unpin(const struct loader_paths *p)
 		if (entry->d_name[0] != 'v' || strspn(entry->d_name + 1, "0123456789") == 0)
 			continue;
 		(void)snprintf(path, sizeof(path), "%s/%s", p->instance, entry->d_name);
-		n = remove_folder(path);
+		n = remove_folder(path, keeps_bans && strcmp(path, p->maps) == 0);
 		if (n < 0)
 			err = n;
 		else

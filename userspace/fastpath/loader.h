@@ -40,7 +40,7 @@ int loader_bpffs_check(const struct loader_paths *p, struct strbuf *out_why);
 int loader_maps_open(const struct loader_paths *p, struct fastpath_maps *m, unsigned *out_replaced,
 		     struct strbuf *out_why);
 /* Remove the pins of the maps of every layout, and the folders when they are empty.  How many pins, or -errno. */
-int loader_maps_unpin(const struct loader_paths *p);
+int loader_maps_unpin(const struct loader_paths *p, bool keeps_bans);
 
 enum loader_program {
 	LOADER_XDP,

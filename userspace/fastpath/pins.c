@@ -89,7 +89,7 @@ int fastpath_pins_detach(const char *bpffs, const char *instance, struct strbuf 
 	}
 	if (err)
 		return err;
-	maps = loader_maps_unpin(&p);
+	maps = loader_maps_unpin(&p, false);
 	if (maps < 0)
 		return maps;
 	strbuf_printf(out_text, "%d maps unpinned\n", maps);

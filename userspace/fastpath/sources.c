@@ -9,7 +9,6 @@
 #include <bpf/bpf.h>
 
 #include "base/hash.h"
-#include "sentinel/abi.h"
 
 #define SECOND_NS 1000000000ull
 
@@ -39,9 +38,8 @@ static bool may_add(struct sources *s, const uint8_t ip[16], uint64_t now_ns)
 	return true;
 }
 
-int sources_add(struct sources *s, int map_fd, const uint8_t ip[16], uint64_t now_ns)
+int sources_add(struct sources *s, int map_fd, const uint8_t ip[16], const struct sn_source *used, uint64_t now_ns)
 {
-	const struct sn_source full = { 0 };
 	struct sn_addr key;
 	int err;
 
@@ -50,6 +48,6 @@ int sources_add(struct sources *s, int map_fd, const uint8_t ip[16], uint64_t no
 	memcpy(key.addr, ip, sizeof(key.addr));
 	if (!is_v4(ip))
 		key.addr[2] = key.addr[3] = 0;
-	err = bpf_map_update_elem(map_fd, &key, &full, BPF_NOEXIST);
+	err = bpf_map_update_elem(map_fd, &key, used, BPF_NOEXIST);
 	return err == -EEXIST ? 0 : err;
 }

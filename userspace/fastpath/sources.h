@@ -12,6 +12,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "sentinel/abi.h"
+
 #define SOURCES_A_SECOND 10000
 #define SOURCES_A_SECOND_48 1000 /* of one IPv6 /48 */
 #define SOURCES_CELLS 4096
@@ -24,7 +26,10 @@ struct sources {
 	uint64_t limited;	       /* since the start: not made, because there were too many */
 };
 
-/* An address (16 bytes, IPv4-mapped) completed a handshake.  0 (also if it is known), -EAGAIN: too many, or what the map says. */
-int sources_add(struct sources *s, int map_fd, const uint8_t ip[16], uint64_t now_ns);
+/*
+ * An address (16 bytes, IPv4-mapped) completed a handshake; `used` is what its buckets shall say.  0 (also if it is
+ * known), -EAGAIN: too many, or what the map says.
+ */
+int sources_add(struct sources *s, int map_fd, const uint8_t ip[16], const struct sn_source *used, uint64_t now_ns);
 
 #endif

@@ -1,0 +1,193 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# test_guard_budgets.py - budgets of sources and bans that come by themselves, with the real daemon behind a veth pair (root).
+import datetime
+import json
+import socket
+import subprocess
+import time
+
+from lib import Client, check, check_eq, check_in, wait_for
+from test_guard_kernel import BAD, GOOD, Peer
+
+LIMIT_S = 120
+LIMITED = 'route "all" {\nmatches { path-prefix "/"; }\nbuiltin-handler "status"\nfilters "few"\n}'
+FEW = 'filter "few" { type "rate-limit"; max-rps "1/m"; burst 3; }'
+
+
+def start(t, block, guard=True, **keys):
+    s = t.sentinel(start=False, **keys)
+    top = "kernel {\n%s\n%s\n}" % ('interface "guard0"' if guard else "", block)
+    s.write_config(listeners='listener "main" { address "[::]:%d"; }' % s.port, top=top + "\n" + keys.get("more", ""))
+    s.start()
+    return s
+
+
+def burst(peer, source, port, count):
+    """How many of so many connections at once were made within half a second each."""
+    script = ("import socket,sys\nok=0\nfor i in range(%d):\n s=socket.socket(); s.settimeout(0.3); s.bind((\"%s\",0))\n"
+              " try:\n  s.connect((\"10.78.0.1\",%d)); ok+=1\n except OSError: pass\n s.close()\nprint(ok)" % (
+                  count, source, port))
+    done = subprocess.run(["nsenter", "-n", "-t", str(peer.process.pid), "python3", "-c", script],
+                          stdout=subprocess.PIPE, check=True)
+    return int(done.stdout)
+
+
+def test_client_over_its_budget_is_dropped_in_the_kernel(t):
+    peer = Peer(t)
+    s = start(t, 'budget { connections "2/m" burst=5 per="ip"; }')
+    check_eq(peer.get(GOOD, s.port, 5), 200)
+    got = burst(peer, BAD, s.port, 12)
+    # The first of a source that nobody knew were counted in the sketch; what was used there its own bucket knows.
+    check(5 <= got <= 7, "%d connections were made", got)
+    check(s.metric("kernel_drops_total", reason="connection_budget") >= 6, "the kernel did not drop them")
+    for _ in range(3):
+        check_eq(peer.get(GOOD, s.port, 5), 200)
+    dump = subprocess.run("bpftool map dump pinned /sys/fs/bpf/sentinel/%s/v2/budgets" % s.instance, shell=True,
+                          stdout=subprocess.PIPE, check=True).stdout.decode()
+    check_in("connections_ip", dump)
+    # A reload in the middle of a burst fills nobody's bucket.
+    s.check_reload(top='kernel {\ninterface "guard0"\nbudget { connections "2/m" burst=5 per="ip"; }\nacl { deny "%s"; }\n}'
+                   % "10.79.0.0/16")
+    check_eq(burst(peer, BAD, s.port, 3), 0)
+
+
+def test_network_has_one_budget_and_allowed_sources_none(t):
+    peer = Peer(t)
+    s = start(t, 'budget { connections "2/m" burst=4 per="/24"; }\nacl { allow "%s"; }' % GOOD)
+    check_eq(burst(peer, BAD, s.port, 10), 4)
+    check_eq(burst(peer, GOOD, s.port, 10), 10)
+
+
+def test_packets_have_a_budget(t):
+    peer = Peer(t)
+    s = start(t, 'budget { packets "10/s" burst=40 per="ip"; }')
+    burst(peer, BAD, s.port, 60)
+    check(s.metric("kernel_drops_total", reason="packet_budget") > 0, "no packet was dropped")
+    check_eq(peer.get(GOOD, s.port, 5), 200)
+
+
+def test_without_a_guard_connections_are_counted_when_accepted(t):
+    peer = Peer(t)
+    s = start(t, 'budget { connections "2/m" burst=5 per="ip"; packets "1000/s" per="ip"; }', guard=False)
+    codes = [peer.get(BAD, s.port) for _ in range(9)]
+    check_eq(codes, [200] * 5 + [0] * 4)
+    check_eq(s.metric("refused_connections_total", reason="connection_budget"), 4)
+    check_eq(peer.get(GOOD, s.port), 200)
+    check_in("not enforced", s.command("status"))
+    check_in("not enforced", "".join(str(x) for x in s.command("check", check_code=None)))
+    # Loopback has no budget.
+    for _ in range(9):
+        with socket.create_connection(("127.0.0.1", s.port)) as c:
+            c.sendall(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+            check_in(b"200", c.recv(100))
+
+
+def seconds(when):
+    return round(datetime.datetime.fromisoformat(when.replace("Z", "+00:00")).timestamp())
+
+
+def ban_of(s, address):
+    found = [b for b in json.loads(s.command("ban", "list", "--json")) if b["address"] == address]
+    return found[0] if found else None
+
+
+def start_limited(t, ban, guard=True):
+    s = t.sentinel(start=False)
+    top = "kernel {\n%s\n%s\n}" % ('interface "guard0"' if guard else "", ban)
+    s.write_config(listeners='listener "main" { address "[::]:%d"; }' % s.port, routes=LIMITED, filters=FEW, top=top)
+    s.start()
+    return s
+
+
+def test_client_that_keeps_being_refused_is_banned_and_comes_off(t):
+    peer = Peer(t)
+    s = start_limited(t, 'ban { after 5; within "30s"; for "4s"; max "60s"; }')
+    # Somebody else is well behaved, and stays so; an open connection of the bad one is there when the ban comes.
+    check_eq(peer.get(GOOD, s.port, 5), 200)
+    idle = subprocess.Popen(["nsenter", "-n", "-t", str(peer.process.pid), "python3", "-c",
+                             "import socket\ns=socket.socket(); s.bind((\"%s\",0)); s.connect((\"10.78.0.1\",%d))\n"
+                             "print(\"open\",flush=True)\n"
+                             "try:\n print(s.recv(1), flush=True)\nexcept ConnectionResetError: print(\"reset\")"
+                             % (BAD, s.port)], stdout=subprocess.PIPE)
+    t.closers.append(idle.kill)
+    check_eq(idle.stdout.readline(), b"open\n")
+    codes = [peer.get(BAD, s.port, 5) for _ in range(8)]
+    check_eq(codes, [200] * 3 + [429] * 5)
+    wait_for(lambda: ban_of(s, BAD), "the ban")
+    check_eq(peer.get(BAD, s.port), 0)
+    ban = ban_of(s, BAD)
+    check_eq((ban["why"], ban["strikes"], ban["enforced"]), ("rate-limit", 1, "kernel"))
+    check(ban["hits"] >= 1 and ban["since"] < ban["until"], "%s", ban)
+    check(s.metric("kernel_drops_total", reason="block") >= 1, "the ban is not the kernel's")
+    check(idle.stdout.readline() in (b"reset\n", b""), "the open connection was not reset")
+    check_eq(s.metric("automatic_bans_total"), 1)
+    wait_for(lambda: ban_of(s, BAD) is None, "the end of the ban", 10)
+    check_eq(peer.get(BAD, s.port, 5), 429)
+    # Again: twice as long.
+    for _ in range(5):
+        peer.get(BAD, s.port, 5)
+    wait_for(lambda: ban_of(s, BAD), "the second ban")
+    ban = ban_of(s, BAD)
+    check_eq((ban["strikes"], seconds(ban["until"]) - seconds(ban["since"])), (2, 8))
+    check_eq(peer.get(GOOD, s.port, 5), 200)
+
+
+def test_kill_keeps_the_end_of_a_ban(t):
+    peer = Peer(t)
+    s = start_limited(t, 'ban { after 2; within "30s"; for "300s"; max "1h"; }')
+    for _ in range(6):
+        peer.get(BAD, s.port)
+    wait_for(lambda: ban_of(s, BAD), "the ban")
+    until = ban_of(s, BAD)["until"]
+    s.kill()
+    time.sleep(1)  # the kernel takes a moment to close what a killed ring held
+    s.start()
+    after = ban_of(s, BAD)
+    check_eq((after["until"][:16], after["why"], after["strikes"]), (until[:16], "rate-limit", 1))
+    check_eq(peer.get(BAD, s.port), 0)
+    s.check_reload()
+    check_eq(peer.get(BAD, s.port), 0)
+    # An orderly stop takes the programs off, and leaves the bans.
+    s.stop()
+    s.start()
+    check_eq(ban_of(s, BAD)["why"], "rate-limit")
+    check_eq(peer.get(BAD, s.port), 0)
+
+
+def test_client_that_a_header_names_is_banned_in_userspace(t):
+    s = t.sentinel(start=False)
+    s.write_config(routes=LIMITED, filters=FEW, system='trusted-proxies "127.0.0.1"',
+                   top='kernel { ban { after 2; within "30s"; for "60s"; }\n}')
+    s.start()
+
+    def get(client):
+        with Client(s.port) as c:
+            return c.get("/", ("X-Forwarded-For", client)).status
+
+    codes = [get("203.0.113.7") for _ in range(5)]
+    check_eq(codes, [200, 200, 200, 429, 429])
+    wait_for(lambda: get("203.0.113.7") == 403, "the ban")
+    check_eq(get("203.0.113.8"), 200)
+    check_in("header", ban_of(s, "203.0.113.7")["enforced"])
+
+
+def test_crowd_behind_one_address_is_not_banned(t):
+    peer = Peer(t)
+    s = t.sentinel(start=False)
+    few = 'filter "few" { type "rate-limit"; max-rps "1/m"; burst 1; key "composite" "client-ip" "header:X-User"; }'
+    s.write_config(listeners='listener "main" { address "[::]:%d"; }' % s.port, routes=LIMITED,
+                   filters=few, top='kernel { ban { after 3; within "30s"; for "60s"; }\n}')
+    s.start()
+
+    def get(user):
+        return peer.shell("curl -s -o /dev/null -w %%{http_code} -m 5 -H X-User:%s --interface %s http://10.78.0.1:%d/"
+                          % (user, BAD, s.port))
+
+    check_eq(get("one"), "200")
+    check_eq(get("two"), "200")
+    for _ in range(5):
+        check_eq(get("two"), "429")
+    time.sleep(0.5)
+    check(ban_of(s, BAD) is None, "a shared address is banned")
+    check_in("a shared address?", s.stderr())
+    check_eq(get("three"), "200")
