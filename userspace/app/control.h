@@ -14,6 +14,7 @@
 #include "app/poller.h"
 #include "app/punisher.h"
 #include "app/resolver.h"
+#include "app/steering.h"
 #include "app/worker.h"
 #include "loop/signal.h"
 #include "proxy/config.h"
@@ -78,6 +79,7 @@ struct control {
 	struct punisher punisher;
 	struct geo_watch geo;
 	struct kernel_tunnels *kernel_tunnels; /* from before the workers to after them */
+	struct steering steering;
 	struct resolver *resolver;
 	struct admin *admin; /* NULL: could not be opened */
 	struct watch *watch;

@@ -290,6 +290,7 @@ static int workers_start(struct control *c)
 		.bans = fastpath_bans(c->guard.fastpath),
 		.heartbeat = fastpath_heartbeat(c->guard.fastpath),
 		.kernel_tunnels = c->kernel_tunnels,
+		.steer = c->steering.steer,
 		.on_drained = control_on_drained,
 		.on_unlistened = sockets_on_unlistened,
 		.on_stopped = control_on_stopped,
@@ -432,6 +433,7 @@ static int prepare(struct control *c)
 	punisher_init(&c->punisher, c);
 	punisher_apply(&c->punisher);
 	c->kernel_tunnels = kernel_tunnels_open(c->current, c->worker_count);
+	steering_open(&c->steering, c->worker_count);
 	err = resolver_new(&c->resolver, c->loop, &c->registry.endpoints, c->metrics);
 	if (err < 0)
 		log_warn("names of targets cannot be resolved: %s", strerror(-err));
@@ -505,6 +507,7 @@ static void finish(struct control *c)
 	geo_watch_fini(&c->geo);
 	kernel_tunnels_close(c->kernel_tunnels);
 	c->kernel_tunnels = NULL;
+	steering_close(&c->steering);
 	guard_fini(&c->guard);
 	punisher_fini(&c->punisher);
 	files_remove(c);

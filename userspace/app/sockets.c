@@ -212,6 +212,7 @@ void sockets_publish(struct sockets *s, struct control *c)
 			worker_listen(c->workers[i], l->number, s->fds[i]);
 			s->fds[i] = -1;
 		}
+		steering_add(&c->steering, &l->addr, l->fds);
 	}
 	for (struct control_listener *l = c->listeners; l; l = l->next) {
 		const struct listener *now = snapshot_listener(c->current, l->number);
@@ -219,6 +220,7 @@ void sockets_publish(struct sockets *s, struct control *c)
 		if (l->closing || (now && !now->is_removed))
 			continue;
 		l->closing = c->worker_count;
+		steering_remove(&c->steering, &l->addr);
 		refuse_new(c, l);
 		for (unsigned i = 0; i < c->worker_count; i++)
 			worker_unlisten(c->workers[i], l->number);

@@ -153,6 +153,7 @@ static void status_text(struct control *c, struct strbuf *out)
 	guard_describe(&c->guard, out);
 	geo_watch_text(&c->geo, out);
 	kernel_tunnels_text(c->kernel_tunnels, out);
+	steering_text(&c->steering, out);
 	strbuf_printf(out, "connections   %llu open\n",
 		      (unsigned long long)atomic_load_explicit(&c->shared.connections, memory_order_relaxed));
 }
@@ -265,6 +266,7 @@ static void status_json(struct control *c, struct strbuf *out)
 	guard_json(c, &j);
 	geo_watch_json(&c->geo, &j);
 	kernel_tunnels_json(c->kernel_tunnels, &j);
+	steering_json(&c->steering, &j);
 	json_end(&j, '}');
 	strbuf_add_char(out, '\n');
 }

@@ -197,6 +197,8 @@ static void fail(struct upgrade *u, const char *why)
 	u->phase = PHASE_IDLE;
 	if (was_given) {
 		guard_take_back(&c->guard);
+		for (unsigned i = 0; i < u->set_count; i++)
+			steering_add(&c->steering, &u->sets[i]->addr, u->sets[i]->fds);
 		(void)pid_file_write(&c->pid_file);
 	}
 	log_error("upgrade: %s; process %d goes on", why, getpid());
@@ -293,6 +295,8 @@ static int give_guard(struct upgrade *u)
 	/* 0: also those that are over and remembered */
 	u->bans = bans_list(fastpath_bans(u->control->guard.fastpath), 0, &u->ban_count);
 	guard_release(&u->control->guard);
+	for (unsigned i = 0; i < u->set_count; i++)
+		steering_remove(&u->control->steering, &u->sets[i]->addr);
 	return upgrade_send(u->channel, &m, NULL, 0);
 }
 

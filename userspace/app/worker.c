@@ -12,6 +12,7 @@
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/mem.h"
+#include "fastpath/steer.h"
 #include "loop/mailbox.h"
 #include "net/listener.h"
 #include "observe/log.h"
@@ -540,6 +541,7 @@ static void on_turn(void *ctx, uint64_t busy_ns)
 	metric_cell_observe_us(w->turn_seconds, busy_ns / 1000);
 	proxy_worker_turn(&w->proxy, busy_ns);
 	kernel_tunnels_publish(w->kernel_tunnels);
+	steer_publish(w->config.steer, w->config.index, server_session_count(&w->proxy.host));
 }
 
 static void answer_start(struct worker *w, const char *reason)

@@ -18,6 +18,7 @@
 struct worker;
 struct guard_rules; /* guard.h */
 struct kernel_tunnels;
+struct steer;
 
 /* What a builtin handler asked for: text that control makes.  `what` is "metrics", "config" or "upstreams". */
 typedef void worker_render_fn(void *ctx, const char *what, struct strbuf *out);
@@ -30,6 +31,7 @@ struct worker_config {
 	struct bans *bans;	     /* borrowed */
 	struct heartbeat *heartbeat; /* borrowed; beaten by worker 0 */
 	struct kernel_tunnels *kernel_tunnels; /* borrowed */
+	struct steer *steer; /* borrowed; NULL: off */
 	void (*on_drained)(void *ctx, struct worker *w); /* nothing is open any more; once */
 	void (*on_unlistened)(void *ctx, uint32_t listener); /* after worker_unlisten(): its socket is closed */
 	void (*on_stopped)(void *ctx, struct worker *w); /* the thread ends; worker_join() */
