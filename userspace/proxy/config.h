@@ -243,7 +243,9 @@ struct config_limits {
 	struct schema_meta meta;
 	uint32_t request_line_max, head_max, fields_max;
 	uint64_t body_max;
-	uint64_t rps_global, rps_client, rps_route; /* 0: no limit */
+	uint64_t rps_global, rps_client, rps_route; /* 0: no limit, as the next ones */
+	uint32_t client_connections_max;
+	uint64_t route_connections_max, connections_max, in_flight_max, in_flight_worker_max;
 };
 
 struct config_metrics {
@@ -369,6 +371,7 @@ struct config_registry {
 	uint32_t listener_number_last;
 	struct config_tls_registry tls;
 	struct limits limits;
+	struct hmap route_counts; /* route -> _Atomic uint64_t; keys and values are owned */
 };
 
 void config_registry_init(struct config_registry *r);

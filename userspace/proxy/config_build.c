@@ -29,49 +29,6 @@ struct builder {
 	struct config_filters filters;
 };
 
-/* ---- registry ---- */
-
-void config_registry_init(struct config_registry *r)
-{
-	*r = (struct config_registry){ 0 };
-	endpoint_registry_init(&r->endpoints);
-	limits_init(&r->limits);
-	config_tls_registry_init(&r->tls);
-}
-
-void config_registry_fini(struct config_registry *r)
-{
-	struct span key;
-	void *value;
-	size_t pos = 0;
-
-	while (hmap_next(&r->listener_numbers, &pos, &key, &value))
-		free((void *)(uintptr_t)key.ptr);
-	hmap_fini(&r->listener_numbers);
-	config_tls_registry_fini(&r->tls);
-	limits_fini(&r->limits);
-	endpoint_registry_fini(&r->endpoints);
-}
-
-/* The same id and address have the same number for as long as the process lives. */
-static uint32_t listener_number(struct config_registry *r, const char *id, const struct addr *addr)
-{
-	char text[ADDR_TEXT_MAX], key[ADDR_TEXT_MAX + 300];
-	int len;
-	void *number;
-
-	addr_format(addr, text);
-	len = snprintf(key, sizeof(key), "%s %s", id, text);
-	CHECK(len > 0 && (size_t)len < sizeof(key));
-	number = hmap_get(&r->listener_numbers, span_of(key, (size_t)len));
-	if (number)
-		return (uint32_t)(uintptr_t)number;
-	r->listener_number_last++;
-	hmap_set(&r->listener_numbers, span_of(mem_strndup(key, (size_t)len), (size_t)len),
-		 (void *)(uintptr_t)r->listener_number_last);
-	return r->listener_number_last;
-}
-
 /* ---- small conversions ---- */
 
 static void addr_from_value(struct addr *out, const union value_addr *v)
@@ -250,6 +207,8 @@ static void route_defaults(struct builder *b, struct route *r, const char *id)
 	r->tunnel_idle_ms = 3600 * 1000;
 	r->body_max = b->config->limits.body_max;
 	retry_build(&r->retry, NULL);
+	if (b->config->limits.route_connections_max)
+		r->in_progress = config_route_count(b->registry, id);
 }
 
 static void route_build(struct builder *b, struct route *r, const struct config_route *c)
@@ -462,7 +421,7 @@ static void listener_build(struct builder *b, struct listener *l, const struct c
 
 	l->id = c->id;
 	addr_from_value(&l->addr, &c->address);
-	l->number = listener_number(b->registry, l->id, &l->addr);
+	l->number = config_listener_number(b->registry, l->id, &l->addr);
 	l->pos = c->meta.pos;
 	server_build(b, &l->server);
 	l->server.head_timeout_ms = c->head_timeout_ms;
@@ -487,7 +446,7 @@ static void listener_build_pages(struct builder *b, struct listener *l)
 {
 	l->id = CONFIG_METRICS_LISTENER;
 	addr_from_value(&l->addr, &b->config->observability.metrics.address);
-	l->number = listener_number(b->registry, l->id, &l->addr);
+	l->number = config_listener_number(b->registry, l->id, &l->addr);
 	l->pos = SCHEMA_POS(&b->config->observability.metrics, address);
 	server_build(b, &l->server);
 	l->router = router_for_pages(b);
@@ -581,6 +540,15 @@ static void listeners_build(struct builder *b)
 
 /* ---- the whole ---- */
 
+static uint64_t connections_max(const struct config *c)
+{
+	if (!SCHEMA_HAS(&c->limits, connections_max))
+		return c->system.max_connections;
+	if (!SCHEMA_HAS(&c->system, max_connections))
+		return c->limits.connections_max;
+	return MIN(c->system.max_connections, c->limits.connections_max);
+}
+
 static void snapshot_fill(struct builder *b)
 {
 	struct snapshot *s = b->snapshot;
@@ -593,7 +561,13 @@ static void snapshot_fill(struct builder *b)
 	s->trace_id_format = c->system.trace_id_format;
 	s->instance = c->system.instance;
 	s->drain_timeout_ms = c->system.drain_timeout_ms;
-	s->max_connections = c->system.max_connections;
+	s->max_connections = connections_max(c);
+	s->limits = (struct client_limits){
+		.connections_per_client = c->limits.client_connections_max,
+		.connections_per_route = c->limits.route_connections_max,
+		.in_flight = c->limits.in_flight_max,
+		.in_flight_per_worker = c->limits.in_flight_worker_max,
+	};
 	if (log->is_enabled) {
 		struct access_log_settings *a = arena_zalloc(b->arena, sizeof(*a));
 

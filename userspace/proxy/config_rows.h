@@ -21,6 +21,11 @@ extern const struct schema_word config_balancer_words[];
 /* Words of `splice`. */
 extern const struct schema_word config_splice_words[];
 
+/* config_registry.c: the same id and address have the same number for as long as the process lives. */
+uint32_t config_listener_number(struct config_registry *r, const char *id, const struct addr *addr);
+/* Requests and tunnels of the route of that name: they outlive configurations, so does the number. */
+_Atomic uint64_t *config_route_count(struct config_registry *r, const char *id);
+
 /* Rules across blocks (config_check.c); also run when rows were wrong. */
 void config_check(struct schema *s, void *config);
 

@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "proxy/client_limits.h"
 #include "proxy/client_tls.h"
 #include "proxy/error_page.h"
 #include "observe/log.h"
@@ -306,6 +307,7 @@ static void exchange_free(struct exchange *x)
 	slice_queue_fini(&x->down_held);
 	slice_put(&x->answer_body);
 	atomic_fetch_sub_explicit(&w->shared->requests_in_flight, 1, memory_order_relaxed);
+	client_limits_leave(x);
 	if (x->pin)
 		pin_leave(x->pin);
 	x->tag = 0;

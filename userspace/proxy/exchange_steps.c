@@ -5,6 +5,7 @@
 
 #include "http/uri.h"
 #include "proxy/client_addr.h"
+#include "proxy/client_limits.h"
 #include "proxy/client_tls.h"
 #include "proxy/exchange_internal.h"
 #include "proxy/handler.h"
@@ -126,6 +127,9 @@ enum step_verdict exchange_step_route(struct exchange *x)
 	f = check_protocol(x);
 	if (f != FAIL_NONE)
 		return fail(x, f, m->upgrade);
+	f = client_limits_enter(x);
+	if (f != FAIL_NONE)
+		return fail(x, f, SPAN(""));
 	if (m->framing == BODY_LENGTH && r->body_max && m->content_length > r->body_max)
 		return fail(x, FAIL_BODY_TOO_LARGE, SPAN("Content-Length is larger than max-body-size"));
 	if (r->timeout_ms)

@@ -6,6 +6,7 @@
 #ifndef SN_PROXY_SETTINGS_H
 #define SN_PROXY_SETTINGS_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -71,6 +72,7 @@ struct route {
 	const struct handler *handler; /* forward, or a builtin */
 	const void *handler_config;
 	const struct upstream *upstream; /* forward */
+	_Atomic uint64_t *in_progress; /* of the registry: requests and tunnels, if limited */
 
 	struct header_op_set request_headers, response_headers; /* policies */
 	uint64_t timeout_ms;	  /* total; 0: none */

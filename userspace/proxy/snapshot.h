@@ -18,6 +18,13 @@ struct access_log_settings;
 struct metric_cell;
 struct config;
 
+/* Of connections and requests in progress; 0: no limit. */
+struct client_limits {
+	uint32_t connections_per_client;
+	uint64_t connections_per_route; /* requests and tunnels of one route */
+	uint64_t in_flight, in_flight_per_worker;
+};
+
 struct snapshot {
 	uint32_t tag;
 	struct arena arena;  /* holds everything below, and this struct's arrays */
@@ -47,6 +54,7 @@ struct snapshot {
 	uint64_t drain_timeout_ms; /* graceful-shutdown-timeout-secs */
 	unsigned worker_count;
 	uint64_t max_connections;		      /* process-wide */
+	struct client_limits limits;
 	const struct access_log_settings *access_log; /* NULL: off */
 	struct snapshot *config_owner; /* whose arena holds `config`; often itself, else one reference */
 	const struct config *config; /* what was written, with its places; for explain and the next reload */

@@ -9,7 +9,9 @@
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "net/socket.h"
 #include "net/tlsio.h"
+#include "proxy/client_limits.h"
 #include "proxy/error_page.h"
 #include "proxy/record.h"
 #include "proxy/request_id.h"
@@ -32,11 +34,24 @@ static const struct server_settings *host_settings(struct server_host *h, uint32
 	return l && !l->is_removed ? &l->server : NULL;
 }
 
-static bool host_admits(struct server_host *h, uint32_t listener_id, const struct addr *client)
+static void count_refused(struct proxy_worker *w, const char *reason)
+{
+	const struct span label = span_str(reason);
+
+	metric_cell_add(metric_cell(w->metrics, METRIC_REFUSED_CONNECTIONS_TOTAL, &label), 1);
+}
+
+static bool host_admits(struct server_host *h, uint32_t listener_id, struct stream *st, const struct addr *client)
 {
 	struct proxy_worker *w = of_host(h);
+	const struct listener *l = snapshot_listener(w->current->snapshot, listener_id);
 
-	return !w->admits || w->admits(w, listener_id, client);
+	if (w->admits && !w->admits(w, listener_id, client))
+		return false;
+	if (l && client_limits_move(w, l, st, client))
+		return true;
+	count_refused(w, l ? "client_connections" : "listener_gone");
+	return false;
 }
 
 static void host_on_request(struct server_host *h, struct http_stream *st, uint32_t listener_id,
@@ -95,40 +110,51 @@ static void host_on_session_fault(struct server_host *h, uint32_t listener_id, s
 	record_session_fault(of_host(h), listener_id, s, f);
 }
 
-static void host_on_session_end(struct server_host *h, uint32_t listener_id)
+static void host_on_session_end(struct server_host *h, uint32_t listener_id, struct stream *st)
 {
 	struct proxy_worker *w = of_host(h);
 
 	(void)listener_id;
 	atomic_fetch_sub_explicit(&w->shared->connections, 1, memory_order_relaxed);
 	metric_sub(w->metrics, METRIC_OPEN_CONNECTIONS, 1);
+	client_limits_end(w, stream_peer(st));
 }
 
 static void refuse(struct proxy_worker *w, int fd, const char *reason)
 {
 	const struct linger reset = {1, 0};
-	const struct span label = span_str(reason);
 
+	count_refused(w, reason);
 	(void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
 	(void)close(fd);
-	metric_cell_add(metric_cell(w->metrics, METRIC_REFUSED_CONNECTIONS_TOTAL, &label), 1);
+}
+
+static const char *accept_one(struct proxy_worker *w, const struct listener *l, uint32_t listener_id, int fd,
+			      uint64_t open)
+{
+	struct addr peer;
+
+	if (!l)
+		return "listener_gone";
+	if (open >= w->current->snapshot->max_connections || w->host.session_count >= w->host.sessions_max)
+		return "max_connections";
+	if (socket_peer(fd, &peer) < 0) /* reset already: what is read will say so */
+		peer = (struct addr){ .len = sizeof(sa_family_t), .sa.sa_family = AF_UNIX };
+	if (!client_limits_begin(w, l, &peer))
+		return "client_connections";
+	CHECK(server_accept(&w->host, listener_id, &l->server, fd, &peer) == 0);
+	return NULL;
 }
 
 void proxy_worker_accept(struct proxy_worker *w, uint32_t listener_id, int fd)
 {
 	const struct listener *l = snapshot_listener(w->current->snapshot, listener_id);
 	uint64_t open = atomic_fetch_add_explicit(&w->shared->connections, 1, memory_order_relaxed);
+	const char *refused = accept_one(w, l, listener_id, fd, open);
 
-	if (open >= w->current->snapshot->max_connections || !l) {
+	if (refused) {
 		atomic_fetch_sub_explicit(&w->shared->connections, 1, memory_order_relaxed);
-		refuse(w, fd, l ? "max_connections" : "listener_gone");
-		return;
-	}
-	if (server_accept(&w->host, listener_id, &l->server, fd) < 0) {
-		const struct span label = SPAN("max_connections");
-
-		atomic_fetch_sub_explicit(&w->shared->connections, 1, memory_order_relaxed);
-		metric_cell_add(metric_cell(w->metrics, METRIC_REFUSED_CONNECTIONS_TOTAL, &label), 1);
+		refuse(w, fd, refused);
 		return;
 	}
 	metric_add(w->metrics, METRIC_OPEN_CONNECTIONS, 1);

@@ -6,6 +6,7 @@
 #ifndef SN_PROXY_WORKER_H
 #define SN_PROXY_WORKER_H
 
+#include "limits/counts.h"
 #include "observe/log.h"
 #include "observe/logfile.h"
 #include "observe/metrics.h"
@@ -38,6 +39,7 @@ struct connection_waiter {
 struct proxy_shared {
 	_Atomic uint64_t requests_in_flight;
 	_Atomic uint64_t connections;
+	struct counts clients; /* connections of each; zero is valid */
 	struct retry_budget retry_budget;
 	struct pipe_pool pipes; /* splice(2) goes through these */
 	_Atomic bool is_draining;

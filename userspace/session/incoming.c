@@ -115,7 +115,7 @@ static void on_closed(struct stream *st)
 	struct incoming *in = of_stream(st);
 
 	CHECK(in->state == INCOMING_CLOSING);
-	server_session_end(&in->base);
+	server_session_end(&in->base, st);
 	incoming_free(in);
 }
 
@@ -281,7 +281,7 @@ static bool take_peer(struct incoming *in, const struct proxy_header *header)
 
 	if (!header->has_addresses || (family != AF_INET && family != AF_INET6))
 		return true;
-	if (h->admits && !h->admits(h, in->base.listener_id, &header->source))
+	if (h->admits && !h->admits(h, in->base.listener_id, in->stream, &header->source))
 		return false;
 	stream_set_peer(in->stream, &header->source);
 	return true;
@@ -446,7 +446,8 @@ static const struct server_session_ops session_ops = {
 	.stream = session_stream,
 };
 
-void incoming_open(struct server_host *h, uint32_t listener_id, const struct server_settings *set, int fd)
+void incoming_open(struct server_host *h, uint32_t listener_id, const struct server_settings *set, int fd,
+		   const struct addr *peer)
 {
 	struct incoming *in = pool_take(&h->incoming);
 
@@ -454,7 +455,7 @@ void incoming_open(struct server_host *h, uint32_t listener_id, const struct ser
 	in->tag = INCOMING_TAG;
 	list_init(&in->turn_node);
 	server_session_begin(&in->base, &session_ops, h, listener_id);
-	in->stream = stream_open(h->loop, fd, NULL, &incoming_events, in);
+	in->stream = stream_open(h->loop, fd, peer, &incoming_events, in);
 	timer_init(&in->deadline, on_deadline);
 	if (set->handshake_timeout_ms)
 		timer_arm(h->loop, &in->deadline, set->handshake_timeout_ms);

@@ -47,6 +47,7 @@ struct incoming {
 
 void incoming_host_init(struct server_host *h);
 void incoming_host_fini(struct server_host *h);
-void incoming_open(struct server_host *h, uint32_t listener_id, const struct server_settings *set, int fd);
+void incoming_open(struct server_host *h, uint32_t listener_id, const struct server_settings *set, int fd,
+		   const struct addr *peer);
 
 #endif

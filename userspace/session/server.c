@@ -42,7 +42,8 @@ void server_host_fini(struct server_host *h)
 /* Until the kind of session has put its own there; none comes before the next turn. */
 static const struct stream_events no_events;
 
-int server_accept(struct server_host *h, uint32_t listener_id, const struct server_settings *set, int fd)
+int server_accept(struct server_host *h, uint32_t listener_id, const struct server_settings *set, int fd,
+		  const struct addr *peer)
 {
 	if (h->session_count >= h->sessions_max) {
 		const struct linger reset = {1, 0};
@@ -52,9 +53,9 @@ int server_accept(struct server_host *h, uint32_t listener_id, const struct serv
 		return -ENOBUFS;
 	}
 	if (set->protocol == SERVER_HTTP && set->proxy_protocol == SERVER_PROXY_OFF)
-		server_h1_open(h, listener_id, stream_open(h->loop, fd, NULL, &no_events, NULL), (struct slice){0});
+		server_h1_open(h, listener_id, stream_open(h->loop, fd, peer, &no_events, NULL), (struct slice){0});
 	else
-		incoming_open(h, listener_id, set, fd);
+		incoming_open(h, listener_id, set, fd, peer);
 	return 0;
 }
 
@@ -77,11 +78,11 @@ void server_session_leave(struct server_session *s)
 	s->host->session_count--;
 }
 
-void server_session_end(struct server_session *s)
+void server_session_end(struct server_session *s, struct stream *st)
 {
 	server_session_leave(s);
 	if (s->host->on_session_end)
-		s->host->on_session_end(s->host, s->listener_id);
+		s->host->on_session_end(s->host, s->listener_id, st);
 }
 
 /* ---- the end ---- */

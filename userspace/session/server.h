@@ -101,7 +101,7 @@ struct server_host {
 	 * May the client that a PROXY header named come in?  False: counted, and the connection is reset.  May be NULL.
 	 * The peer of the socket itself is judged before server_accept().
 	 */
-	bool (*admits)(struct server_host *h, uint32_t listener_id, const struct addr *client);
+	bool (*admits)(struct server_host *h, uint32_t listener_id, struct stream *st, const struct addr *client);
 	/*
 	 * A request.  The owner becomes whoever sets st->events and st->owner here.  `a` holds the message
 	 * and is the owner's: it goes back with arena_cache_give() after http_stream_done()/reset().
@@ -125,7 +125,8 @@ struct server_host {
 	/* A connection that never became a session; it is closed after this.  May be NULL. */
 	void (*on_handshake_failure)(struct server_host *h, uint32_t listener_id, struct stream *s,
 				     enum handshake_fault fault);
-	void (*on_session_end)(struct server_host *h, uint32_t listener_id); /* of any kind; may be NULL */
+	/* Of any kind; the stream is closed, and knows its peer still.  May be NULL. */
+	void (*on_session_end)(struct server_host *h, uint32_t listener_id, struct stream *st);
 };
 
 /* Zero h, set loop and callbacks, then call this. */
@@ -134,9 +135,10 @@ void server_host_fini(struct server_host *h);
 /*
  * An accepted descriptor; owned from here.  `set` are its listener's settings now (also of a listener that has just
  * left: the connection is served all the same).  -ENOBUFS: there are sessions_max connections (the descriptor is closed
- * with a reset).
+ * with a reset).  peer may be NULL: it is asked for when it is needed.
  */
-int server_accept(struct server_host *h, uint32_t listener_id, const struct server_settings *set, int fd);
+int server_accept(struct server_host *h, uint32_t listener_id, const struct server_settings *set, int fd,
+		  const struct addr *peer);
 /* Close idle sessions, let the others finish.  listener_id 0: all. */
 void server_drain(struct server_host *h, uint32_t listener_id);
 void server_abort_all(struct server_host *h);
@@ -156,7 +158,7 @@ void server_session_begin(struct server_session *s, const struct server_session_
 			  uint32_t listener_id);
 /* The connection goes on as a session of another kind, which begins next. */
 void server_session_leave(struct server_session *s);
-void server_session_end(struct server_session *s);
+void server_session_end(struct server_session *s, struct stream *st);
 /* Settings of the session's listener now; NULL: it is gone. */
 static inline const struct server_settings *server_session_settings(const struct server_session *s)
 {

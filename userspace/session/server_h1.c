@@ -154,7 +154,7 @@ static void on_closed(struct stream *st)
 	struct server_host *h = s->base.host;
 
 	CHECK(s->state == S_CLOSING && !s->hs.owner);
-	server_session_end(&s->base);
+	server_session_end(&s->base, st);
 	arena_cache_give(&h->arenas, s->arena);
 	if (s->codec) {
 		http1_reset(s->codec);

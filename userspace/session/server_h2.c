@@ -77,7 +77,7 @@ static void on_closed(struct stream *st)
 	struct server_host *h = s->base.host;
 
 	CHECK(s->state == H2_CLOSING && list_is_empty(&s->streams));
-	server_session_end(&s->base);
+	server_session_end(&s->base, st);
 	server_h2_leaving_prune(s, true);
 	http2_free(s->codec);
 	arena_cache_give(&h->arenas, s->arena);

@@ -45,7 +45,7 @@ static void on_closed(struct stream *st)
 	struct server_raw *s = of_stream(st);
 
 	CHECK(s->state == RAW_CLOSING && !s->hs.owner);
-	server_session_end(&s->base);
+	server_session_end(&s->base, st);
 	slice_queue_fini(&s->input);
 	s->tag = 0;
 	pool_give(&s->base.host->raw_sessions, s);

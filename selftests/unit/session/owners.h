@@ -268,19 +268,22 @@ static inline void owners_on_handshake_failure(struct server_host *h, uint32_t i
 	o->last_handshake = fault;
 }
 
-static inline bool owners_admits(struct server_host *h, uint32_t listener_id, const struct addr *client)
+static inline bool owners_admits(struct server_host *h, uint32_t listener_id, struct stream *st,
+				 const struct addr *client)
 {
 	(void)listener_id;
 	struct owners *o = container_of(h, struct owners, host);
 	char text[ADDR_TEXT_MAX];
 
+	assert_non_null(st);
 	text[addr_format_ip(client, text)] = 0;
 	return !o->banned || strcmp(o->banned, text) != 0;
 }
 
-static inline void owners_on_session_end(struct server_host *h, uint32_t id)
+static inline void owners_on_session_end(struct server_host *h, uint32_t id, struct stream *st)
 {
 	(void)id;
+	(void)st;
 	container_of(h, struct owners, host)->sessions_ended++;
 }
 

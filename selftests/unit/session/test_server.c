@@ -163,9 +163,10 @@ static void on_bad_request(struct server_host *h, uint32_t id, struct stream *s,
 	*content_type = "text/plain";
 }
 
-static void on_session_end(struct server_host *h, uint32_t id)
+static void on_session_end(struct server_host *h, uint32_t id, struct stream *st)
 {
 	(void)id;
+	(void)st;
 	owner_of(h)->sessions_ended++;
 }
 
@@ -205,7 +206,7 @@ static int set_up(void **state)
 	server_host_init(&f->o.host, 2);
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
 	f->fd = pair[0];
-	assert_int_equal(server_accept(&f->o.host, 1, &f->o.settings, pair[1]), 0);
+	assert_int_equal(server_accept(&f->o.host, 1, &f->o.settings, pair[1], NULL), 0);
 	*state = f;
 	return 0;
 }
@@ -483,8 +484,8 @@ static void test_full_pool_refuses(void **state)
 
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, a), 0);
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, b), 0);
-	assert_int_equal(server_accept(&f->o.host, 1, &f->o.settings, a[1]), 0);
-	assert_int_equal(server_accept(&f->o.host, 1, &f->o.settings, b[1]), -ENOBUFS);
+	assert_int_equal(server_accept(&f->o.host, 1, &f->o.settings, a[1], NULL), 0);
+	assert_int_equal(server_accept(&f->o.host, 1, &f->o.settings, b[1], NULL), -ENOBUFS);
 	close(a[0]);
 	close(b[0]);
 }
@@ -498,7 +499,7 @@ static bool another_is_served(struct fixture *f)
 	int pair[2];
 
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
-	assert_int_equal(server_accept(&f->o.host, 1, &f->o.settings, pair[1]), 0);
+	assert_int_equal(server_accept(&f->o.host, 1, &f->o.settings, pair[1], NULL), 0);
 	assert_int_equal(send(pair[0], request, sizeof(request) - 1, 0), sizeof(request) - 1);
 	for (int i = 0; i < 100 && n < 0; i++) {
 		turn(f);
@@ -549,7 +550,7 @@ static void test_codec_of_a_closed_connection_is_used_again(void **state)
 		int pair[2];
 
 		assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
-		assert_int_equal(server_accept(&f->o.host, 1, &f->o.settings, pair[1]), 0);
+		assert_int_equal(server_accept(&f->o.host, 1, &f->o.settings, pair[1], NULL), 0);
 		assert_true(send(pair[0], beginnings[i], strlen(beginnings[i]), 0) >= 0);
 		turn(f);
 		turn(f);
@@ -572,7 +573,7 @@ static int tcp_connect(struct fixture *f)
 	assert_int_equal(listen(listener, 1), 0);
 	assert_int_equal(getsockname(listener, (struct sockaddr *)&at, &len), 0);
 	assert_int_equal(connect(fd, (struct sockaddr *)&at, sizeof(at)), 0);
-	assert_int_equal(server_accept(&f->o.host, 1, &f->o.settings, accept(listener, NULL, NULL)), 0);
+	assert_int_equal(server_accept(&f->o.host, 1, &f->o.settings, accept(listener, NULL, NULL), NULL), 0);
 	close(listener);
 	return fd;
 }

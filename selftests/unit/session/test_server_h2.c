@@ -30,7 +30,7 @@ static int set_up(void **state)
 	f->o.settings.protocol = SERVER_H2C;
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
 	h2_client_init(&f->c, pair[0]);
-	assert_int_equal(server_accept(&f->o.host, 1, &f->o.settings, pair[1]), 0);
+	assert_int_equal(server_accept(&f->o.host, 1, &f->o.settings, pair[1], NULL), 0);
 	*state = f;
 	return 0;
 }
@@ -629,7 +629,7 @@ static void test_client_without_preface_is_closed_without_a_report(void **state)
 
 	f->o.settings.head_timeout_ms = 50;
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
-	assert_int_equal(server_accept(&f->o.host, 1, &f->o.settings, pair[1]), 0);
+	assert_int_equal(server_accept(&f->o.host, 1, &f->o.settings, pair[1], NULL), 0);
 	for (int i = 0; i < 500 && !is_shut(pair[0]); i++)
 		turn(f);
 	assert_true(is_shut(pair[0]));
@@ -868,8 +868,8 @@ static void test_connections_are_bounded_over_all_kinds(void **state)
 	plain.protocol = SERVER_HTTP;
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, a), 0);
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, b), 0);
-	assert_int_equal(server_accept(&f->o.host, 1, &plain, a[1]), 0);
-	assert_int_equal(server_accept(&f->o.host, 1, &f->o.settings, b[1]), -ENOBUFS);
+	assert_int_equal(server_accept(&f->o.host, 1, &plain, a[1], NULL), 0);
+	assert_int_equal(server_accept(&f->o.host, 1, &f->o.settings, b[1], NULL), -ENOBUFS);
 	close(a[0]);
 	close(b[0]);
 }

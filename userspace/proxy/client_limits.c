@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* client_limits.c - counts of connections by client, and of requests in progress. */
+#include "proxy/client_limits.h"
+
+#include <string.h>
+
+#include "proxy/worker.h"
+
+/* An IPv6 client is its /64.  False: not from the net. */
+static bool key_of(const struct addr *client, uint8_t key[16])
+{
+	static const uint8_t mapped[12] = { [10] = 0xff, [11] = 0xff };
+
+	if (!addr_to_ip16(client, key))
+		return false;
+	if (memcmp(key, mapped, sizeof(mapped)) != 0)
+		memset(key + 8, 0, 8);
+	return true;
+}
+
+/* Proxies in front bring everybody's requests, and loopback is ourselves. */
+static bool is_exempt(const struct listener *l, const struct addr *client)
+{
+	uint8_t ip[16];
+
+	if (addr_is_loopback(client) || !addr_to_ip16(client, ip))
+		return true;
+	for (unsigned i = 0; i < l->trusted_proxy_count; i++)
+		if (prefix_contains(&l->trusted_proxies[i], ip))
+			return true;
+	return false;
+}
+
+bool client_limits_begin(struct proxy_worker *w, const struct listener *l, const struct addr *peer)
+{
+	uint32_t max = w->current->snapshot->limits.connections_per_client, count;
+	uint8_t key[16];
+
+	if (!key_of(peer, key))
+		return true;
+	count = counts_add(&w->shared->clients, key);
+	if (!max || count <= max || is_exempt(l, peer))
+		return true;
+	counts_sub(&w->shared->clients, key);
+	return false;
+}
+
+void client_limits_end(struct proxy_worker *w, const struct addr *peer)
+{
+	uint8_t key[16];
+
+	if (key_of(peer, key))
+		counts_sub(&w->shared->clients, key);
+}
+
+bool client_limits_move(struct proxy_worker *w, const struct listener *l, struct stream *st, const struct addr *client)
+{
+	if (!client_limits_begin(w, l, client))
+		return false;
+	client_limits_end(w, stream_peer(st));
+	return true;
+}
+
+/* ---- requests in progress ---- */
+
+enum failure client_limits_enter(struct exchange *x)
+{
+	const struct proxy_worker *w = x->worker;
+	const struct client_limits *max = &x->pin->snapshot->limits;
+	_Atomic uint64_t *count = x->route->in_progress;
+
+	if (!x->route->upstream) /* health and admin pages answer whatever happens */
+		return FAIL_NONE;
+	if (max->in_flight &&
+	    atomic_load_explicit(&w->shared->requests_in_flight, memory_order_relaxed) > max->in_flight)
+		return FAIL_OVERLOAD;
+	if (max->in_flight_per_worker && w->exchange_count + w->tunnel_count > max->in_flight_per_worker)
+		return FAIL_OVERLOAD;
+	if (!max->connections_per_route)
+		return FAIL_NONE;
+	x->in_progress = count;
+	if (atomic_fetch_add_explicit(count, 1, memory_order_relaxed) < max->connections_per_route)
+		return FAIL_NONE;
+	return FAIL_ROUTE_BUSY;
+}
+
+void client_limits_leave(struct exchange *x)
+{
+	if (x->in_progress)
+		atomic_fetch_sub_explicit(x->in_progress, 1, memory_order_relaxed);
+	x->in_progress = NULL;
+}
