@@ -326,6 +326,39 @@ def test_stuck_receiver_is_bounded_and_harms_nobody(t):
     is_over(s)
 
 
+def test_receiver_that_stays_stuck_is_cut_off(t):
+    """By the write time-out, as a copied tunnel is; one that is slow, or just rests, is not."""
+    def origin(connection, request):
+        connection.send(SWITCH)
+        try:
+            for _ in range(1024):
+                connection.send(pattern(65536))
+        except OSError:
+            pass
+
+    o = t.origin()
+    o.on("/much", origin)
+    o, s = setup(t, o, listener="write-idle-timeout-secs 1")
+    rests = tunnel_open(s)
+    stuck, slow = tunnel_open(s, b"/much", rcvbuf=16384), tunnel_open(s, b"/much", rcvbuf=16384)
+    started = time.monotonic()
+    ended = []
+    reader = threading.Thread(target=lambda: ended.extend(json.loads(l) for l in s.access_lines(1, 8)), daemon=True)
+    reader.start()
+    while time.monotonic() - started < 4:
+        check(slow.recv(), "the slow one was ended")
+        time.sleep(0.01)
+    reader.join(10)
+    check_eq(ended[0]["tunnel_end"], "write_timeout")
+    check(ended[0]["bytes_undelivered"] > 100000 and ended[0].get("bytes_sent_sockmap", 0) > 100000, "%r", ended[0])
+    check_eq(stuck.end()[0], "rst")
+    check_eq(s.metric("tunnels_active"), 2)
+    echoes(rests, b"still here")
+    slow.close()
+    rests.close()
+    is_over(s)
+
+
 def test_stopped_process_does_not_stop_the_flow(t):
     o, s = setup(t)
     c = tunnel_open(s)

@@ -16,16 +16,23 @@
 
 int socket_stream(int family)
 {
-	const int on = 1, notsent = NOTSENT_MAX;
+	const int on = 1;
 	int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
 	if (fd < 0)
 		return -errno;
 	if (family != AF_UNIX) { /* accepted sockets inherit both from the one that listens */
 		(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-		(void)setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &notsent, sizeof(notsent));
+		socket_limit_unsent(fd, true);
 	}
 	return fd;
+}
+
+void socket_limit_unsent(int fd, bool on)
+{
+	const int bytes = on ? NOTSENT_MAX : -1;
+
+	(void)setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &bytes, sizeof(bytes));
 }
 
 int socket_error(int fd)
@@ -71,6 +78,27 @@ bool socket_has_input(int fd)
 	return ioctl(fd, SIOCINQ, &bytes) == 0 && bytes > 0;
 }
 
+/* As POLLOUT looks at it: two thirds. */
+static bool is_full(const uint32_t info[SK_MEMINFO_VARS])
+{
+	return info[SK_MEMINFO_SNDBUF] < info[SK_MEMINFO_WMEM_QUEUED] + info[SK_MEMINFO_WMEM_QUEUED] / 2;
+}
+
+bool socket_is_full(int fd)
+{
+	uint32_t info[SK_MEMINFO_VARS];
+	socklen_t len = sizeof(info);
+
+	return getsockopt(fd, SOL_SOCKET, SO_MEMINFO, info, &len) == 0 && is_full(info);
+}
+
+int socket_unacked(int fd)
+{
+	int bytes = 0;
+
+	return ioctl(fd, SIOCOUTQ, &bytes) == 0 ? bytes : 0;
+}
+
 size_t socket_room(int fd)
 {
 	uint32_t info[SK_MEMINFO_VARS];
@@ -80,7 +108,7 @@ size_t socket_room(int fd)
 
 	/* The two things that POLLOUT looks at, by the same rules. */
 	if (getsockopt(fd, SOL_SOCKET, SO_MEMINFO, info, &len) == 0) {
-		if (info[SK_MEMINFO_SNDBUF] < info[SK_MEMINFO_WMEM_QUEUED] + info[SK_MEMINFO_WMEM_QUEUED] / 2)
+		if (is_full(info))
 			return 0;
 		room = info[SK_MEMINFO_SNDBUF] - info[SK_MEMINFO_WMEM_QUEUED];
 	}

@@ -10,11 +10,18 @@
  * The descriptor or -errno.
  */
 int socket_stream(int family);
+/*
+ * That a write waits when the kernel holds much that is not sent; every socket_stream() has it.  What the kernel
+ * redirects knows of a full send buffer only: without the limit.
+ */
+void socket_limit_unsent(int fd, bool on);
 int socket_error(int fd); /* SO_ERROR as -errno, 0: none; clears it */
 int socket_peer(int fd, struct addr *out_addr);	 /* getpeername(); 0 or -errno (-ENOTCONN) */
 int socket_local(int fd, struct addr *out_addr); /* getsockname(); 0 or -errno */
 bool socket_has_input(int fd); /* bytes wait to be received */
 /* Bytes that can be written before the socket is full; 0: when there is room again, POLLOUT comes. */
 size_t socket_room(int fd);
+bool socket_is_full(int fd); /* of memory: POLLOUT does not come before the peer has acknowledged some */
+int socket_unacked(int fd); /* bytes that were written, and not acknowledged by the peer */
 
 #endif

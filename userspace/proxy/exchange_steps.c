@@ -279,6 +279,8 @@ static enum step_verdict start_tunnel(struct exchange *x)
 
 	http_stream_send_head(client, &x->response);
 	x->tunnel_engine = x->route->splice;
+	x->tunnel_write_ms[0] = x->listener->server.write_idle_timeout_ms;
+	x->tunnel_write_ms[1] = x->route->upstream->timeouts.write_ms;
 	exchange_become_tunnel(x);
 	tunnel_start(x, client, origin, is_origin_ended, idle_ms);
 	return STEP_WAIT;

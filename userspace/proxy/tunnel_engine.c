@@ -238,6 +238,7 @@ static void join_try(struct tunnel *t)
 		t->place = TUNNEL_IN;
 		t->joins++;
 		t->backoff_ms = 0;
+		memset(t->stalls, 0, sizeof(t->stalls));
 		rate_restart(t, CLIENT, 0);
 		rate_restart(t, ORIGIN, 0);
 	} else {
@@ -354,6 +355,18 @@ static void leave(struct tunnel *t, bool is_bulk)
 	offloaded_leave(&t->offloaded);
 }
 
+static bool has_stuck_receiver(struct tunnel *t)
+{
+	uint64_t now = loop_now_ms(t->worker->loop);
+	bool is_stuck = false;
+
+	for (unsigned to = 0; to < SIDES; to++)
+		if (stall_look(&t->stalls[to], stream_fd(http_stream_transport(t->streams[to])),
+			       t->flows[other((enum side)to)].received, now, t->record->tunnel_write_ms[to]))
+			is_stuck = true;
+	return is_stuck;
+}
+
 bool tunnel_look(struct tunnel *t)
 {
 	uint64_t now = loop_now_ms(t->worker->loop);
@@ -365,6 +378,10 @@ bool tunnel_look(struct tunnel *t)
 		return false;
 	if (t->place == TUNNEL_HERE) {
 		join_begin(t);
+		return true;
+	}
+	if (has_stuck_receiver(t)) {
+		tunnel_break(t, session_fault_name(SESSION_FAULT_WRITE_TIMEOUT));
 		return true;
 	}
 	for (unsigned i = 0; i < SIDES; i++) {

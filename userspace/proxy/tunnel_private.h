@@ -4,12 +4,14 @@
  *
  * tunnel.c         a tunnel's life: bytes both ways, ends, idleness
  * tunnel_engine.c  what moves its bytes: us, splice(2), or sockmap; and moving between these
+ * tunnel_stall.c   a receiver that is stuck while the kernel carries its bytes
  * tunnels.c        all tunnels of a worker
  */
 #ifndef SN_PROXY_TUNNEL_PRIVATE_H
 #define SN_PROXY_TUNNEL_PRIVATE_H
 
 #include "proxy/exchange_internal.h"
+#include "proxy/tunnel_stall.h"
 #include "proxy/tunnels.h"
 #include "proxy/worker.h"
 #include "session/offloaded.h"
@@ -63,6 +65,7 @@ struct tunnel {
 	bool is_refused; /* for good */
 	unsigned joins;
 	uint64_t kernel_bytes[SIDES], undelivered;
+	struct stall stalls[SIDES]; /* of that side as a receiver */
 };
 
 static inline enum side other(enum side s)

@@ -4,6 +4,8 @@
 
 #include <errno.h>
 
+#include "net/socket.h"
+
 static void moved(struct offloaded *o, unsigned i, uint64_t kernel_bytes, uint64_t user_bytes)
 {
 	uint64_t kernel = kernel_bytes - o->kernel_seen[i], user = user_bytes - o->user_seen[i];
@@ -24,6 +26,7 @@ static void take_back(struct offloaded *o)
 	for (unsigned i = 0; i < 2; i++) {
 		o->streams[i]->ops->take_back(o->streams[i], STREAM_IN, 0);
 		o->streams[i]->ops->take_back(o->streams[i], STREAM_OUT, 0);
+		socket_limit_unsent(stream_fd(http_stream_transport(o->streams[i])), true);
 	}
 }
 
@@ -92,6 +95,7 @@ int offloaded_start(struct offloaded *o, const struct offload_hook *hook, struct
 	for (unsigned i = 0; i < 2; i++) {
 		o->streams[i] = streams[i];
 		o->kernel_seen[i] = o->user_seen[i] = 0;
+		socket_limit_unsent(fd[i], false);
 	}
 	err = hook->join(hook->ctx, fd, &events, o, &o->pair);
 	if (err)
