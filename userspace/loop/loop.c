@@ -269,6 +269,32 @@ static void tasks_run(struct task_queue *q)
 	}
 }
 
+/*
+ * Depth first: what a flush hands to the layer below is encrypted and sent while it is in the processor's cache, before
+ * the next connection's.  A mark is the last of those at hand, so that each of them may be undeferred.
+ */
+static void flushes_run(struct loop *l, unsigned layers)
+{
+	struct task mark = { .run = mark_run };
+	struct task *first;
+
+	if (layers == 0 || !l->flushes.first)
+		return;
+	task_append(&l->flushes, &mark);
+	first = l->flushes.first;
+	first->link = &first;
+	task_queue_init(&l->flushes);
+	while (first != &mark) {
+		struct task *t = first;
+
+		first = t->next;
+		first->link = &first;
+		t->link = NULL;
+		t->run(t);
+		flushes_run(l, layers - 1);
+	}
+}
+
 static void waiters_run(struct bufring *b)
 {
 	unsigned count = b->provided;
@@ -348,8 +374,7 @@ int loop_turn(struct loop *l, uint64_t max_wait_ms)
 	mailbox_drain(l);
 	timers_run(l);
 	tasks_run(&l->tasks);
-	for (unsigned i = 0; i < FLUSH_LAYERS; i++)
-		tasks_run(&l->flushes);
+	flushes_run(l, FLUSH_LAYERS);
 	if (l->on_turn)
 		l->on_turn(l->on_turn_ctx, clock_mono_ns() - l->now_ns);
 	return 0;
@@ -414,7 +439,8 @@ struct slice loop_keep(struct loop *l, struct slice s)
 	if (!s.buf || !s.buf->is_ring)
 		return s;
 	b = s.buf->owner;
-	if (s.len >= b->buffer_bytes / 2 && b->pinned <= b->count / 2)
+	/* Frames of HTTP/2 cut a buffer into pieces, which are kept together. */
+	if ((uint64_t)s.len * s.buf->refs >= b->buffer_bytes / 2 && b->pinned <= b->count / 2)
 		return s;
 	copy = slice_copy(s.ptr, s.len);
 	slice_put(&s);

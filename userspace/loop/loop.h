@@ -74,7 +74,8 @@ static inline bool task_is_queued(const struct task *t)
 }
 
 /*
- * Submissions.  They only queue; the kernel sees them at the turn's io_uring_enter (a full queue submits at once).
+ * Submissions.  They only queue; the kernel sees them at the turn's io_uring_enter (a full queue and a large
+ * loop_sendv() submit at once).
  * Each returns nothing: errors arrive as completions.
  */
 void loop_accept_multishot(struct loop *l, struct op *op, int fd); /* res = new fd, SOCK_CLOEXEC */
@@ -104,8 +105,9 @@ void loop_cancel(struct loop *l, struct op *target);
  */
 struct slice loop_take_buffer(struct loop *l, enum loop_buffers class, int res, unsigned flags);
 /*
- * What a slice that will be kept beyond this turn should be: itself when it fills at least half of its buffer and
- * at most half of the ring is pinned, else a malloc'd copy (the ring buffer goes back at once).  Takes s.
+ * What a slice that will be kept beyond this turn should be: itself when it fills at least half of its buffer (or all
+ * slices of the buffer would, were they as long) and at most half of the ring is pinned, else a malloc'd copy (the ring
+ * buffer goes back at once).  Takes s.
  */
 struct slice loop_keep(struct loop *l, struct slice s);
 

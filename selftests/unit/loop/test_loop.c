@@ -203,6 +203,29 @@ static void test_vectors_are_copied(void **state)
 	close(fds[1]);
 }
 
+/* While its bytes are in the processor's cache. */
+static void test_a_large_send_does_not_wait_for_the_turn(void **state)
+{
+	static char bytes[64 * 1024];
+	struct iovec iov[2] = { { bytes, sizeof(bytes) / 2 }, { bytes, sizeof(bytes) / 2 } };
+	struct op op = { record_done };
+	char got;
+	int fds[2];
+
+	(void)state;
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
+	turns(1);
+	record_count = 0;
+	loop_sendv(loop, &op, fds[0], iov, 1, MSG_DONTWAIT);
+	assert_int_equal(recv(fds[1], &got, 1, MSG_DONTWAIT | MSG_PEEK), 1);
+	loop_sendv(loop, &op, fds[0], iov, 2, MSG_DONTWAIT);
+	assert_int_equal(record_count, 0); /* the callback is the turn's */
+	turns(1);
+	assert_int_equal(record_count, 2);
+	close(fds[0]);
+	close(fds[1]);
+}
+
 static void test_one_enter_a_turn(void **state)
 {
 	struct loop_gauges before, after;
@@ -292,6 +315,26 @@ static void test_layers_flush_into_each_other_in_one_turn(void **state)
 	turns(1);
 	assert_string_equal(order, "eeee"); /* no turn lasts forever */
 	loop_undefer(loop, &endless.task);
+}
+
+/* What a connection has to say is sent before the next one's is made. */
+static void test_a_flush_goes_down_before_the_next_begins(void **state)
+{
+	struct step victim = { { .run = step_run }, 'v', NULL, NULL, NULL };
+	struct step sockets[2] = { { { .run = step_run }, 's' }, { { .run = step_run }, 'S' } };
+	struct step tls[2] = { { { .run = step_run }, 't', NULL, &victim.task, &sockets[0].task },
+			       { { .run = step_run }, 'T', NULL, NULL, &sockets[1].task } };
+
+	(void)state;
+	order[0] = '\0';
+	loop_defer_flush(loop, &tls[0].task);
+	loop_defer_flush(loop, &tls[1].task);
+	loop_defer_flush(loop, &victim.task);
+	turns(1);
+	assert_string_equal(order, "tsTS");
+	loop_defer_flush(loop, &victim.task);
+	turns(1);
+	assert_string_equal(order, "tsTSv");
 }
 
 /* --- timers --- */
@@ -507,6 +550,33 @@ static void test_kept_bytes_pin_at_most_half_of_the_ring(void **state)
 	assert_int_equal(b->pinned, 0);
 }
 
+static void test_pieces_that_fill_a_buffer_together_are_kept_together(void **state)
+{
+	struct bufring *b = &loop->buffers[LOOP_BUFFERS_SMALL];
+	struct slice whole, pieces[4], tiny;
+
+	(void)state;
+	turns(1);
+	whole = bufring_take(b, 0, b->buffer_bytes);
+	for (uint32_t i = 0; i < 4; i++)
+		pieces[i] = slice_part(whole, i * whole.len / 4, whole.len / 4);
+	slice_put(&whole);
+	for (unsigned i = 0; i < 4; i++) {
+		pieces[i] = loop_keep(loop, pieces[i]);
+		assert_int_equal(pieces[i].buf->is_ring, 1);
+	}
+	tiny = loop_keep(loop, slice_part(pieces[0], 0, 1));
+	assert_int_equal(tiny.buf->is_ring, 0);
+	slice_put(&tiny);
+	for (unsigned i = 0; i < 3; i++)
+		slice_put(&pieces[i]);
+	/* What is left of it fills a quarter. */
+	pieces[3] = loop_keep(loop, pieces[3]);
+	assert_int_equal(pieces[3].buf->is_ring, 0);
+	slice_put(&pieces[3]);
+	assert_int_equal(b->pinned, 0);
+}
+
 /* --- refused --- */
 
 /* Runs check in a child with a filter that answers io_uring_setup with err; the child's exit status is returned. */
@@ -627,15 +697,18 @@ int main(void)
 		TEST(test_cancel_ends_with_a_completion),
 		TINY(test_small_queues_lose_nothing),
 		TEST(test_vectors_are_copied),
+		TEST(test_a_large_send_does_not_wait_for_the_turn),
 		TEST(test_one_enter_a_turn),
 		TEST(test_tasks_run_in_order_and_those_of_tasks_next_turn),
 		TEST(test_layers_flush_into_each_other_in_one_turn),
+		TEST(test_a_flush_goes_down_before_the_next_begins),
 		TEST(test_a_timer_is_never_early_and_not_late),
 		TEST(test_timers_of_callbacks),
 		TEST(test_a_turn_waits_no_longer_than_told),
 		TINY(test_who_finds_no_buffer_waits_in_order),
 		TEST(test_bursts_get_more_buffers),
 		TINY(test_kept_bytes_pin_at_most_half_of_the_ring),
+		TEST(test_pieces_that_fill_a_buffer_together_are_kept_together),
 		cmocka_unit_test(test_a_refused_ring_names_the_cause),
 		cmocka_unit_test(test_no_descriptor_left_for_the_ring),
 		TEST(test_signals_are_events),
