@@ -14,7 +14,7 @@
 #define CLOCK_JIFFIES() bpf_jiffies64()
 #endif
 
-/* CLOCK_MONOTONIC as of the last tick, at most ten milliseconds old.  Jiffies are one load; a call costs ten times that. */
+/* CLOCK_MONOTONIC as of the last tick, at most ten milliseconds old.  Jiffies are one load; a call costs ten. */
 static __always_inline __u64 clock_coarse_ns(const struct sn_config *c)
 {
 	return c->tick_ns ? CLOCK_JIFFIES() * c->tick_ns + c->tick_offset_ns : CLOCK_NS();

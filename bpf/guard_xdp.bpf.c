@@ -28,8 +28,8 @@ static __always_inline int xdp_has_more(const struct cursor *c)
 }
 
 /*
- * frags: jumbo frames are no reason to lose the driver's mode.  Headers are in the first fragment; only a frame whose IP
- * header tells of more than that has others, and only then the whole length costs a call.
+ * frags: jumbo frames are no reason to lose the driver's mode.  Headers are in the first fragment; only a frame whose
+ * IP header tells of more than that has others, and only then the whole length costs a call.
  */
 SEC("xdp.frags")
 int sn_guard_xdp(struct xdp_md *ctx)

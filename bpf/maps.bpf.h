@@ -8,7 +8,7 @@
 #include <bpf/bpf_helpers.h>
 
 #include "geo_maps.bpf.h"
-#include "sentinel/abi.h"
+#include "sentinel/budget.h"
 
 /* One bit a destination port, in words that userspace replaces one at a time. */
 struct {

@@ -60,8 +60,8 @@ struct sn_vip {
 _Static_assert(sizeof(struct sn_vip) == 4, "map value layout");
 
 /*
- * Value of port_hints (index: port in host order; written by control, 0 while vips changes).  With SN_HINT_EXACT addr and
- * listener are those of the only row of vips with this port; with SN_HINT_ANY all its rows are wildcards of listener.
+ * Value of port_hints (index: port in host order; written by control, 0 while vips changes).  With SN_HINT_EXACT addr
+ * and listener are those of the only row of vips with this port; with SN_HINT_ANY all its rows are listener's wildcards.
  */
 struct sn_port_hint {
 	__u32 addr[4];
@@ -125,64 +125,13 @@ _Static_assert(sizeof(struct sn_block) == 24, "map value layout");
 #define SN_BAN_GEO 3
 #define SN_BAN_AGENT 4
 #define SN_BAN_OTHER 5
-#define SN_BAN_NAMED 0x8000 /* with one of the others: a proxy's header named the source, so that its packets have another */
+#define SN_BAN_NAMED 0x8000 /* with one of the others: a header named the source, its packets have another */
 
-/* Value of block_hits (index sn_block.slot; counted by the guard, set to 0 by control when the slot gets another source). */
+/* Value of block_hits (index sn_block.slot; counted by the guard, zeroed by control for another source). */
 struct sn_hits {
 	__u64 packets; /* of this source, dropped since it was banned */
 };
 _Static_assert(sizeof(struct sn_hits) == 8, "map value layout");
-
-/* One level of the budgets; see budget.h. */
-struct sn_budget {
-	__u64 interval_ns;  /* between two that are admitted for ever; 0: there is no such level */
-	__u64 tolerance_ns; /* (burst - 1) x interval */
-	__u32 first_cell;   /* its part of each row of the sketch */
-	__u32 cell_mask;    /* cells of that part, a power of two, less one */
-	__u32 rule;	    /* number of the rule in the plan; comes back in events */
-	__u32 is_saturated; /* the sketch cannot tell this level's sources apart: it passes them, and counts */
-};
-_Static_assert(sizeof(struct sn_budget) == 32, "map value layout");
-
-/* The one value of budgets (written by control).  A level's place is its number in the hash. */
-struct sn_budgets {
-	struct sn_budget connections_ip;
-	struct sn_budget connections_24;
-	struct sn_budget connections_64;
-	struct sn_budget connections_48;
-	struct sn_budget packets_ip;
-	struct sn_budget packets_24;
-	struct sn_budget packets_64;
-	struct sn_budget packets_48;
-	__u64 seed[2];
-	__u32 flags; /* SN_BUDGETS_* */
-	__u32 pad;
-};
-_Static_assert(sizeof(struct sn_budgets) == 280, "map value layout");
-
-#define SN_BUDGET_LEVELS 8
-#define SN_BUDGETS_CONNECTIONS 1u /* there is a level that counts connections */
-#define SN_BUDGETS_PACKETS 2u
-#define SN_BUDGETS_BY_IP 4u  /* rl_src is asked */
-#define SN_BUDGETS_COARSE 8u /* every tolerance is two ticks or more: the cheap clock will do */
-
-/* rl_sketch: two rows of buckets of sources that nobody knows (written by the guard). */
-#define SN_SKETCH_ROW (256u * 1024)
-struct sn_cell {
-	__u64 full_at_ns; /* CLOCK_MONOTONIC */
-};
-_Static_assert(sizeof(struct sn_cell) == 8, "map value layout");
-
-/*
- * Value of rl_src, for a source that completed a handshake (made by control, then written by the guard).  The key is as
- * that of block.  Only these have entries, because addresses of packets are free to invent.
- */
-#define SN_SOURCES_MAX (256u * 1024)
-struct sn_source {
-	__u64 connections_full_at_ns; /* CLOCK_MONOTONIC; for the levels by IP */
-	__u64 packets_full_at_ns;
-};
-_Static_assert(sizeof(struct sn_source) == 16, "map value layout");
 
 /* The one value of config (written by control). */
 struct sn_config {

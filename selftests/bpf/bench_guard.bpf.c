@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* bench_guard.bpf.c - what the guard is measured against: an empty program, and the guard with a source drawn a packet. */
+/* bench_guard.bpf.c - what the guard is measured against: an empty program, and the guard with drawn sources. */
 #include <linux/bpf.h>
 
 #include <bpf/bpf_helpers.h>

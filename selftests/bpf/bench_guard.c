@@ -37,7 +37,8 @@ static struct row rows[] = {
 	{ "ACL of 10,000 networks", .prefixes = 10000, .bound = 3 },
 	{ "banned, dropped", .has_ban = true, .bound = 2.2 },
 	{ "established, ACL of 1,000", .prefixes = 1000, .has_budget = true, .bound = 5 },
-	{ "SYN, ACL of 1,000, budgets by IP and /24", .prefixes = 1000, .has_budget = true, .is_syn = true, .bound = 6 },
+	{ "SYN, ACL of 1,000, budgets by IP and /24", .prefixes = 1000, .has_budget = true, .is_syn = true,
+	  .bound = 6 },
 	{ "random sources: ACL of 1,000", .prefixes = 1000, .is_random = true },
 	{ "random sources: ACL of 10,000", .prefixes = 10000, .is_random = true },
 	{ "random sources: SYN, ACL of 1,000, budgets", .prefixes = 1000, .has_budget = true, .is_syn = true,
@@ -69,6 +70,7 @@ static void set_maps(const struct row *r)
 	struct hostaddrs none = { 0 };
 	struct strbuf why = { 0 };
 	struct bans *bans = bans_new();
+	const struct bans_kernel k = { .map_fd = guard.maps.fd[MAP_BLOCK], .page = heartbeat };
 	struct tables t;
 	uint64_t now = clock_boot_ns();
 	struct fastpath_vip v = { .port = 80, .proto = IPPROTO_TCP };
@@ -80,8 +82,8 @@ static void set_maps(const struct row *r)
 	CHECK(plan_add_vip(&p, &v) == 0);
 	add_prefixes(&p, r->prefixes);
 	if (r->has_budget) {
-		struct fastpath_budget b = { .per = SN_PER_IP, .count = 1000000000, .period_ms = 1000, .burst = 1000000000,
-					     .rule = 1 };
+		struct fastpath_budget b = { .per = SN_PER_IP, .count = 1000000000, .period_ms = 1000,
+					     .burst = 1000000000, .rule = 1 };
 
 		CHECK(plan_add_budget(&p, &b) == 0);
 		b.per = SN_PER_24;
@@ -95,7 +97,7 @@ static void set_maps(const struct row *r)
 	CHECK(tables_put(&t, &guard.maps, &why) == 0 && tables_prune(&t, &guard.maps, &why) == 0);
 	while (bpf_map_get_next_key(guard.maps.fd[MAP_BLOCK], NULL, &key) == 0)
 		CHECK(bpf_map_delete_elem(guard.maps.fd[MAP_BLOCK], &key) == 0);
-	CHECK(bans_use_map(bans, &(struct bans_kernel){ .map_fd = guard.maps.fd[MAP_BLOCK], .page = heartbeat }) == 0);
+	CHECK(bans_use_map(bans, &k) == 0);
 	if (r->has_ban)
 		CHECK(bans_add(bans, source, now, now + 10 * MINUTE_NS, SN_BAN_MANUAL) == 0);
 	heartbeat->at_ns = now + MINUTE_NS;

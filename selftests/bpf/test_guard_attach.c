@@ -77,8 +77,22 @@ static struct fastpath *open_guard(void)
 	return fastpath_new(&o);
 }
 
+/* Bans would keep their pins over the stop. */
+static int lift_bans(struct fastpath *fp)
+{
+	size_t i, count;
+	struct ban *list = bans_list(fastpath_bans(fp), clock_boot_ns(), &count);
+	int err = 0;
+
+	for (i = 0; i < count && !err; i++)
+		err = bans_remove(fastpath_bans(fp), list[i].ip, clock_boot_ns());
+	free(list);
+	return err;
+}
+
 static void close_guard(struct fastpath *fp)
 {
+	assert_int_equal(lift_bans(fp), 0);
 	fastpath_stop(fp);
 	fastpath_free(fp);
 }
@@ -586,7 +600,7 @@ static void test_clsact_lives_beside_others(void **state)
 	assert_non_null(strstr(text, "pref 9"));
 	attach_context_fini(&c);
 	maps_fini(&maps);
-	assert_true(loader_maps_unpin(&paths) > 0);
+	assert_true(loader_maps_unpin(&paths, false) > 0);
 	shell("tc qdisc del dev guard0 clsact && rm /sys/fs/bpf/foreign");
 	strbuf_fini(&why);
 }
@@ -750,6 +764,8 @@ static int step_adopt_and_stop(struct fastpath *fp, const struct fastpath_plan *
 	s = status_of(fp);
 	if (!s.interfaces[0].is_adopted || s.note[0] || bans_count(fastpath_bans(fp)) != 1)
 		return 2;
+	if (lift_bans(fp))
+		return 4;
 	fastpath_stop(fp);
 	return status_of(fp).is_degraded ? 3 : 0;
 }
@@ -769,6 +785,36 @@ static void test_three_capabilities_are_enough(void **state)
 	assert_int_equal(as_daemon(DAEMON_CAPS, step_adopt_and_stop), 0);
 	assert_true(arrives("10.77.0.3"));
 	assert_false(exists("/sys/fs/bpf/sentinel"));
+}
+
+static void test_stop_keeps_bans_and_nothing_else(void **state)
+{
+	struct fastpath_plan p = plan_of(FASTPATH_MODE_TC);
+	struct fastpath *fp = open_guard();
+	uint64_t now = clock_boot_ns();
+	struct ban *list;
+	uint8_t ip[16];
+	size_t count;
+
+	(void)state;
+	packet_ip("10.77.0.2", ip);
+	assert_int_equal(fastpath_apply(fp, &p), 0);
+	assert_int_equal(bans_add(fastpath_bans(fp), ip, now, now + 600 * SECOND_NS, SN_BAN_RATE_LIMIT), 0);
+	fastpath_stop(fp);
+	fastpath_free(fp);
+	assert_true(arrives("10.77.0.3"));
+	assert_true(exists(INSTANCE_DIR "/v2/block"));
+	assert_false(exists(INSTANCE_DIR "/v2/acl4"));
+	fp = open_guard();
+	assert_int_equal(fastpath_apply(fp, &p), 0);
+	list = bans_list(fastpath_bans(fp), now, &count);
+	assert_int_equal(count, 1);
+	assert_int_equal(list[0].until_ns, now + 600 * SECOND_NS);
+	assert_int_equal(list[0].why, SN_BAN_RATE_LIMIT);
+	free(list);
+	close_guard(fp);
+	assert_false(exists("/sys/fs/bpf/sentinel"));
+	plan_fini(&p);
 }
 
 static void test_without_capabilities_it_says_so(void **state)
@@ -886,6 +932,7 @@ int main(void)
 		cmocka_unit_test(test_new_address_is_covered_by_a_wildcard),
 		cmocka_unit_test(test_without_bpffs_it_says_so),
 		cmocka_unit_test(test_three_capabilities_are_enough),
+		cmocka_unit_test(test_stop_keeps_bans_and_nothing_else),
 		cmocka_unit_test(test_without_capabilities_it_says_so),
 		cmocka_unit_test(test_restart_adopts_what_another_user_owns),
 		cmocka_unit_test(test_folder_of_somebody_else_is_not_trusted),

@@ -122,6 +122,7 @@ static void test_random_rules_are_read_alike(void **state)
 		struct fastpath_plan p = { 0 };
 		struct hostaddrs none = { 0 };
 		struct bans *b = bans_new();
+		const struct bans_kernel k = { .map_fd = guard.maps.fd[MAP_BLOCK], .page = heartbeat };
 		struct strbuf why = { 0 };
 		struct tables t;
 		struct rules *r;
@@ -135,7 +136,7 @@ static void test_random_rules_are_read_alike(void **state)
 		draw_plan(&p);
 		/* Some exist before the map is there. */
 		draw_bans(b, now);
-		assert_int_equal(bans_use_map(b, &(struct bans_kernel){ .map_fd = guard.maps.fd[MAP_BLOCK], .page = heartbeat }), 0);
+		assert_int_equal(bans_use_map(b, &k), 0);
 		draw_bans(b, now);
 		tables_init(&t, &p, &none);
 		assert_int_equal(tables_put(&t, &guard.maps, &why), 0);

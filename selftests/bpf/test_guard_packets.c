@@ -289,13 +289,14 @@ static void set_ban(const struct row *r)
 {
 	struct sn_block value = { .since_ns = 1, .why = SN_BAN_MANUAL };
 	struct bans *b = bans_new();
+	const struct bans_kernel k = { .map_fd = guard.maps.fd[MAP_BLOCK], .page = heartbeat };
 	uint64_t now = clock_boot_ns();
 	struct sn_addr key;
 	uint8_t ip[16];
 
 	while (bpf_map_get_next_key(guard.maps.fd[MAP_BLOCK], NULL, &key) == 0)
 		assert_int_equal(bpf_map_delete_elem(guard.maps.fd[MAP_BLOCK], &key), 0);
-	assert_int_equal(bans_use_map(b, &(struct bans_kernel){ .map_fd = guard.maps.fd[MAP_BLOCK], .page = heartbeat }), 0);
+	assert_int_equal(bans_use_map(b, &k), 0);
 	if (r->ban) {
 		packet_ip(r->ban, ip);
 		if (r->ban_for >= 0) {

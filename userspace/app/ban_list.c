@@ -48,9 +48,9 @@ static void line_add(const struct now *n, const struct ban *b, struct strbuf *ou
 		(void)snprintf(left, sizeof(left), "until it is removed");
 	else
 		value_duration_text(left, seconds_left(n, b) * 1000);
-	strbuf_printf(out, "%-40.*s %-20s %-10s since %s, %u time%s, %llu packets dropped, by: %s\n", (int)len, ip, left,
-		      bans_why_name(b->why), since, b->strikes, b->strikes == 1 ? "" : "s", (unsigned long long)b->hits,
-		      enforced(n, b));
+	strbuf_printf(out, "%-40.*s %-20s %-10s since %s, %u time%s, %llu packets dropped, by: %s\n", (int)len, ip,
+		      left, bans_why_name(b->why), since, b->strikes, b->strikes == 1 ? "" : "s",
+		      (unsigned long long)b->hits, enforced(n, b));
 }
 
 static void json_add(const struct now *n, const struct ban *b, struct json *j)

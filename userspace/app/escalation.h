@@ -3,9 +3,10 @@
  * escalation.h - counts whom filters refuse, over all workers, and says who is to be banned: `kernel { ban }`.
  *
  * One bounded table a process, in shards with a lock each; clients are IPv4 addresses and IPv6 /64s.  What is refused
- * comes as `struct refusal` (proxy/refusal.h); nobody here knows requests.  An address that others use too is not banned:
- * one with more than a tenth of all requests that were admitted in the last minute (and ten of them at least: a share of
- * next to nothing says nothing), or one that the same limit admitted under another value of its key's other parts.
+ * comes as `struct refusal` (proxy/refusal.h); nobody here knows requests.  An address that others use too is not
+ * banned: one with more than a tenth of all requests that were admitted in the last minute (and ten of them at least: a
+ * share of next to nothing says nothing), or one that the same limit admitted under another value of its key's other
+ * parts.
  */
 #ifndef SN_APP_ESCALATION_H
 #define SN_APP_ESCALATION_H

@@ -348,11 +348,11 @@ static void describe_budgets(struct guard *g, struct strbuf *out)
 		has_connections |= !g->plan.budgets[i].is_packets;
 	}
 	if (has_connections && !fastpath_is_attached(g->fastpath))
-		strbuf_add_str(out, "budgets       connections are counted when they are accepted: no guard is attached\n");
+		strbuf_add_str(out, "budgets       no guard is attached: connections are counted at accept\n");
 	if (has_packets && !fastpath_is_attached(g->fastpath))
-		strbuf_add_str(out, "budgets       packets: not enforced, because no guard is attached\n");
+		strbuf_add_str(out, "budgets       no guard is attached: those of packets are not enforced\n");
 	if (fastpath_is_saturated(g->fastpath))
-		strbuf_add_str(out, "budgets       so many sources are over theirs that unknown ones are let through\n");
+		strbuf_add_str(out, "budgets       too many sources are over theirs: unknown ones pass\n");
 }
 
 void guard_describe(struct guard *g, struct strbuf *out)

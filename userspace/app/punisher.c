@@ -168,8 +168,8 @@ void punisher_punish(struct punisher *p, const struct addr *client, const char *
 		return;
 	if (verdict == ESCALATION_SHARED) {
 		text[addr_format_ip(client, text)] = '\0';
-		log_warn("%s is refused often (%s), but others seem to come from there too: a shared address?  It is not "
-			 "banned",
+		log_warn("%s is refused often (%s), but others seem to come from there too: a shared address?  "
+			 "It is not banned",
 			 text, reason);
 		audit_refused(p->control->audit, client, "shared_address", reason, NULL);
 		return;

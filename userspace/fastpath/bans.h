@@ -52,8 +52,8 @@ void bans_free(struct bans *b); /* NULL ok */
  */
 int bans_add(struct bans *b, const uint8_t ip[16], uint64_t now_ns, uint64_t until_ns, uint16_t why);
 /*
- * An automatic ban.  When the table is full, the automatic one that ends soonest goes.  -EALREADY: it is banned now, and
- * nothing changed.  -ENOSPC: all are by hand.  Else as bans_add().  Control.
+ * An automatic ban.  When the table is full, the automatic one that ends soonest goes.  -EALREADY: it is banned now,
+ * and nothing changed.  -ENOSPC: all are by hand.  Else as bans_add().  Control.
  */
 int bans_punish(struct bans *b, const uint8_t ip[16], uint64_t now_ns, const struct bans_policy *p, uint16_t why);
 /* How long automatic bans are remembered after their end (0: not at all, the beginning).  Control. */
@@ -65,8 +65,8 @@ int bans_remove(struct bans *b, const uint8_t ip[16], uint64_t now_ns);
 /* Drop what is over and forgotten.  Returns how many were.  Control, every second. */
 size_t bans_expire(struct bans *b, uint64_t now_ns);
 /*
- * A copy of the bans that hold at now_ns, in no order: malloc'd, freed by the caller with free(); NULL if there are none.
- * Any thread.
+ * A copy of the bans that hold at now_ns, in no order: malloc'd, freed by the caller with free(); NULL if there are
+ * none.  Any thread.
  */
 struct ban *bans_list(struct bans *b, uint64_t now_ns, size_t *out_count);
 size_t bans_count(struct bans *b); /* rows, also those that are only remembered; any thread */

@@ -27,7 +27,7 @@ const struct sn_budget *budgets_level(const struct sn_budgets *b, unsigned level
 	return level_of((struct sn_budgets *)b, level);
 }
 
-/* Each level has a part of the rows for itself: a slow level's cells stay ahead for long, and would refuse a fast one's. */
+/* Each level has its own part of the rows: cells of a slow one stay ahead for long, and would refuse a fast one. */
 static uint32_t part_cells(size_t levels)
 {
 	uint32_t cells = SN_SKETCH_ROW;
@@ -109,7 +109,8 @@ bool budgets_sample(struct sn_budgets *b, const struct sn_cell *cells, uint64_t 
 	return has_changed;
 }
 
-static uint64_t sketched(const struct sn_budgets *b, unsigned number, const struct sn_cell *cells, const uint32_t addr[4])
+static uint64_t sketched(const struct sn_budgets *b, unsigned number, const struct sn_cell *cells,
+			 const uint32_t addr[4])
 {
 	const struct sn_budget *level = budgets_level(b, number);
 	uint64_t hash = sn_budget_hash(sn_budget_key(addr, SN_PER_IP), b->seed, number), at[2];

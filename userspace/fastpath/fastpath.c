@@ -21,8 +21,8 @@
 #include "fastpath/attach.h"
 #include "fastpath/geo_kernel.h"
 #include "fastpath/hostaddrs.h"
+#include "fastpath/levels.h"
 #include "fastpath/loader.h"
-#include "fastpath/sources.h"
 #include "fastpath/tables.h"
 
 #define TAG_FASTPATH TAG('f', 'p', 't', 'h')
@@ -47,10 +47,7 @@ struct fastpath {
 	struct bans *bans;	  /* owned */
 	bool keeps_bans;	  /* their maps stay pinned when everything else goes */
 	struct budgets *budgets;  /* owned */
-	struct sn_budgets levels; /* of the plan, as the kernel has them if a guard is loaded */
-	struct sources sources;
-	struct sn_hits *hits;  /* memory of the maps, mapped while loaded */
-	struct sn_cell *cells;
+	struct levels levels;
 	struct geo_kernel geo;
 	struct heartbeat heartbeat;
 	size_t page_bytes; /* of heartbeat.cell */
@@ -159,31 +156,6 @@ static int ring_sample(void *ctx, void *data, size_t len)
 	return 0;
 }
 
-#define HITS_BYTES (SN_BLOCK_MAX * sizeof(struct sn_hits))
-#define CELLS_BYTES (2 * SN_SKETCH_ROW * sizeof(struct sn_cell))
-
-static void memory_close(struct fastpath *fp)
-{
-	if (fp->hits)
-		(void)munmap(fp->hits, HITS_BYTES);
-	if (fp->cells)
-		(void)munmap(fp->cells, CELLS_BYTES);
-	fp->hits = NULL;
-	fp->cells = NULL;
-}
-
-/* The maps that are read like memory. */
-static int memory_open(struct fastpath *fp)
-{
-	void *hits = mmap(NULL, HITS_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fp->maps.fd[MAP_BLOCK_HITS], 0);
-	void *cells = mmap(NULL, CELLS_BYTES, PROT_READ, MAP_SHARED, fp->maps.fd[MAP_RL_SKETCH], 0);
-	int err = hits == MAP_FAILED || cells == MAP_FAILED ? -errno : 0;
-
-	fp->hits = hits == MAP_FAILED ? NULL : hits;
-	fp->cells = cells == MAP_FAILED ? NULL : cells;
-	return err;
-}
-
 /* Close what this process holds of the kernel; what is pinned goes on. */
 static void fastpath_unload(struct fastpath *fp)
 {
@@ -199,7 +171,7 @@ static void fastpath_unload(struct fastpath *fp)
 		(void)close(fp->watch_fd);
 	fp->watch_fd = -1;
 	(void)bans_use_map(fp->bans, NULL);
-	memory_close(fp);
+	levels_close(&fp->levels);
 	heartbeat_map(fp, -1);
 	geo_kernel_reset(&fp->geo);
 	maps_fini(&fp->maps);
@@ -257,11 +229,11 @@ static int fastpath_load(struct fastpath *fp, struct strbuf *why)
 	fp->attachment_count = (size_t)count;
 	heartbeat_map(fp, fp->maps.fd[MAP_HEARTBEAT]);
 	fp->status.is_loaded = true;
-	err = memory_open(fp);
+	err = levels_open(&fp->levels, &fp->maps);
 	if (!err)
 		err = bans_use_map(fp->bans, &(struct bans_kernel){ .map_fd = fp->maps.fd[MAP_BLOCK],
 								    .page = fp->heartbeat.cell,
-								    .hits = fp->hits });
+								    .hits = fp->levels.hits });
 	if (err) {
 		strbuf_printf(why, "map %s: %s", maps_name(MAP_BLOCK), err_name(err));
 		degrade(fp, why->ptr);
@@ -489,7 +461,7 @@ static void guard_apply(struct fastpath *fp)
 		attachments_prune(fp);
 		err = tables_prune(&t, &fp->maps, &why);
 	}
-	fp->levels = t.budgets;
+	fp->levels.now = t.budgets;
 	if (err)
 		degrade(fp, why.ptr);
 	tables_fini(&t);
@@ -547,12 +519,12 @@ static int fastpath_run(struct fastpath *fp)
 		memcpy(s->interfaces[i].name, fp->plan.interfaces[i].name, IF_NAMESIZE);
 		s->interfaces[i].mode = fp->plan.interfaces[i].mode;
 	}
-	budgets_compile(&fp->plan, &fp->levels, &fp->levels);
+	budgets_compile(&fp->plan, &fp->levels.now, &fp->levels.now);
 	if (plan_has_guard(&fp->plan))
 		guard_apply(fp);
 	else
 		nothing_apply(fp);
-	budgets_set(fp->budgets, &fp->levels, is_attached(fp));
+	budgets_set(fp->budgets, &fp->levels.now, is_attached(fp));
 	s->apply_failures += s->is_degraded;
 	return s->is_degraded ? -EAGAIN : 0;
 }
@@ -659,20 +631,13 @@ void fastpath_tick(struct fastpath *fp, uint64_t now_ns)
 {
 	OBJ_CHECK(fp, TAG_FASTPATH);
 	budgets_tick(fp->budgets, now_ns);
-	if (fp->cells && budgets_sample(&fp->levels, fp->cells, now_ns))
-		(void)maps_budgets_set(&fp->maps, &fp->levels); /* tried again with the next change */
+	levels_tick(&fp->levels, &fp->maps, now_ns);
 }
 
 void fastpath_source_add(struct fastpath *fp, const uint8_t ip[16], uint64_t now_ns)
 {
-	struct sn_source used;
-
 	OBJ_CHECK(fp, TAG_FASTPATH);
-	if (!maps_are_open(&fp->maps))
-		return;
-	/* What it used while it was unknown: who becomes known gets no second burst. */
-	budgets_sketched(&fp->levels, fp->cells, ip, &used);
-	(void)sources_add(&fp->sources, fp->maps.fd[MAP_RL_SRC], ip, &used, now_ns); /* else it stays unknown */
+	levels_add_source(&fp->levels, &fp->maps, ip, now_ns);
 }
 
 bool fastpath_is_attached(const struct fastpath *fp)
@@ -684,10 +649,7 @@ bool fastpath_is_attached(const struct fastpath *fp)
 bool fastpath_is_saturated(const struct fastpath *fp)
 {
 	OBJ_CHECK(fp, TAG_FASTPATH);
-	for (unsigned i = 0; i < SN_BUDGET_LEVELS; i++)
-		if (budgets_level(&fp->levels, i)->is_saturated)
-			return true;
-	return false;
+	return levels_are_saturated(&fp->levels);
 }
 
 struct geo_kernel *fastpath_geo(struct fastpath *fp)

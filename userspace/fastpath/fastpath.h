@@ -97,7 +97,7 @@ void fastpath_free(struct fastpath *fp);
 int fastpath_apply(struct fastpath *fp, const struct fastpath_plan *p);
 /* The last plan again, if it is degraded or an interface vanished; call every few seconds.  As apply. */
 int fastpath_retry(struct fastpath *fp);
-/* Orderly stop: detach everything and remove the pins (but for bans, if there are any), unless the plan says keep_on_stop. */
+/* Orderly stop: detach everything and remove the pins (but for bans that hold), unless the plan says keep_on_stop. */
 void fastpath_stop(struct fastpath *fp);
 /*
  * Another process of this instance takes over: close what this one holds, so that it writes no map, detaches and unpins

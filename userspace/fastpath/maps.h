@@ -13,7 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "sentinel/abi.h"
+#include "sentinel/budget.h"
 
 /* Every pinned map: identifier, name in the kernel and of the pin. */
 #define FASTPATH_MAPS(X)            \

@@ -17,7 +17,7 @@
 
 #include "base/strbuf.h"
 #include "fastpath/geo_plan.h"
-#include "sentinel/abi.h"
+#include "sentinel/budget.h"
 
 #define PLAN_INTERFACES_MAX 64
 #define PLAN_BUDGET_MAX_NS (86400ull * 1000000000) /* a day until an empty bucket is full */

@@ -12,7 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "sentinel/abi.h"
+#include "sentinel/budget.h"
 
 #define SOURCES_A_SECOND 10000
 #define SOURCES_A_SECOND_48 1000 /* of one IPv6 /48 */

@@ -9,7 +9,7 @@
 
 #include "sentinel/abi.h"
 
-/* Fills tick_ns and tick_offset_ns; 0 if the kernel does not let us know.  Takes 15 ms, once a process.  Control thread. */
+/* Fills tick_ns and tick_offset_ns; 0 if the kernel does not tell.  Takes 15 ms, once a process.  Control thread. */
 void ticks_fill(struct sn_config *c);
 
 #endif

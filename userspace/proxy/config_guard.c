@@ -18,7 +18,8 @@ static const struct schema_word per_words[] = {
 #define BUDGET_ROW struct config_budget_row
 
 static const struct schema_row budget_row_rows[] = {
-	ROW_RATE(BUDGET_ROW, rate, "rate", NULL, "How many for ever: a number a second, or with a unit as in \"600/m\".",
+	ROW_RATE(BUDGET_ROW, rate, "rate", NULL,
+		 "How many for ever: a number a second, or with a unit as in \"600/m\".",
 		 .flags = SCHEMA_ARG | SCHEMA_ARG_ONLY | SCHEMA_REQUIRED),
 	ROW_UINT(BUDGET_ROW, burst, "burst", 1, 1000000000, NULL,
 		 "How many at once, after a pause.  Unset: as many as the rate allows in its period.",
@@ -64,8 +65,8 @@ static void check_twice(struct schema *s, const BUDGET_ROW *rows, size_t count, 
 	for (size_t i = 0; i < count; i++)
 		for (size_t j = 0; j < i; j++)
 			if (rows[i].per == rows[j].per)
-				diag_error(s->diag, rows[i].meta.pos, "there is a budget of %s per=\"%s\" already", what,
-					   per_words[rows[i].per].name);
+				diag_error(s->diag, rows[i].meta.pos, "there is a budget of %s per=\"%s\" already",
+					   what, per_words[rows[i].per].name);
 }
 
 static void check_budget(struct schema *s, void *config)
@@ -78,7 +79,8 @@ static void check_budget(struct schema *s, void *config)
 
 const struct schema_block config_budget_block =
 	SCHEMA_BLOCK(struct config_budget, "budget", budget_rows, check_budget,
-		     "How much each source may ask for.  All rows apply.  Loopback and what `acl` allows have no budget.");
+		     "How much each source may ask for.  All rows apply.  Loopback and what `acl` allows have no "
+		     "budget.");
 
 #define BAN struct config_ban
 
@@ -103,5 +105,5 @@ static void check_ban(struct schema *s, void *config)
 
 const struct schema_block config_ban_block =
 	SCHEMA_BLOCK(BAN, "ban", ban_rows, check_ban,
-		     "Ban clients that keep being refused: by a limit whose key contains the client's address, by geo, by an "
-		     "agent.  Without this block nobody is banned by itself.");
+		     "Ban clients that keep being refused: by a limit whose key contains the client's address, by geo, "
+		     "by an agent.  Without this block nobody is banned by itself.");

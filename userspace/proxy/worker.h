@@ -84,7 +84,7 @@ struct proxy_worker {
 	bool (*admits)(struct proxy_worker *w, uint32_t listener_id, const struct addr *client);
 	/*
 	 * Whom filters refused and admitted, for automatic bans, and whether a client that a header named is banned.
-	 * Filters call refusal.h, not these.  Set by app; NULL while there are no automatic bans (is_banned: may be NULL).
+	 * Filters call refusal.h, not these.  Set by app; may be NULL.
 	 */
 	void (*refused)(struct proxy_worker *w, const struct refusal *r);
 	void (*admitted)(struct proxy_worker *w, const struct refusal *r);

@@ -143,8 +143,8 @@ int server_accept(struct server_host *h, uint32_t listener_id, const struct serv
 void server_drain(struct server_host *h, uint32_t listener_id);
 void server_abort_all(struct server_host *h);
 /*
- * Reset every connection of this client at once (16 bytes, IPv4-mapped; in IPv6 of its whole /64), whatever it is doing:
- * its owner meets it as a reset by the peer.  How many there were.
+ * Reset every connection of this client at once (16 bytes, IPv4-mapped; in IPv6 of its whole /64), whatever it is
+ * doing: its owner meets it as a reset by the peer.  How many there were.
  */
 unsigned server_reset_client(struct server_host *h, const uint8_t ip[16]);
 static inline size_t server_session_count(const struct server_host *h)
