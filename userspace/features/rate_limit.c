@@ -33,6 +33,7 @@ struct rate_charge {
 
 struct rate_state {
 	struct rate_charge charge;
+	struct rate_report report;
 	struct delay delay;
 	struct exchange *exchange;
 	bool is_past; /* it was admitted, and waited if it had to */
@@ -84,19 +85,18 @@ static void count(struct exchange *x, const struct filter_use *u, enum verdict v
 	metric_cell_add(rw->cells[v], 1);
 }
 
-static struct rate_report *report_of(struct exchange *x)
+/* The first of the limits has it in its state. */
+static struct rate_report *report_of(struct exchange *x, struct rate_state *st)
 {
 	if (!x->rate_report)
-		x->rate_report = arena_zalloc(x->arena, sizeof(*x->rate_report));
+		x->rate_report = &st->report;
 	return x->rate_report;
 }
 
-static void report_take(struct exchange *x, const struct config_rate_limit *c, const struct limit_decision *d,
-			bool is_refused)
+static void report_take(struct exchange *x, struct rate_report *r, const struct config_rate_limit *c,
+			const struct limit_decision *d, bool is_refused)
 {
-	struct rate_report *r = report_of(x);
-
-	if (r->limit_text && !is_refused &&
+	if (r->limit_text.len && !is_refused &&
 	    (d->remaining > r->remaining || (d->remaining == r->remaining && d->full_ns <= r->full_ns)))
 		return;
 	r->limit_text = c->limit_text;
@@ -107,15 +107,26 @@ static void report_take(struct exchange *x, const struct config_rate_limit *c, c
 	r->at_wall_ns = loop_wall_ns(x->worker->loop);
 }
 
-static struct span number_text(struct exchange *x, uint64_t n)
+#define FIELD_COUNT 6
+
+/* None of them is a token: they are added as they are. */
+static const struct span field_names[FIELD_COUNT] = {
+	{ "RateLimit-Limit", 15 },   { "RateLimit-Remaining", 19 },   { "RateLimit-Reset", 15 },
+	{ "X-RateLimit-Limit", 17 }, { "X-RateLimit-Remaining", 21 }, { "X-RateLimit-Reset", 17 },
+};
+
+#define NUMBER_MAX 20
+
+/* At the end of what is free of *at; takes it off. */
+static struct span number_text(char **at, uint64_t n)
 {
-	char buf[20], *at = buf + sizeof(buf);
+	char *end = *at;
 
 	do {
-		*--at = (char)('0' + n % 10);
+		*--*at = (char)('0' + n % 10);
 		n /= 10;
 	} while (n);
-	return arena_span(x->arena, span_of(at, (size_t)(buf + sizeof(buf) - at)));
+	return span_of(*at, (size_t)(end - *at));
 }
 
 static uint64_t seconds_of(uint64_t ns)
@@ -123,26 +134,47 @@ static uint64_t seconds_of(uint64_t ns)
 	return (ns + 999999999) / 1000000000;
 }
 
+/* Those of the origin about itself would contradict ours.  Few fields have names that are as long. */
+static void fields_remove(struct headers *h)
+{
+	const uint32_t lengths = 1u << 15 | 1u << 17 | 1u << 19 | 1u << 21;
+
+	for (uint32_t at = 0; at < h->count; at++) {
+		struct span name = h->items[at].name;
+
+		if (likely(h->items[at].token != TOKEN_OTHER || name.len > 21 || !(lengths >> name.len & 1)))
+			continue;
+		for (unsigned i = 0; i < FIELD_COUNT; i++)
+			if (span_eq_nocase(name, field_names[i])) {
+				(void)headers_remove_name(h, name);
+				at--;
+				break;
+			}
+	}
+}
+
 static enum filter_verdict on_response(struct exchange *x, const struct filter_use *u)
 {
 	struct rate_report *r = x->rate_report;
 	struct headers *h = &x->response.headers;
-	struct span limit, remaining;
+	struct span values[FIELD_COUNT];
+	char *at;
 
 	(void)u;
-	if (!r || !r->limit_text || r->is_told)
+	if (!r || !r->limit_text.len || r->is_told)
 		return FILTER_NEXT;
 	r->is_told = true;
-	limit = span_str(r->limit_text);
-	remaining = number_text(x, r->remaining);
-	headers_set_name(h, SPAN("RateLimit-Limit"), limit);
-	headers_set_name(h, SPAN("RateLimit-Remaining"), remaining);
-	headers_set_name(h, SPAN("RateLimit-Reset"), number_text(x, seconds_of(r->full_ns)));
-	headers_set_name(h, SPAN("X-RateLimit-Limit"), limit);
-	headers_set_name(h, SPAN("X-RateLimit-Remaining"), remaining);
-	headers_set_name(h, SPAN("X-RateLimit-Reset"), number_text(x, seconds_of(r->at_wall_ns + r->full_ns)));
+	at = (char *)arena_alloc(x->arena, 4 * NUMBER_MAX) + 4 * NUMBER_MAX;
+	values[0] = values[3] = r->limit_text;
+	values[1] = values[4] = number_text(&at, r->remaining);
+	values[2] = number_text(&at, seconds_of(r->full_ns));
+	values[5] = number_text(&at, seconds_of(r->at_wall_ns + r->full_ns));
+	fields_remove(h);
+	headers_reserve(h, h->count + FIELD_COUNT + 2);
+	for (unsigned i = 0; i < FIELD_COUNT; i++)
+		h->items[h->count++] = (struct header){ .name = field_names[i], .value = values[i] };
 	if (r->is_refused)
-		headers_set(h, TOKEN_RETRY_AFTER, number_text(x, MAX(seconds_of(r->wait_ns), 1ULL)));
+		headers_set(h, TOKEN_RETRY_AFTER, number_text(&at, MAX(seconds_of(r->wait_ns), 1ULL)));
 	return FILTER_NEXT;
 }
 
@@ -167,12 +199,12 @@ static enum filter_verdict refuse(struct exchange *x, const struct filter_use *u
 {
 	const struct config_rate_limit *c = u->config;
 	struct limit *l = u->object;
-	struct rate_report *r = report_of(x);
+	struct rate_report *r = report_of(x, filter_state(x, u));
 
 	for (struct rate_charge *charge = r->charges; charge; charge = charge->next)
 		limit_give_back(charge->limit, charge->key, loop_now_ns(x->worker->loop), &charge->decision);
 	r->charges = NULL;
-	report_take(x, c, d, true);
+	report_take(x, r, c, d, true);
 	count(x, u, VERDICT_REFUSED);
 	audit(x, c, l);
 	if (rate_key_has_client(c))
@@ -283,11 +315,11 @@ static enum filter_verdict on_request(struct exchange *x, const struct filter_us
 		   c->action == RATE_DELAY ? c->max_delay_ms * 1000000 : 0, d);
 	if (!d->is_admitted)
 		return c->action == RATE_LOG_ONLY ? let_pass(x, u) : refuse(x, u, d);
-	r = report_of(x);
+	r = report_of(x, st);
 	st->charge.next = r->charges;
 	r->charges = &st->charge;
 	if (c->action != RATE_LOG_ONLY)
-		report_take(x, c, d, false);
+		report_take(x, r, c, d, false);
 	if (x->worker->admitted && rate_key_has_client(c))
 		refusal_report_admitted(x, st->charge.limit->number, others_of(x, c, st->charge.limit));
 	return wait_turn(x, u, st);
@@ -304,4 +336,5 @@ const struct filter filter_rate_limit = {
 	.on_request = on_request,
 	.on_response = on_response,
 	.on_done = on_done,
+	.keeps_fields_valid = true,
 };

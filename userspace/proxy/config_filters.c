@@ -35,6 +35,7 @@ static void use_add(struct config_filters *f, struct route *r, struct filter_use
 	use.index = r->filter_count++;
 	if (use.filter->open)
 		use.object = use.filter->open(&opening, use.config);
+	r->changes_fields |= !use.filter->keeps_fields_valid;
 	f->slot_sizes[use.slot] = (uint32_t)use.filter->worker_size;
 	uses[use.index] = use;
 }

@@ -183,7 +183,7 @@ static const char *key_text(const struct schema_strings *key, struct arena *a)
 
 static void limit_finish(struct arena *a, C *c)
 {
-	c->limit_text = arena_printf(a, "%u", c->burst);
+	c->limit_text = span_str(arena_printf(a, "%u", c->burst));
 	c->key_text = key_text(&c->key, a);
 }
 

@@ -51,7 +51,7 @@ struct config_rate_limit {
 	struct gcra gcra;
 	struct rate_key_part *parts;
 	unsigned part_count;
-	const char *limit_text; /* for RateLimit-Limit */
+	struct span limit_text; /* for RateLimit-Limit */
 	const char *key_text;
 	bool spans_routes; /* one limit for all routes together */
 };

@@ -222,7 +222,7 @@ static void finish_response_head(struct exchange *x)
 const struct header *response_bad_field(const struct exchange *x, const struct headers *h)
 {
 	/* The codec judged what an origin sent, and the configuration's fields were checked as it was read. */
-	if (x->upstream_id && !x->is_answered && x->route->filter_count == 0)
+	if (x->upstream_id && !x->is_answered && !x->route->changes_fields)
 		return NULL;
 	for (const struct header *f = h->items; f < h->items + h->count; f++)
 		if ((f->token == TOKEN_OTHER && !header_name_is_valid(f->name)) || !header_value_is_valid(f->value))

@@ -67,6 +67,7 @@ struct filter {
 	size_t config_size;	       /* of its struct, which begins with struct schema_meta: shared, const */
 	size_t worker_size;	       /* per use and worker: unshared, zeroed */
 	size_t state_size;	       /* per exchange: zeroed, in its arena */
+	bool keeps_fields_valid; /* what on_response adds can always be sent: nobody needs to look again */
 
 	/*
 	 * After the rows: rules across them, reported to s->diag, and what is computed once (in s->arena).  The

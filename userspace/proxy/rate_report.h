@@ -9,11 +9,13 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/span.h"
+
 struct rate_charge;
 
 struct rate_report {
 	struct rate_charge *charges; /* tokens that were taken; they go back if a later limit refuses */
-	const char *limit_text;	     /* burst of the tightest one; NULL: none that binds was asked */
+	struct span limit_text;	     /* burst of the tightest one; empty: none that binds was asked */
 	uint64_t remaining;
 	uint64_t full_ns; /* from at_ns until it is full */
 	uint64_t wait_ns; /* refused: until one would be admitted */

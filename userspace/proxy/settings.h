@@ -69,6 +69,7 @@ struct route {
 
 	const struct filter_use *filters; /* in the order written */
 	unsigned filter_count;
+	bool changes_fields; /* a filter may make a field of a response that cannot be sent */
 	const struct handler *handler; /* forward, or a builtin */
 	const void *handler_config;
 	const struct upstream *upstream; /* forward */

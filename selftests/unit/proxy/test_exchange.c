@@ -392,6 +392,7 @@ static void use(struct fixture *f, const struct filter *filter, const char *id)
 {
 	unsigned i = f->route.filter_count++;
 
+	f->route.changes_fields = true;
 	f->uses[i] = (struct filter_use){ .filter = filter, .id = id, .slot = i, .index = i };
 }
 

@@ -498,6 +498,7 @@ static void test_field_of_a_filter_that_would_break_the_head_gives_502(void **st
 
 	f->route.filters = &use;
 	f->route.filter_count = 1;
+	f->route.changes_fields = true;
 	begin(f);
 	c = dial(f, 0);
 	for (unsigned i = 0; i < 2; i++) { /* the connection is kept */
