@@ -61,7 +61,7 @@ _Static_assert(sizeof(struct sn_vip) == 4, "map value layout");
 
 /*
  * Value of port_hints (index: port in host order; written by control, 0 while vips changes).  With SN_HINT_EXACT addr
- * and listener are those of the only row of vips with this port; with SN_HINT_ANY all its rows are listener's wildcards.
+ * and listener are those of the only row of vips with this port; with SN_HINT_ANY all rows are listener's wildcards.
  */
 struct sn_port_hint {
 	__u32 addr[4];

@@ -1,9 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # test_guard_budgets.py - budgets of sources and bans that come by themselves, with the real daemon behind a veth pair (root).
 import datetime
+import fcntl
 import json
+import os
+import pty
 import socket
+import struct
 import subprocess
+import termios
 import time
 
 from lib import Client, check, check_eq, check_in, wait_for
@@ -191,3 +196,44 @@ def test_crowd_behind_one_address_is_not_banned(t):
     check(ban_of(s, BAD) is None, "a shared address is banned")
     check_in("a shared address?", s.stderr())
     check_eq(get("three"), "200")
+
+
+def test_top_shows_whom_the_guard_drops(t):
+    peer = Peer(t)
+    s = start(t, 'budget { connections "2/m" burst=2 per="ip"; }')
+    burst(peer, BAD, s.port, 12)
+
+    def reading():
+        return json.loads(s.command("kernel", "top", "--json"))
+
+    wait_for(lambda: any(r["address"] == BAD for r in reading()["sources"]), "samples of the drops")
+    seen = reading()
+    check(seen["attached"], "attached")
+    check_eq([r["reason"] for r in seen["sources"] if r["address"] == BAD], ["connection_budget"])
+    check_in("10.78.0.0/24", [r["network"] for r in seen["networks"]])
+    check(any(r["reason"] == "connection_budget" and r["packets"] >= 8 for r in seen["drops"]), "%s", seen)
+    once = s.command("kernel", "top")
+    check_in(BAD, once)
+    check("\x1b" not in once, "no terminal, and colours all the same")
+    # On a terminal: its other screen, until q.
+    pid, fd = pty.fork()
+    if pid == 0:
+        os.execv(s.case.binary, [s.case.binary, "kernel", "top", "-c", s.config_path])
+    fcntl.ioctl(fd, termios.TIOCSWINSZ, struct.pack("HHHH", 12, 60, 0, 0))
+    shown = b""
+    deadline = time.monotonic() + 10
+    while BAD.encode() not in shown and time.monotonic() < deadline:
+        shown += os.read(fd, 4096)
+    os.write(fd, b"q")
+    try:
+        while time.monotonic() < deadline:
+            more = os.read(fd, 4096)
+            if not more:
+                break
+            shown += more
+    except OSError:  # the other end is closed
+        pass
+    check_eq(os.waitpid(pid, 0)[1], 0)
+    check(b"\x1b[?1049h" in shown and b"\x1b[?1049l" in shown.split(b"\x1b[?1049h")[1], "%r", shown)
+    check(b"\x1b[1m" in shown, "no colour on a terminal")
+    os.close(fd)

@@ -8,6 +8,7 @@
 #include "app/admin_request.h"
 #include "app/audit.h"
 #include "app/ban_list.h"
+#include "app/kernel_top.h"
 #include "app/upgrade.h"
 #include "base/check.h"
 #include "base/clock.h"
@@ -150,6 +151,12 @@ static bool ban_list(struct control *c, const struct admin_request *r, struct st
 	return true;
 }
 
+static bool do_kernel_top(struct control *c, const struct admin_request *r, struct strbuf *out)
+{
+	kernel_top_render(c, r->wants_json, out);
+	return true;
+}
+
 static bool do_kernel(struct control *c, const struct admin_request *r, struct strbuf *out)
 {
 	control_render(c, r->wants_json ? "kernel-json" : "kernel", out);
@@ -162,7 +169,7 @@ typedef bool command_fn(struct control *c, const struct admin_request *r, struct
 
 static command_fn *const commands[ADMIN_VERB_COUNT] = {
 	[ADMIN_RELOAD] = do_reload, [ADMIN_STOP] = do_stop,	  [ADMIN_STATUS] = do_status,
-	[ADMIN_KERNEL] = do_kernel, [ADMIN_METRICS] = do_metrics, [ADMIN_BAN_LIST] = ban_list,
+	[ADMIN_KERNEL] = do_kernel, [ADMIN_KERNEL_TOP] = do_kernel_top, [ADMIN_METRICS] = do_metrics, [ADMIN_BAN_LIST] = ban_list,
 	[ADMIN_BAN_ADD] = ban_add,  [ADMIN_BAN_REMOVE] = ban_remove,
 };
 

@@ -61,6 +61,20 @@ static bool ban_read(struct span *args, struct admin_request *r, struct strbuf *
 	return false;
 }
 
+static bool kernel_read(struct span *args, struct admin_request *r, struct strbuf *out)
+{
+	struct span word;
+
+	if (!span_next(args, ' ', &word))
+		return true;
+	if (!span_eq(word, SPAN("top"))) {
+		strbuf_add_str(out, "kernel or kernel top\n");
+		return false;
+	}
+	r->verb = ADMIN_KERNEL_TOP;
+	return true;
+}
+
 static bool stop_read(struct span *args, struct admin_request *r, struct strbuf *out)
 {
 	struct span word;
@@ -95,7 +109,7 @@ static const struct {
 	bool (*read)(struct span *args, struct admin_request *r, struct strbuf *out); /* NULL: no arguments */
 } commands[] = {
 	{ { "reload", 6 }, ADMIN_RELOAD, NULL },   { { "stop", 4 }, ADMIN_STOP, stop_read },
-	{ { "status", 6 }, ADMIN_STATUS, NULL },   { { "kernel", 6 }, ADMIN_KERNEL, NULL },
+	{ { "status", 6 }, ADMIN_STATUS, NULL },   { { "kernel", 6 }, ADMIN_KERNEL, kernel_read },
 	{ { "metrics", 7 }, ADMIN_METRICS, NULL }, { { "ban", 3 }, ADMIN_BAN_LIST, ban_read },
 	{ { "flows", 5 }, ADMIN_FLOWS, flows_read },
 	{ { "upgrade", 7 }, ADMIN_UPGRADE, NULL },

@@ -2,9 +2,12 @@
 /* cmd_kernel.c - sentinel kernel: the guard, with and without a daemon. */
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "app/admin.h"
 #include "app/client.h"
+#include "app/top_screen.h"
 #include "fastpath/fastpath.h"
 #include "proxy/config.h"
 
@@ -22,6 +25,84 @@ static int pins_answer(int n, const char *name, const struct strbuf *text)
 	return EXIT_CODE_ERROR;
 }
 
+static int reading_ask(struct cli *c, struct top_reading *out)
+{
+	struct strbuf text = { 0 };
+	bool is_ok = false;
+	int code;
+
+	strbuf_init(&text);
+	code = client_ask_text(c, "kernel top", &text, &is_ok);
+	if (code == EXIT_CODE_OK && !is_ok) {
+		cli_complain("%.*s", SPAN_ARG(span_trim(strbuf_span(&text))));
+		code = EXIT_CODE_ERROR;
+	}
+	if (code == EXIT_CODE_OK)
+		top_reading_parse(strbuf_span(&text), out);
+	strbuf_fini(&text);
+	return code;
+}
+
+static void title_add(struct strbuf *text, const struct cli *c)
+{
+	strbuf_printf(text, "sentinel kernel top   instance %s   q to quit\n\n", client_system((struct cli *)c)->instance);
+}
+
+/* Until q, or the daemon is gone. */
+static int top_live(struct cli *c, const char *title)
+{
+	struct top_reading readings[2] = { { 0 } };
+	struct strbuf text = { 0 };
+	unsigned n = 0, lines, columns;
+	const char *no_colour = getenv("NO_COLOR");
+	int code = EXIT_CODE_OK, key = 0;
+
+	strbuf_init(&text);
+	while (code == EXIT_CODE_OK && key >= 0 && key != 'q' && key != 'Q') {
+		struct top_reading *now = &readings[n % 2], *before = n ? &readings[(n + 1) % 2] : NULL;
+
+		code = reading_ask(c, now);
+		if (code != EXIT_CODE_OK)
+			break;
+		screen_size(&lines, &columns);
+		strbuf_reset(&text);
+		strbuf_add_str(&text, title);
+		top_reading_draw(now, before, lines > 4 ? lines - 3 : 1, columns, !no_colour || !no_colour[0], &text);
+		screen_show(strbuf_span(&text));
+		key = screen_wait(1000);
+		n++;
+	}
+	screen_close();
+	if (code != EXIT_CODE_OK)
+		cli_complain("the daemon is gone"); /* what was said is on the other screen */
+	strbuf_fini(&text);
+	return code;
+}
+
+static int top(struct cli *c)
+{
+	struct top_reading reading;
+	struct strbuf text = { 0 };
+	int code;
+
+	if (c->wants_json)
+		return client_ask(c, "kernel top");
+	strbuf_init(&text);
+	title_add(&text, c);
+	if (!c->socket)
+		c->socket = admin_path(client_system(c), &c->arena); /* the file is read once, not every second */
+	code = reading_ask(c, &reading);
+	if (code == EXIT_CODE_OK && screen_open()) {
+		code = top_live(c, text.ptr);
+	} else if (code == EXIT_CODE_OK) {
+		strbuf_reset(&text);
+		top_reading_draw(&reading, NULL, 0, 0, false, &text);
+		(void)fwrite(text.ptr, 1, text.len, stdout);
+	}
+	strbuf_fini(&text);
+	return code;
+}
+
 static int kernel(struct cli *c)
 {
 	bool is_status = strcmp(c->args[0], "status") == 0;
@@ -30,8 +111,10 @@ static int kernel(struct cli *c)
 	const char *name;
 	int code;
 
+	if (strcmp(c->args[0], "top") == 0)
+		return top(c);
 	if (!is_status && strcmp(c->args[0], "detach") != 0) {
-		cli_complain("kernel status or kernel detach, not \"%s\"", c->args[0]);
+		cli_complain("kernel status, kernel top or kernel detach, not \"%s\"", c->args[0]);
 		return EXIT_CODE_USAGE;
 	}
 	name = client_system(c)->instance;
@@ -53,13 +136,16 @@ static int kernel(struct cli *c)
 
 const struct command command_kernel = {
 	.name = "kernel",
-	.usage = "status | detach",
-	.summary = "show the kernel's guard, or take it off",
+	.usage = "status | top | detach",
+	.summary = "show the kernel's guard, watch it, or take it off",
 	.help = "status: where the guard is attached, how full its maps are, what it dropped; without a "
 		"daemon, what an\n"
-		"earlier one left pinned.  detach: removes every program and map of this instance from the "
-		"kernel; a running\n"
-		"daemon notices within seconds and attaches them again.",
+		"earlier one left pinned.  top: what it drops, by reason, source, network and country, drawn again "
+		"every\n"
+		"second until q; one reading if the output is no terminal, or with --json.  detach: removes every "
+		"program\n"
+		"and map of this instance from the kernel; a running daemon notices within seconds and attaches "
+		"them again.",
 	.options = CLI_CONFIG | CLI_SOCKET | CLI_JSON,
 	.args_min = 1,
 	.args_max = 1,

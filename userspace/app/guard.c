@@ -140,6 +140,7 @@ static void on_drop(void *ctx, const struct sn_drop_event *e)
 	char country[3];
 
 	g->events_seen++;
+	drop_top_add(&g->top, e);
 	addr_from_ip16((const uint8_t *)e->source, ntohs(e->source_port), &source);
 	addr_from_ip16((const uint8_t *)e->destination, ntohs(e->destination_port), &destination);
 	audit_blocked(*g->audit, &(struct audit_block){
@@ -295,6 +296,7 @@ void guard_tick(struct guard *g, unsigned seconds)
 	heartbeat_control(fastpath_heartbeat(g->fastpath), clock_boot_ns());
 	(void)bans_expire(fastpath_bans(g->fastpath), clock_boot_ns());
 	fastpath_tick(g->fastpath, clock_mono_ns());
+	drop_top_tick(&g->top);
 	if (seconds % 5 != 0 || !g->has_plan || g->plan.interface_count == 0)
 		return;
 	(void)fastpath_retry(g->fastpath);

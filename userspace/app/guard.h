@@ -6,6 +6,7 @@
 #ifndef SN_APP_GUARD_H
 #define SN_APP_GUARD_H
 
+#include "app/drop_top.h"
 #include "app/poller.h"
 #include "fastpath/fastpath.h"
 #include "fastpath/geo_rules.h"
@@ -30,6 +31,7 @@ struct guard {
 	struct metrics_shard *metrics;
 	struct poller events, addresses;
 	uint64_t events_seen;
+	struct drop_top top;
 	char reported[FASTPATH_REASON_MAX]; /* the last reason that was logged */
 };
 
