@@ -66,7 +66,8 @@ CFLAGS += $(if $(filter thread,$(san_names)),$(if $(is_clang),,-Wno-tsan))
 
 # pkg-config name : Debian package
 DEPENDENCIES := liburing:liburing-dev libbpf:libbpf-dev libxdp:libxdp-dev libpcre2-8:libpcre2-dev \
-	libcares:libc-ares-dev openssl:libssl-dev libnghttp2:libnghttp2-dev libmaxminddb:libmaxminddb-dev
+	libcares:libc-ares-dev openssl:libssl-dev libnghttp2:libnghttp2-dev libmaxminddb:libmaxminddb-dev \
+	hiredis:libhiredis-dev
 pkg_names := $(foreach d,$(DEPENDENCIES),$(firstword $(subst :, ,$(d))))
 
 # These goals need no library: they install them, or only read text.

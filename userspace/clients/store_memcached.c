@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * store_memcached.c - a token bucket in memcached: a counter that is the instant at which the bucket is full, in µs of
+ * the proxies' clocks.  Adding makes it if it is not there.  One that lies in the past is moved to now by
+ * compare-and-swap: who loses adds again, because the winner has overwritten what it had added.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/check.h"
+#include "base/mem.h"
+#include "base/strbuf.h"
+#include "clients/memcached_wire.h"
+#include "clients/store_private.h"
+
+#define ATTEMPTS_MAX 8 /* commands that a question may cost */
+
+static void *reader_new(void)
+{
+	return mem_zalloc(sizeof(struct memcached_reader));
+}
+
+static void command_send(struct store_connection *c, const struct strbuf *b)
+{
+	stream_write(c->stream, slice_copy(b->ptr, (uint32_t)b->len));
+}
+
+static void greet(struct store_connection *c)
+{
+	(void)c;
+}
+
+static void ping(struct store_connection *c)
+{
+	stream_write(c->stream, slice_static("mn\r\n", 4));
+	place_add(c, PLACE_PING, NULL);
+}
+
+static uint64_t now_us(struct store_connection *c)
+{
+	return loop_wall_ns(c->worker->loop) / 1000;
+}
+
+/* Until the fullest bucket would be full: a counter that is gone is a full bucket. */
+static unsigned long long ttl_secs(const struct store_connection *c, const struct store_check *k)
+{
+	uint64_t longest = (k->tolerance_us + k->delay_max_us + k->interval_us) / 1000000 + 1;
+
+	return MIN(MAX(longest, c->worker->store->settings.ttl_secs), (uint64_t)30 * 86400);
+}
+
+/* What is there plus one interval, and its mark for a swap. */
+static void ask(struct store_connection *c, struct store_check *k)
+{
+	unsigned long long ttl = ttl_secs(c, k);
+	struct strbuf b = { 0 };
+
+	k->cas = 0;
+	k->initial = now_us(c) + k->interval_us;
+	strbuf_printf(&b, "ma " SPAN_FMT " v c D%llu N%llu J%llu T%llu\r\n", SPAN_ARG(k->key),
+		      (unsigned long long)k->interval_us, ttl, (unsigned long long)k->initial, ttl);
+	command_send(c, &b);
+	strbuf_fini(&b);
+	place_add(c, PLACE_CHECK, k);
+}
+
+static void give_back(struct store_connection *c, struct span key, uint64_t interval_us)
+{
+	struct strbuf b = { 0 };
+
+	strbuf_printf(&b, "ma " SPAN_FMT " MD D%llu\r\n", SPAN_ARG(key), (unsigned long long)interval_us);
+	command_send(c, &b);
+	strbuf_fini(&b);
+	place_add(c, PLACE_NOBODY, NULL);
+}
+
+static void swap(struct store_connection *c, struct store_check *k, uint64_t cas)
+{
+	char number[24];
+	int len = snprintf(number, sizeof(number), "%llu", (unsigned long long)(now_us(c) + k->interval_us));
+	struct strbuf b = { 0 };
+
+	k->cas = cas;
+	strbuf_printf(&b, "ms " SPAN_FMT " %d C%llu T%llu\r\n%s\r\n", SPAN_ARG(k->key), len, (unsigned long long)cas,
+		      ttl_secs(c, k), number);
+	command_send(c, &b);
+	strbuf_fini(&b);
+	place_add(c, PLACE_CHECK, k);
+}
+
+static void admit(struct store_check *k, uint64_t level_before)
+{
+	uint64_t level = level_before + k->interval_us;
+
+	k->is_admitted = true;
+	k->full_us = level;
+	k->wait_us = level_before > k->tolerance_us ? level_before - k->tolerance_us : 0;
+	k->remaining = level > k->tolerance_us ? 0 : (k->tolerance_us - level) / k->interval_us + 1;
+	check_done(k, STORE_ANSWERED);
+}
+
+static void refuse(struct store_connection *c, struct store_check *k, uint64_t level)
+{
+	give_back(c, k->key, k->interval_us);
+	k->is_admitted = false;
+	k->full_us = level;
+	k->wait_us = level - k->tolerance_us;
+	k->remaining = 0;
+	check_done(k, STORE_ANSWERED);
+}
+
+static void say_no(struct store_connection *c, struct store_check *k, const char *why)
+{
+	struct store_worker *sw = c->worker;
+
+	check_done(k, STORE_REFUSED);
+	worker_failed(sw, STORE_REFUSED, why);
+}
+
+/* The counter with our interval in it. */
+static int judge(struct store_connection *c, struct store_check *k, const struct memcached_reply *r)
+{
+	uint64_t now = now_us(c), before, level;
+
+	if (r->number < k->interval_us)
+		return -EPROTO;
+	before = r->number - k->interval_us;
+	if (r->number == k->initial) { /* it is new */
+		admit(k, 0);
+		return 0;
+	}
+	if (before < now && r->cas == 0) {
+		say_no(c, k, "compare-and-swap is off (-C)");
+		return 0;
+	}
+	if (before < now) {
+		swap(c, k, r->cas);
+		return 0;
+	}
+	level = before - now;
+	if (level > k->tolerance_us + k->delay_max_us)
+		refuse(c, k, MIN(level, k->tolerance_us + k->delay_max_us + k->interval_us));
+	else
+		admit(k, level);
+	return 0;
+}
+
+static int check_reply(struct store_connection *c, struct store_check *k, const struct memcached_reply *r)
+{
+	if (r->kind == MEMCACHED_ERROR) {
+		say_no(c, k, r->text);
+		return 0;
+	}
+	if (!k->cas) {
+		if (r->kind == MEMCACHED_VALUE && judge(c, k, r) == 0)
+			return 0;
+	} else if (r->kind == MEMCACHED_DONE) {
+		admit(k, 0);
+		return 0;
+	} else if (r->kind == MEMCACHED_EXISTS || r->kind == MEMCACHED_MISSING) {
+		if (k->attempts < ATTEMPTS_MAX)
+			ask(c, k);
+		else
+			check_done(k, STORE_BUSY);
+		return 0;
+	}
+	check_done(k, STORE_GARBAGE);
+	return -EPROTO;
+}
+
+static int reply(struct store_connection *c, const struct memcached_reply *r)
+{
+	struct place p;
+
+	if (!place_take(c, &p))
+		return -EPROTO;
+	switch (p.kind) {
+	case PLACE_NOBODY:
+		return 0;
+	case PLACE_HELLO:
+	case PLACE_PING:
+		if (r->kind == MEMCACHED_PONG)
+			connection_ping_done(c);
+		else
+			connection_refused(c, r->kind == MEMCACHED_ERROR ? r->text : "it speaks no meta protocol");
+		return 0;
+	case PLACE_CHECK:
+		break;
+	}
+	return check_reply(c, p.check, r);
+}
+
+static int read_replies(struct store_connection *c, struct span bytes)
+{
+	struct memcached_reply r;
+	int err = 0;
+
+	while (err >= 0 && c->state != CONNECTION_ENDING) {
+		err = memcached_reader_next(c->reader, &bytes, &r);
+		if (err <= 0)
+			return err;
+		err = reply(c, &r);
+	}
+	return err;
+}
+
+const struct store_protocol store_memcached = {
+	.reader_new = reader_new,
+	.reader_free = free,
+	.greet = greet,
+	.ping = ping,
+	.ask = ask,
+	.give_back = give_back,
+	.read = read_replies,
+};
