@@ -6,6 +6,7 @@ import socket
 import subprocess
 
 from lib import Client, PeerReset, check, check_eq, check_in, fetch, wait_for
+from lib.geo import mmdb, write
 from lib.tls import REQUEST, Authority, TlsClient, context, read, sni_block, tls_block
 from test_tls_sessions import early, early_setup
 
@@ -20,13 +21,15 @@ QUIET = {"log_lines_dropped_total", "metrics_series_dropped_total", "active_requ
          "sockmap_refused_total", "sockmap_left_total", "sockmap_failed_total", "sockmap_lost_races_total",
          "sockmap_undelivered_bytes_total", "sockmap_switches_total", "sockmap_slow_total",
          "sockmap_leave_retries_total", "sockmap_drain_max_seconds", "busy_workers", "sockmap_stayed_total",
-         "sockmap_recalled_total"}
+         "sockmap_recalled_total", "geo_database_loads_total", "geo_refused_connections_total",
+         "kernel_geo_drops_total"}
 ROUTES = '''
 route "main" { matches { path-prefix "/"; }; upstream "o"; websocket #true; }
 route "dead" { matches { path-prefix "/dead"; }; upstream "dead";
     retry-policy { max-attempts 10; budget-percent 1; backoff-base-ms 1; backoff-max-ms 1; } }
 route "plain" { matches { path-prefix "/plain"; }; upstream "o"; }
 '''
+GEO_ROUTE = 'route "geo" { matches { path "/geo"; }; upstream "o"; filters "geo"; }\n'
 BACKTRACKS = 'route "backtracks" { priority 100; matches { path-regex "^/(a|aa|a?)*(a|aa)*[cd]$"; }; upstream "%s"; }\n'
 BACKTRACKING = "/" + 40 * "a" + "b"
 
@@ -53,15 +56,19 @@ def upgrade(s, path):
 def busy(t):
     """A proxy that has done a little of everything, and still has a tunnel and an idle connection open."""
     o = t.origin()
-    s = t.sentinel(o, routes=ROUTES + BACKTRACKS % "dead", upstreams='upstream "o" { target "127.0.0.1:%d"; }\n'
+    database = write(t.path("geo.mmdb"), mmdb({"127.0.0.0/8": "FR"}))
+    s = t.sentinel(o, routes=ROUTES + GEO_ROUTE + BACKTRACKS % "dead", upstreams='upstream "o" { target "127.0.0.1:%d"; }\n'
                    'upstream "dead" { target "127.0.0.1:1"; target "127.0.0.1:2"; }\n'
                    'upstream "name" { target "no-such-name.invalid:80"; }' % o.port,
-                   top='kernel { interface "no-such-if0"; acl { deny "127.0.0.9"; }; }')
+                   filters='filter "geo" { type "geo"; database-path "%s"; countries "FR"; action "log-only"; }' % database,
+                   top='kernel { interface "no-such-if0"; acl { deny "127.0.0.9"; }; '
+                   'geo { database "%s"; deny "FR"; }; }' % database)
     with Client(s.port) as c:
         c.get("/bytes/100")
         c.get("/bytes/100")
     fetch(s.port, "/echo", "POST", body=b"x" * 50)
     fetch(s.port, BACKTRACKING)
+    fetch(s.port, "/geo")
     with Client(s.port) as c:  # 9 retries each; a budget of 1 % still lets 100 in ten seconds
         for _ in range(12):
             check_eq(c.get("/dead").status, 503)

@@ -36,6 +36,7 @@ struct explanation {
 
 	/* the answer */
 	struct rules_verdict verdict;
+	char country[3]; /* of the peer, by the kernel's database; "": there is none */
 	const struct listener *listener;
 	const struct route *route;
 	bool is_default_route;
@@ -175,6 +176,19 @@ static void route_find(struct explanation *e)
 	}
 }
 
+/* After the rules: whom none refuses or allows is asked for his country. */
+static void geo_ask(struct explanation *e, const struct fastpath_plan *p, const uint8_t ip[16])
+{
+	struct geo_rules *g = geo_rules_new(p);
+	struct geo_place place = { 0 };
+
+	if (!e->verdict.reason && !e->verdict.rule)
+		e->verdict = geo_rules_judge(g, e->listener->number, ip).rules;
+	if (p->geo.file && geo_file_find(p->geo.file, ip, &place) == 0)
+		(void)geo_country_text(place.country, e->country);
+	geo_rules_free(g);
+}
+
 static int guard_ask(struct explanation *e)
 {
 	struct fastpath_plan plan = { 0 };
@@ -188,8 +202,10 @@ static int guard_ask(struct explanation *e)
 		return -1;
 	}
 	rules = rules_new(&plan);
-	if (addr_to_ip16(&e->peer, ip))
+	if (addr_to_ip16(&e->peer, ip)) {
 		e->verdict = rules_judge(rules, NULL, ip, clock_boot_ns());
+		geo_ask(e, &plan, ip);
+	}
 	rules_free(rules);
 	plan_fini(&plan);
 	strbuf_fini(&why);
@@ -218,6 +234,9 @@ static void verdict_text(const struct explanation *e, struct strbuf *out)
 			      rules_reason_text(e->verdict.reason));
 	if (e->verdict.rule)
 		strbuf_printf(out, "  (line %u)", e->verdict.rule);
+	if (e->country[0])
+		strbuf_printf(out, "\n          country %s by %s", e->country,
+			      e->snapshot->config->kernel.geo->database);
 	strbuf_add_str(out, "\n          bans of a running daemon are not looked at: `sentinel ban list`\n");
 }
 
@@ -251,10 +270,17 @@ static void route_text(const struct explanation *e, struct strbuf *out)
 	}
 	strbuf_printf(out, "route     %s  (%s)%s\n", r->id, place(e, r->pos, buf),
 		      e->is_default_route ? ", the default-route of the listener: no route matches" : "");
-	for (unsigned i = 0; i < r->filter_count; i++)
-		strbuf_printf(out, "filter %-2u %s, type %s  (%s)\n", i + 1, r->filters[i].id,
-			      r->filters[i].filter->name,
-			      place(e, ((const struct schema_meta *)r->filters[i].config)->pos, buf));
+	for (unsigned i = 0; i < r->filter_count; i++) {
+		const struct filter_use *u = &r->filters[i];
+
+		strbuf_printf(out, "filter %-2u %s, type %s  (%s)\n", i + 1, u->id, u->filter->name,
+			      place(e, ((const struct schema_meta *)u->config)->pos, buf));
+		if (!u->filter->explain)
+			continue;
+		strbuf_add_str(out, "          ");
+		u->filter->explain(u->config, &e->client.addr, out);
+		strbuf_add_char(out, '\n');
+	}
 	forward_text(e, out);
 	strbuf_printf(out, "limits    body %s", value_size_text(text, r->body_max));
 	strbuf_printf(out, ", total time %s\n",
@@ -314,6 +340,7 @@ static void explain_json(const struct explanation *e, struct strbuf *out)
 	json_bool(&j, "refused", e->verdict.is_refused);
 	json_str(&j, "reason", e->verdict.reason ? rules_reason_label(e->verdict.reason) : NULL);
 	json_u64(&j, "rule_line", e->verdict.rule);
+	json_str(&j, "country", e->country[0] ? e->country : NULL);
 	json_end(&j, '}');
 	json_str(&j, "listener", e->listener->id);
 	json_span(&j, "client_ip", client_addr_text(&e->client, e->arena));

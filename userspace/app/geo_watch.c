@@ -264,13 +264,17 @@ void geo_watch_plan(struct geo_watch *w)
 
 static void collect_file(void *ctx, struct geo_file *f)
 {
-	struct geo_watch *w = ctx;
+	static const char *const results[] = { "success", "failure" };
+	struct metrics_shard *metrics = ((struct geo_watch *)ctx)->control->metrics;
 	struct geo_database *d = geo_file_database(f);
-	const struct span label = span_str(geo_file_path(f));
+	struct span labels[] = { span_str(geo_file_path(f)), SPAN("") };
 
-	metric_cell_set(metric_cell(w->control->metrics, METRIC_GEO_DATABASE_BUILD, &label),
-			geo_database_info(d)->build_secs);
+	metric_cell_set(metric_cell(metrics, METRIC_GEO_DATABASE_BUILD, labels), geo_database_info(d)->build_secs);
 	geo_database_put(d);
+	for (size_t i = 0; i < ARRAY_LEN(results); i++) {
+		labels[1] = span_str(results[i]);
+		(void)metric_cell(metrics, METRIC_GEO_DATABASE_LOADS_TOTAL, labels); /* from 0 on */
+	}
 }
 
 static void collect_country(void *ctx, const struct geo_kernel_count *c)
@@ -292,6 +296,12 @@ void geo_watch_collect(struct geo_watch *w)
 	if (!w->control)
 		return;
 	geo_file_for_each(collect_file, w);
+	if (w->control->guard.plan.geo.file) {
+		const struct span nobody[] = { SPAN("--"), SPAN("enforce") };
+
+		(void)metric_cell(w->control->metrics, METRIC_KERNEL_GEO_DROPS_TOTAL, nobody);
+		(void)metric_cell(w->control->metrics, METRIC_GEO_REFUSED_CONNECTIONS_TOTAL, nobody);
+	}
 	kernel = fastpath_geo(w->control->guard.fastpath);
 	if (kernel)
 		(void)geo_kernel_counts(kernel, collect_country, w->control->metrics);

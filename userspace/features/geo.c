@@ -211,16 +211,23 @@ static enum verdict judge(const GEO *c, const struct geo_place *p)
 	return is_in || c->country_count + c->asn_count == 0 ? VERDICT_ADMITTED : VERDICT_REFUSED;
 }
 
-static enum verdict look_up(struct exchange *x, const GEO *c)
+static enum verdict place_of(const GEO *c, const struct addr *client, struct geo_place *out_place)
 {
-	struct geo_place place;
 	uint8_t ip[16];
 
-	if (!addr_to_ip16(&x->client_addr, ip) || geo_file_find(c->file, ip, &place) < 0)
+	if (!addr_to_ip16(client, ip) || geo_file_find(c->file, ip, out_place) < 0)
 		return c->on_failure == ON_FAILURE_OPEN ? VERDICT_FAILED : VERDICT_FAILED_CLOSED;
+	return judge(c, out_place);
+}
+
+static enum verdict look_up(struct exchange *x, const GEO *c)
+{
+	struct geo_place place = { 0 };
+	enum verdict v = place_of(c, &x->client_addr, &place);
+
 	if (place.country)
 		(void)geo_country_text(place.country, x->country);
-	return judge(c, &place);
+	return v;
 }
 
 static void count(struct exchange *x, const struct filter_use *u, enum verdict v)
@@ -281,6 +288,23 @@ static enum filter_verdict on_request(struct exchange *x, const struct filter_us
 	return FILTER_NEXT;
 }
 
+static void explain(const void *config, const struct addr *client, struct strbuf *out)
+{
+	static const char *const texts[VERDICT_COUNT] = { "let through", "refused", "let through, and said so",
+							  "let through", "refused" };
+	const GEO *c = config;
+	struct geo_place place = { 0 };
+	enum verdict v = place_of(c, client, &place);
+	char text[3];
+
+	strbuf_printf(out, "country %s", geo_country_text(place.country, text));
+	if (place.asn)
+		strbuf_printf(out, ", AS%u", place.asn);
+	strbuf_printf(out, "%s: %s", v >= VERDICT_FAILED ? ", nobody can tell" : "", texts[v]);
+	if (v == VERDICT_REFUSED || v == VERDICT_FAILED_CLOSED)
+		strbuf_printf(out, " with %u", c->status);
+}
+
 const struct filter filter_geo = {
 	.name = "geo",
 	.help = "Refuse requests by the country of the client, or tell it to the origin.",
@@ -288,5 +312,6 @@ const struct filter filter_geo = {
 	.config_size = sizeof(GEO),
 	.worker_size = sizeof(struct geo_worker),
 	.check = check,
+	.explain = explain,
 	.on_request = on_request,
 };

@@ -118,6 +118,9 @@ static int copy_file(const char *path, struct stat *out_stat, struct strbuf *out
 	} else if (!S_ISREG(out_stat->st_mode)) {
 		strbuf_add_str(out_why, "is not a regular file");
 		err = -EINVAL;
+	} else if (out_stat->st_size == 0) {
+		strbuf_add_str(out_why, "is empty");
+		err = -EBADMSG;
 	} else if (out_stat->st_size > GEO_FILE_BYTES_MAX) {
 		strbuf_printf(out_why, "is larger than %u MiB", GEO_FILE_BYTES_MAX >> 20);
 		err = -EFBIG;

@@ -16,10 +16,12 @@
 
 #include "base/iobuf.h"
 
+struct addr;
 struct exchange;
 struct schema;
 struct schema_row;
 struct headers;
+struct strbuf;
 
 enum filter_verdict {
 	FILTER_NEXT, /* carry on */
@@ -83,6 +85,8 @@ struct filter {
 	enum filter_verdict (*on_response_data)(struct exchange *x, const struct filter_use *u,
 						struct chunk *c);
 	void (*on_done)(struct exchange *x, const struct filter_use *u);
+	/* For `sentinel explain`: what it would do with this client, a sentence without an end.  NULL ok. */
+	void (*explain)(const void *config, const struct addr *client, struct strbuf *out);
 };
 
 /* features.def lists them; NULL: unknown. */
