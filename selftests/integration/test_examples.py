@@ -7,10 +7,12 @@ import shutil
 import subprocess
 
 from lib import check, check_eq
+from lib.geo import mmdb, write
 from lib.tls import Authority
 
 ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "../.."))
 FOLDER = "/etc/sentinel/tls"  # of every certificate that an example names
+DATABASES = "/etc/sentinel/geo"  # of every geo database
 FENCED = re.compile(r"^```\w*\n(.*?)^```$", re.M | re.S)
 ROUTE = 'routes { route "all" { matches { path-prefix "/" }; builtin-handler "status" } }\n'
 HARMLESS = re.compile(r"there is no interface \"\w+\" now")
@@ -18,6 +20,8 @@ HARMLESS = re.compile(r"there is no interface \"\w+\" now")
 
 def with_certificates(t, ca, text):
     """The text with files that exist; of NAME-ca.pem an authority, of NAME.pem and NAME.key a pair, NAME-rsa of RSA."""
+    for name in set(re.findall(DATABASES + r"/([\w-]+\.mmdb)", text)):
+        write(t.path(name), mmdb({"198.51.100.0/24": "DE"}))
     for name in sorted(set(re.findall(FOLDER + r"/([\w-]+)\.(?:pem|key)", text))):
         if os.path.exists(t.path(name + ".pem")):
             continue
@@ -27,7 +31,7 @@ def with_certificates(t, ca, text):
         pair = ca.issue(name, [name + ".example.com"], kind="rsa" if name.endswith("-rsa") else "ecdsa")
         shutil.copy(pair.cert, t.path(name + ".pem"))
         shutil.copy(pair.key, t.path(name + ".key"))
-    return text.replace(FOLDER, t.dir)
+    return text.replace(FOLDER, t.dir).replace(DATABASES, t.dir)
 
 
 def check_config(t, what, text):
