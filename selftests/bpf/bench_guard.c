@@ -12,9 +12,12 @@
 #include <cmocka.h>
 
 #include "base/clock.h"
+#include "base/hash.h"
 #include "fastpath/bans.h"
+#include "fastpath/geo_kernel.h"
 #include "fastpath/hostaddrs.h"
 #include "fastpath/tables.h"
+#include "lib/mmdb_build.h"
 #include "packets.h"
 #include "sentinel/budget.h"
 
@@ -26,7 +29,7 @@
 struct row {
 	const char *name;
 	int prefixes;
-	bool has_ban, has_budget, is_syn, is_random;
+	bool has_ban, has_budget, has_geo, is_syn, is_random;
 	double bound;
 
 	double best_ns;
@@ -39,15 +42,20 @@ static struct row rows[] = {
 	{ "established, ACL of 1,000", .prefixes = 1000, .has_budget = true, .bound = 5 },
 	{ "SYN, ACL of 1,000, budgets by IP and /24", .prefixes = 1000, .has_budget = true, .is_syn = true,
 	  .bound = 6 },
+	{ "SYN, ACL of 1,000, geo, budgets by IP and /24", .prefixes = 1000, .has_budget = true, .has_geo = true,
+	  .is_syn = true, .bound = 6 },
 	{ "random sources: ACL of 1,000", .prefixes = 1000, .is_random = true },
 	{ "random sources: ACL of 10,000", .prefixes = 10000, .is_random = true },
 	{ "random sources: SYN, ACL of 1,000, budgets", .prefixes = 1000, .has_budget = true, .is_syn = true,
 	  .is_random = true },
+	{ "random sources: SYN, geo", .has_geo = true, .is_syn = true, .is_random = true },
 };
 
 #define ROWS (sizeof(rows) / sizeof(rows[0]))
 
 static struct packet_guard guard;
+static struct geo_kernel countries;
+static struct geo_file *database;
 static struct sn_heartbeat *heartbeat;
 
 /* Of 16.0.0.0/4 and up, so that the frame's source is in none, and the trie is deep all the same. */
@@ -62,6 +70,52 @@ static void add_prefixes(struct fastpath_plan *p, int count)
 		a.ip[14] = (uint8_t)(i / 80);
 		CHECK(plan_add_acl(p, &a) == 0);
 	}
+}
+
+/* Nobody is refused: the whole way is gone, and the packet passes. */
+static void open_database(void)
+{
+	char path[] = "/tmp/bench_guard_XXXXXX.mmdb";
+	struct strbuf bytes = { 0 }, why = { 0 };
+	int fd = mkstemps(path, 5);
+	struct mmdb_build b;
+
+	strbuf_init(&bytes);
+	strbuf_init(&why);
+	mmdb_build_init(&b, 6, 28);
+	mmdb_build_add_text(&b, "0.0.0.0/1", "FR", 0);
+	mmdb_build_add_text(&b, "128.0.0.0/1", "DE", 0);
+	mmdb_build_write(&b, &bytes);
+	CHECK(fd >= 0 && write(fd, bytes.ptr, bytes.len) == (ssize_t)bytes.len && close(fd) == 0);
+	database = geo_file_get(path, GEO_FORMAT_MAXMIND, &why);
+	CHECK(database && unlink(path) == 0);
+	mmdb_build_fini(&b);
+	strbuf_fini(&bytes);
+	strbuf_fini(&why);
+}
+
+static void set_countries(struct fastpath_plan *p, bool has_geo)
+{
+	geo_country named[] = { 'A' << 8 | 'T' };
+	struct geo_choice c = { .rule = 1, .countries = named, .count = 1 };
+	struct strbuf why = { 0 };
+	struct geo_built built;
+
+	strbuf_init(&why);
+	if (has_geo) {
+		geo_file_hold(database);
+		geo_plan_use(&p->geo, database);
+		geo_plan_add(&p->geo, &c);
+	}
+	if (geo_kernel_wants(&countries, &p->geo)) {
+		struct geo_database *d = geo_file_database(database);
+
+		CHECK(geo_built_make(&built, d, p->geo.named, p->geo.named_count, &why) == 0);
+		geo_kernel_give(&countries, &built);
+		geo_database_put(d);
+	}
+	CHECK(geo_kernel_apply(&countries, &p->geo, &why) == 0);
+	strbuf_fini(&why);
 }
 
 static void set_maps(const struct row *r)
@@ -92,6 +146,7 @@ static void set_maps(const struct row *r)
 		b.is_packets = true;
 		CHECK(plan_add_budget(&p, &b) == 0);
 	}
+	set_countries(&p, r->has_geo);
 	tables_init(&t, &p, &none);
 	strbuf_init(&why);
 	CHECK(tables_put(&t, &guard.maps, &why) == 0 && tables_prune(&t, &guard.maps, &why) == 0);
@@ -156,6 +211,9 @@ int main(void)
 	packet_guard_open(&guard);
 	heartbeat = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, guard.maps.fd[MAP_HEARTBEAT], 0);
 	CHECK(heartbeat != MAP_FAILED);
+	hash_init();
+	geo_kernel_init(&countries, &guard.maps);
+	open_database();
 	load_random(&o);
 	for (int round = 0; round < ROUNDS; round++) {
 		measure(&empty, program(o, "bench_empty"));
@@ -177,5 +235,7 @@ int main(void)
 		failed += is_over;
 	}
 	bpf_object__close(o);
+	geo_kernel_fini(&countries);
+	geo_file_put(database);
 	return failed ? 1 : 0;
 }
