@@ -56,6 +56,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct access_record r = { .status = 200 };
 	struct headers headers;
 	struct prefix trusted;
+	char ip[ADDR_TEXT_MAX];
 	struct addr peer;
 	struct arena a;
 
@@ -75,7 +76,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	client_addr_find(&peer, &headers, &trusted, 1, &client);
 	CHECK(client.is_peer_trusted == (data[0] & 1));
 	CHECK(client.hops <= CLIENT_ADDR_HOPS_MAX && (client.is_peer_trusted || !client.hops));
-	in.peer = &peer;
+	in.peer_ip = span_of(ip, addr_format_ip(&peer, ip));
 	in.is_peer_trusted = client.is_peer_trusted;
 	in.client_ip = client_addr_text(&client, &a);
 	in.request_id = request_id_of(&headers, TRACE_ID_TINYFLAKE, &a);

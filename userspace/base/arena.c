@@ -8,7 +8,6 @@
 #include "base/mem.h"
 #include "base/poison.h"
 
-#define ARENA_ALIGN	 16
 #define ARENA_BLOCK_MIN 256
 
 struct arena_block {
@@ -94,8 +93,7 @@ void arena_reset(struct arena *a)
 	a->end = kept->data + kept->size;
 }
 
-/* A piece that the newest block has no room for. */
-static void *alloc_in_new_block(struct arena *a, size_t size)
+void *arena_alloc_more(struct arena *a, size_t size)
 {
 	struct arena_block *block;
 
@@ -113,24 +111,6 @@ static void *alloc_in_new_block(struct arena *a, size_t size)
 	a->next = block->data + size;
 	a->end = block->data + block->size;
 	return block->data;
-}
-
-void *arena_alloc(struct arena *a, size_t size)
-{
-	size_t rounded;
-	char *p;
-
-	CHECK(size <= SIZE_MAX / 2);
-	rounded = (MAX(size, 1) + ARENA_ALIGN - 1) & ~(size_t)(ARENA_ALIGN - 1);
-	a->bytes += rounded;
-	if (likely(rounded <= (size_t)(a->end - a->next))) {
-		p = a->next;
-		a->next += rounded;
-	} else {
-		p = alloc_in_new_block(a, rounded);
-	}
-	unpoison(p, size);
-	return p;
 }
 
 void *arena_zalloc(struct arena *a, size_t size)

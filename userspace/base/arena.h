@@ -9,6 +9,8 @@
 
 #include <stddef.h>
 
+#include "base/check.h"
+#include "base/poison.h"
 #include "base/span.h"
 
 struct arena_block;
@@ -28,7 +30,27 @@ void arena_fini(struct arena *a); /* NULL ok */
 /* Run clean-ups, forget all pieces; the first block is kept for reuse, the others are freed. */
 void arena_reset(struct arena *a);
 
-void *arena_alloc(struct arena *a, size_t size);  /* uninitialised, never NULL */
+#define ARENA_ALIGN 16
+
+/* A piece that the newest block has no room for; rounded up to ARENA_ALIGN. */
+void *arena_alloc_more(struct arena *a, size_t rounded);
+/* Uninitialised, never NULL. */
+static inline void *arena_alloc(struct arena *a, size_t size)
+{
+	size_t rounded;
+	char *p = a->next;
+
+	CHECK(size <= SIZE_MAX / 2);
+	rounded = (MAX(size, (size_t)1) + ARENA_ALIGN - 1) & ~(size_t)(ARENA_ALIGN - 1);
+	a->bytes += rounded;
+	if (likely(rounded <= (size_t)(a->end - p)))
+		a->next = p + rounded;
+	else
+		p = arena_alloc_more(a, rounded);
+	unpoison(p, size);
+	return p;
+}
+
 void *arena_zalloc(struct arena *a, size_t size); /* zeroed */
 void *arena_array(struct arena *a, size_t n, size_t size); /* zeroed, overflow aborts */
 char *arena_strndup(struct arena *a, const char *s, size_t len); /* NUL-terminated */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * poison.h - tell AddressSanitizer which bytes of our own allocators nobody may touch.
- * Without the sanitizer both are nothing.  For arena.c and pool.c only.
+ * Without the sanitizer both are nothing.  For arena and pool only.
  */
 #ifndef SN_BASE_POISON_H
 #define SN_BASE_POISON_H

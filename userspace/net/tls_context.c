@@ -316,7 +316,7 @@ bool tls_server_names_share_certificate(const struct tls_server *s, struct span 
 	const struct tls_set *set = set_for(s, host);
 
 	OBJ_CHECK(&s->base, TAG_TLS_SERVER);
-	return set && set == set_for(s, sni);
+	return set && (span_eq_nocase(sni, host) || set == set_for(s, sni));
 }
 
 const struct tls_server *tls_ssl_server(const struct ssl_st *ssl)

@@ -234,8 +234,9 @@ static void build_request(struct forward *f)
 {
 	struct exchange *x = f->x;
 	struct message *m = &f->request;
+	char peer_text[ADDR_TEXT_MAX];
 	struct forwarding_input in = {
-		.peer = &x->peer,
+		.peer_ip = x->is_client_named ? span_of(peer_text, addr_format_ip(&x->peer, peer_text)) : x->client_ip,
 		.client_ip = x->client_ip,
 		.is_peer_trusted = x->is_client_trusted_hop,
 		.scheme = x->scheme,

@@ -78,11 +78,8 @@ static void set_unless_trusted(struct headers *h, enum header_token t, struct sp
 
 void forwarding_apply(struct headers *h, const struct forwarding_input *in, struct arena *a)
 {
-	char text[ADDR_TEXT_MAX];
-	struct span peer = span_of(text, addr_format_ip(in->peer, text));
-
 	strangers_remove(h, in->is_peer_trusted);
-	headers_set(h, TOKEN_X_FORWARDED_FOR, forwarded_for(h, peer, in->is_peer_trusted, a));
+	headers_set(h, TOKEN_X_FORWARDED_FOR, forwarded_for(h, in->peer_ip, in->is_peer_trusted, a));
 	set_unless_trusted(h, TOKEN_X_FORWARDED_PROTO, in->scheme, in->is_peer_trusted);
 	set_unless_trusted(h, TOKEN_X_FORWARDED_HOST, in->host, in->is_peer_trusted);
 	headers_set(h, TOKEN_X_REAL_IP, in->client_ip);

@@ -15,7 +15,7 @@
 #include "net/addr.h"
 
 struct forwarding_input {
-	const struct addr *peer; /* the other end of the client's socket */
+	struct span peer_ip;	 /* text: the other end of the client's socket */
 	struct span client_ip;	 /* text, client_addr.h */
 	bool is_peer_trusted;
 	struct span scheme; /* "http" or "https": how the client came */

@@ -18,11 +18,9 @@ static uint32_t now_of(struct loop *l)
 
 static void arm_for(struct loop *l, struct waits *w, uint32_t left_ms)
 {
-	uint64_t deadline_ms = loop_now_ms(l) + MAX(left_ms, 1U);
-
-	if (timer_is_armed(&w->timer) && w->timer.deadline_ms <= deadline_ms)
-		return;
-	timer_arm(l, &w->timer, deadline_ms - loop_now_ms(l));
+	left_ms = MAX(left_ms, 1U);
+	if (!timer_is_armed(&w->timer) || w->timer.deadline_ms > loop_now_ms(l) + left_ms)
+		timer_arm(l, &w->timer, left_ms);
 }
 
 void wait_begin(struct loop *l, struct waits *w, enum wait_kind kind, uint64_t limit_ms)

@@ -40,8 +40,9 @@ static int teardown(void **state)
 
 static void apply(bool is_peer_trusted, const char *host)
 {
+	char ip[ADDR_TEXT_MAX];
 	struct forwarding_input in = {
-		.peer = &peer,
+		.peer_ip = span_of(ip, addr_format_ip(&peer, ip)),
 		.client_ip = is_peer_trusted ? SPAN("203.0.113.9") : SPAN("192.0.2.1"),
 		.is_peer_trusted = is_peer_trusted,
 		.scheme = SPAN("http"),
