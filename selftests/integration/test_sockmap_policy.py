@@ -145,6 +145,92 @@ def test_forced_bulk_stays(t):
     check(line["bytes_sent_sockmap"] > MIB, "%r", line)
 
 
+def stream(seed, count, pieces):
+    """`count` bytes in random pieces, the same ones for a seed; digest and number are kept in pieces."""
+    r, h, done = random.Random(seed), hashlib.sha256(), 0
+    while done < count:
+        data = r.randbytes(min(r.choice((10, 1000, 20000, 100000)), count - done))
+        h.update(data)
+        done += len(data)
+        yield data, r.random() < 0.02
+    pieces.append((done, h.hexdigest()))
+
+
+class Duplex(threading.Thread):
+    """Both peers send all the time, in both directions at once, each its own bytes, and end when they like."""
+
+    def __init__(self, s, o, seed, count):
+        super().__init__(daemon=True)
+        self.sent, self.got, self.error = [], None, None
+        self.seed, self.count = seed, count
+        self.c = tunnel_open(s, b"/duplex/%d/%d" % (seed, count))
+        self.c.set_timeout(60)
+        self.start()
+
+    def run(self):
+        try:
+            writer = threading.Thread(target=self.write, daemon=True)
+            writer.start()
+            h, done = hashlib.sha256(bytes(self.c.reader.buffer)), len(self.c.reader.buffer)
+            while True:
+                piece = self.c.recv()
+                if not piece:
+                    break
+                h.update(piece)
+                done += len(piece)
+            self.got = done, h.hexdigest()
+            writer.join(60)
+        except BaseException as error:
+            self.error = error
+
+    def write(self):
+        for data, rests in stream(-self.seed - 1, self.count, self.sent):
+            self.c.send(data)
+            if rests:
+                time.sleep(0.01)
+        self.c.half_close()
+
+
+def duplex(connection, request):
+    seed, count = (int(w) for w in request.target.split("/")[2:])
+    connection.send("HTTP/1.1 101 Switching\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+    connection.duplex_sent = []
+
+    def write():
+        for data, rests in stream(seed, count, connection.duplex_sent):
+            connection.send(data)
+            if rests:
+                time.sleep(0.01)
+        connection.shutdown()
+    writer = threading.Thread(target=write, daemon=True)
+    writer.start()
+    h, done = hashlib.sha256(), 0
+    while True:
+        piece = connection.recv()
+        if not piece:
+            break
+        h.update(piece)
+        done += len(piece)
+    writer.join()
+    connection.duplex_got = done, h.hexdigest()
+
+
+def test_both_peers_send_all_the_time(t):
+    o, s = setup(t, workers=2, upstream='connection-pool { max-connections 400; }')
+    o.on("/duplex/*", duplex)
+    flows = [Duplex(s, o, i, 8 * MIB) for i in range(8)]
+    while any(f.is_alive() for f in flows):
+        s.check_reload(level="warn")
+        s.sleep_ticks(0.5)
+    for f in flows:
+        check(not f.error, "tunnel %d: %r", f.seed, f.error)
+        peer = next(c for c in o.connections if c.requests and c.requests[0].target == "/duplex/%d/%d" % (f.seed, f.count))
+        check_eq((f.got, peer.duplex_got), (peer.duplex_sent[0], f.sent[0]), "tunnel %d" % f.seed)
+    is_over(s)
+    check(by_kernel(s) > 8 * MIB, "%s", sockmap_lines(s))
+    check_eq((s.metric("sockmap_failed_total"), s.metric("sockmap_lost_races_total")), (0, 0))
+
+
 def test_random_traffic_through_all_engines_with_reloads(t):
     """Tunnels of all three words, fast and slow ones, while the worker gets busy and calm and the file changes."""
     top = 'kernel { splice "%s"; }'
