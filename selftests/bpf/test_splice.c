@@ -466,7 +466,7 @@ static void test_join_when_memory_is_short(void)
 	struct tunnel t, full;
 	char was[64] = "";
 	struct rig r;
-	int fd;
+	int fd, err = -ENOMEM;
 
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	EXPECT(read(fd, was, sizeof(was) - 1) > 0);
@@ -481,10 +481,11 @@ static void test_join_when_memory_is_short(void)
 			continue;
 	}
 	write_file(path, "1 100000000 100000000");
-	EXPECT_EQ(offload_join(r.offload, t.fd, &tunnel_events, &t, &p), -ENOMEM);
+	EXPECT_EQ(offload_join(r.offload, t.fd, &tunnel_events, &t, &p), err);
 	write_file(path, was);
 	/* Asked once a second. */
-	EXPECT(RIG_UNTIL(&r, offload_join(r.offload, t.fd, &tunnel_events, &t, &t.pair) == 0, 3000));
+	EXPECT(RIG_UNTIL(&r, (err = err ? offload_join(r.offload, t.fd, &tunnel_events, &t, &t.pair) : 0) == 0,
+			 patient(3000)));
 	tunnel_leave(&r, &t);
 	tunnel_close(&t);
 	tunnel_close(&full);
@@ -871,7 +872,7 @@ static void test_leave_from_a_stuck_receiver(void)
 /* Each reads only when its own sending is over: a direction that is out must go on while the other is not. */
 static void test_leave_while_peers_wait_for_each_other(void)
 {
-	for (unsigned i = 0; i < 10; i++) {
+	for (unsigned i = 0; i < (is_emulated() ? 4 : 10); i++) {
 		struct peer peers[2] = { { .goal = 12 * MB, .receiver = RECEIVER_LATE },
 					 { .goal = 24 * MB, .sender = SENDER_BURSTS, .seed = i } };
 		struct tunnel t;
