@@ -245,6 +245,7 @@ struct config_limits {
 	uint64_t body_max;
 	uint64_t rps_global, rps_client, rps_route; /* 0: no limit, as the next ones */
 	uint32_t client_connections_max;
+	uint32_t min_rate;
 	uint64_t route_connections_max, connections_max, in_flight_max, in_flight_worker_max;
 };
 

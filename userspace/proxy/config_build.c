@@ -386,6 +386,7 @@ static void server_build(struct builder *b, struct server_settings *s)
 		.handshake_timeout_ms = 10 * 1000,
 		.h2_streams_max = 100,
 		.handshakes_max = 1000,
+		.min_rate = limits->min_rate,
 	};
 }
 

@@ -215,6 +215,10 @@ static const struct schema_row limits_rows[] = {
 	ROW_SIZE(struct config_limits, body_max, "max-body-size", 0, 1LL << 50, "10MiB",
 		 "Bytes of a request's body; more is 413.  A route may have its own limit.",
 		 .aliases = "max-body-size-bytes"),
+	ROW_SIZE(struct config_limits, min_rate, "min-rate", 0, 1 << 30, "240",
+		 "Bytes a second that a client must send of a head or body, and take of a response, on average of 30 "
+		 "seconds and after 10 of grace; then 408, or the connection ends.  Only time counts in which we wait "
+		 "for the client.  0: no limit.  Tunnels have none."),
 	ROW_LATER("max-header-name-bytes"),
 	ROW_LATER("max-header-value-bytes"),
 	ROW_LATER("max-body-buffer-bytes"),

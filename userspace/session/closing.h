@@ -35,8 +35,9 @@ static inline bool linger_data(struct stream *st, struct slice data, uint64_t *t
 }
 
 /* The queue of the stream got shorter. */
-static inline void write_progress(struct waits *w, struct stream *st)
+static inline void write_progress(struct waits *w, struct stream *st, size_t bytes)
 {
+	wait_bytes(w, WAIT_WRITE, bytes);
 	if (st->queued == 0)
 		wait_end(w, WAIT_WRITE);
 	else

@@ -41,6 +41,7 @@ struct server_settings {
 	uint64_t body_idle_timeout_ms;	  /* 30,000 */
 	uint64_t keep_alive_timeout_ms;	  /* 75,000 */
 	uint64_t write_idle_timeout_ms;	  /* 30,000 */
+	uint32_t min_rate; /* bytes a second of heads and bodies, see pace.h; 0: none */
 	uint64_t keep_alive_requests_max; /* 0: no limit */
 	uint32_t h2_streams_max;	  /* max-concurrent-streams: 100 */
 	uint64_t h2_ping_interval_ms;	  /* 0: none */

@@ -88,6 +88,7 @@ static void next_request(struct server_h1 *s)
 	if (set) {
 		s->body_idle_ms = set->body_idle_timeout_ms;
 		s->write_idle_ms = set->write_idle_timeout_ms;
+		waits_pace(&s->waits, set->min_rate);
 	}
 	s->allowance = 0;
 	s->unwanted = 0;
@@ -244,6 +245,7 @@ static void take_body(struct server_h1 *s, struct slice data)
 	s->body_left -= MIN(s->body_left, (uint64_t)data.len);
 	if (s->state == S_EXCHANGE && !s->is_broken) {
 		s->allowance -= data.len;
+		wait_bytes(&s->waits, WAIT_READ, data.len);
 		if (!s->is_tunnel)
 			wait_progress(s->base.host->loop, &s->waits, WAIT_READ);
 		s->hs.events->on_body(&s->hs, data);
@@ -430,6 +432,8 @@ static void on_data(struct stream *st, struct slice data)
 		wait_end(&s->waits, WAIT_IDLE);
 		wait_begin(s->base.host->loop, &s->waits, WAIT_HEAD, set ? set->head_timeout_ms : DRAIN_IDLE_MS);
 	}
+	if (s->state == S_HEAD)
+		wait_bytes(&s->waits, WAIT_HEAD, data.len);
 	early_note(&s->early, st);
 	c = codec_take(s);
 	c->ops->feed(c, data);
@@ -470,8 +474,7 @@ static void on_sent(struct stream *st, size_t bytes)
 {
 	struct server_h1 *s = of_stream(st);
 
-	(void)bytes;
-	write_progress(&s->waits, st);
+	write_progress(&s->waits, st, bytes);
 	if (s->state == S_EXCHANGE && !s->is_broken)
 		s->hs.events->on_sent(&s->hs);
 	else if (s->state == S_REST)
@@ -608,6 +611,7 @@ void server_h1_open(struct server_host *h, uint32_t listener_id, struct stream *
 	set = server_session_settings(&s->base);
 	s->body_idle_ms = set ? set->body_idle_timeout_ms : LINGER_MS;
 	s->write_idle_ms = set ? set->write_idle_timeout_ms : LINGER_MS;
+	waits_pace(&s->waits, set ? set->min_rate : 0);
 	s->stream = st;
 	st->events = &stream_events;
 	st->owner = s;

@@ -26,6 +26,7 @@ static void op_send_head(struct http_stream *hs, const struct message *m)
 		s->is_tunnel = true;
 		s->is_request_done = false;
 		wait_end(&s->waits, WAIT_READ);
+		waits_pace(&s->waits, 0);
 		http1_enter_tunnel(s->codec);
 	}
 	server_h1_flush(s);
@@ -170,6 +171,7 @@ static uint64_t op_lend(struct http_stream *hs, enum stream_side side)
 static void lent_in(struct server_h1 *s, uint64_t bytes, bool is_waiting)
 {
 	http1_in_skip(s->codec, bytes);
+	wait_bytes(&s->waits, WAIT_READ, bytes);
 	s->body_left -= MIN(s->body_left, bytes);
 	if (s->is_tunnel)
 		return;
@@ -190,6 +192,7 @@ static void op_lent(struct http_stream *hs, enum stream_side side, uint64_t byte
 		return;
 	}
 	http1_out_skip(s->codec, bytes);
+	wait_bytes(&s->waits, WAIT_WRITE, bytes);
 	if (is_waiting)
 		write_begins(&s->waits, s->stream, s->write_idle_ms);
 	else if (s->stream->queued == 0)

@@ -238,6 +238,7 @@ static void take_body(struct server_h2_stream *st, struct slice data)
 		return;
 	}
 	st->allowance -= data.len;
+	pace_bytes(&st->in_pace, data.len);
 	if (st->read_ms)
 		st->read_ms = st->allowance > 0 ? loop_now_ms(server_h2_loop(st->session)) : 0;
 	st->hs.events->on_body(&st->hs, data);
@@ -441,8 +442,7 @@ static void on_sent(struct stream *st, size_t bytes)
 {
 	struct server_h2 *s = of_stream(st);
 
-	(void)bytes;
-	write_progress(&s->waits, st);
+	write_progress(&s->waits, st, bytes);
 	if (s->state >= H2_LINGER)
 		return;
 	if (http2_wants_output(s->codec))
@@ -533,6 +533,7 @@ void server_h2_open(struct server_host *h, uint32_t listener_id, struct stream *
 	s->ping_interval_ms = set ? set->h2_ping_interval_ms : 0;
 	http2_tick(s->codec, s->codec_ms);
 	server_h2_waits_init(s);
+	waits_pace(&s->waits, set ? set->min_rate : 0);
 	if (first.len > 0) {
 		struct codec *c = http2_codec(s->codec);
 

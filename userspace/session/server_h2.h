@@ -57,6 +57,9 @@ struct server_h2_stream {
 	uint64_t read_ms;      /* since when the next one is waited for; 0: it is not */
 	uint64_t blocked_ms;   /* since when the peer's window holds all output back; 0: it does not */
 	size_t blocked_bytes;  /* of a leaving one: what was left then */
+	struct pace in_pace, out_pace; /* of the bodies */
+	uint64_t look_ms;      /* when the tick looked last; 0: never */
+	uint64_t body_bytes, paced_bytes; /* of the response: from the owner; gone when the tick looked last */
 	bool is_upload;	       /* bytes of the client are to come */
 	bool is_head_ended; /* there was an END */
 	bool is_request_done, is_head_sent, is_response_done;

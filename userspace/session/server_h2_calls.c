@@ -32,6 +32,8 @@ struct server_h2_stream *server_h2_stream_new(struct server_h2 *s, uint32_t id, 
 	st->session = s;
 	st->arena = a;
 	st->owes_continue = m->expects_continue;
+	pace_begin(&st->in_pace);
+	pace_begin(&st->out_pace);
 	list_init(&st->sent_node);
 	list_append(&s->streams, &st->node);
 	http2_set_owner(s->codec, id, st);
@@ -136,6 +138,7 @@ static void op_send_body(struct http_stream *hs, struct slice data)
 	struct server_h2_stream *st = of_http_stream(hs);
 
 	CHECK(st->is_head_sent && !st->is_response_done);
+	st->body_bytes += data.len;
 	send_piece(st, (struct codec_send){CODEC_SEND_BODY, .data = data});
 	if (list_is_empty(&st->sent_node))
 		list_append(&st->session->sent, &st->sent_node);

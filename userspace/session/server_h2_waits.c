@@ -107,11 +107,31 @@ static bool is_over(uint64_t since_ms, uint64_t limit_ms, uint64_t now)
 	return since_ms && limit_ms && now - since_ms >= limit_ms;
 }
 
-/* One stream that does not move; the others and the connection go on. */
+/* What was waited for since the last look; of a tunnel nothing is asked. */
+static bool is_slow(struct server_h2_stream *st, uint64_t now, bool is_out)
+{
+	struct pace *p = is_out ? &st->out_pace : &st->in_pace;
+	uint32_t rate = st->session->waits.min_rate, waited = (uint32_t)(now - st->look_ms);
+
+	if (!rate || !st->look_ms || st->is_tunnel || !(is_out ? st->blocked_ms : st->read_ms))
+		return false;
+	return pace_wait(p, waited, rate);
+}
+
+static void sent_count(struct server_h2_stream *st)
+{
+	uint64_t gone = st->body_bytes - MIN(st->body_bytes, (uint64_t)http2_queued(st->session->codec, st->hs.id));
+
+	pace_bytes(&st->out_pace, gone - MIN(gone, st->paced_bytes));
+	st->paced_bytes = gone;
+}
+
+/* One stream that does not move, or hardly; the others and the connection go on. */
 static void stream_look(struct server_h2_stream *st, uint64_t now)
 {
 	struct server_h2 *s = st->session;
 	struct session_failure f = {.fault = SESSION_FAULT_BODY_TIMEOUT};
+	bool is_out_over, is_in_over;
 
 	if (st->is_broken)
 		return;
@@ -119,10 +139,14 @@ static void stream_look(struct server_h2_stream *st, uint64_t now)
 		st->blocked_ms = 0;
 	else if (!st->blocked_ms)
 		st->blocked_ms = now;
-	if (is_over(st->blocked_ms, s->write_idle_ms, now)) {
+	sent_count(st);
+	is_out_over = is_over(st->blocked_ms, s->write_idle_ms, now) || is_slow(st, now, true);
+	is_in_over = is_over(st->read_ms, s->body_idle_ms, now) || is_slow(st, now, false);
+	st->look_ms = now;
+	if (is_out_over) {
 		f.fault = SESSION_FAULT_WRITE_TIMEOUT;
 		server_h2_stream_fail(st, &f);
-	} else if (is_over(st->read_ms, s->body_idle_ms, now)) {
+	} else if (is_in_over) {
 		st->read_ms = 0;
 		/* A client that was answered early need not send the rest: the answer goes on. */
 		if (!st->is_head_sent)

@@ -144,8 +144,7 @@ static void on_sent(struct stream *st, size_t bytes)
 {
 	struct server_raw *s = of_stream(st);
 
-	(void)bytes;
-	write_progress(&s->waits, st);
+	write_progress(&s->waits, st, bytes);
 	if (has_owner(s))
 		s->hs.events->on_sent(&s->hs);
 	leave_check(s);

@@ -10,11 +10,12 @@
 #define SN_SESSION_WAIT_H
 
 #include "loop/loop.h"
+#include "session/pace.h"
 
 enum wait_kind {
 	WAIT_HEAD,  /* the whole head; progress does not help */
 	WAIT_READ,  /* the next body byte */
-	WAIT_WRITE, /* the socket takes a byte */
+	WAIT_WRITE, /* the socket takes a byte; up to here a wait has a pace as well */
 	WAIT_IDLE,  /* the next request, or the next use */
 	WAIT_WATCH, /* nothing: after this time it is worth to look at what does not move */
 	WAIT_COUNT,
@@ -24,6 +25,9 @@ struct waits {
 	struct timer timer;
 	uint32_t since_ms[WAIT_COUNT]; /* low bits of the loop's clock, never 0; 0: not waiting */
 	uint32_t limit_ms[WAIT_COUNT];
+	uint32_t min_rate; /* bytes a second; 0: a client may be as slow as the limits allow */
+	uint32_t seen_ms[WAIT_WRITE + 1]; /* until when the time was counted */
+	struct pace paces[WAIT_WRITE + 1];
 };
 
 void waits_init(struct waits *w, void (*on_expire)(struct timer *t));
@@ -39,9 +43,16 @@ static inline void wait_end(struct waits *w, enum wait_kind kind)
 	w->since_ms[kind] = 0;
 }
 void waits_stop(struct loop *l, struct waits *w);
+/* Another message: its client's pace is measured from here. */
+void waits_pace(struct waits *w, uint32_t min_rate);
+static inline void wait_bytes(struct waits *w, enum wait_kind kind, uint64_t bytes)
+{
+	if (w->min_rate)
+		pace_bytes(&w->paces[kind], bytes);
+}
 /*
- * From on_expire: a wait that is over, and now ended; or WAIT_COUNT: none.  The timer is armed again for what else
- * waits.
+ * From on_expire: a wait that is over, or whose client is too slow, and now ended; or WAIT_COUNT: none.  The timer is
+ * armed again for what else waits.
  */
 enum wait_kind waits_expired(struct loop *l, struct waits *w);
 

@@ -122,7 +122,9 @@ static struct client *client_open_at(struct fixture *f, uint32_t listener_id)
 	c->fd = socket(AF_INET, SOCK_STREAM, 0);
 	assert_int_equal(connect(c->fd, (struct sockaddr *)&f->at, sizeof(f->at)), 0);
 	assert_int_equal(fcntl(c->fd, F_SETFL, O_NONBLOCK), 0);
-	assert_int_equal(server_accept(&f->o.host, listener_id, &f->o.settings, accept(f->listener, NULL, NULL), NULL), 0);
+	int fd = accept(f->listener, NULL, NULL);
+
+	assert_int_equal(server_accept(&f->o.host, listener_id, &f->o.settings, fd, NULL), 0);
 	return c;
 }
 
