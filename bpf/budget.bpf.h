@@ -19,14 +19,21 @@ struct budget_walk {
 	__u32 has_saturated;
 };
 
-/* Both cells are charged, whatever the first one said: else every budget would be twice as large. */
-static __noinline __u32 budget_sketch(const struct sn_budget *b, __u64 hash, __u64 now_ns)
+/*
+ * Both cells are charged, whatever the first one said: else every budget would be twice as large.  A global function, as
+ * the next one.
+ */
+__noinline __u32 sn_budget_sketch(const struct sn_budget *b, __u64 hash, __u64 now_ns)
 {
-	__u32 one = sn_budget_cell(b, hash, 0), two = sn_budget_cell(b, hash, 1);
-	struct sn_cell *first = bpf_map_lookup_elem(&rl_sketch, &one);
-	struct sn_cell *second = bpf_map_lookup_elem(&rl_sketch, &two);
-	__u32 is_admitted = 0;
+	__u32 one, two, is_admitted = 0;
+	struct sn_cell *first, *second;
 
+	if (!b)
+		return 1;
+	one = sn_budget_cell(b, hash, 0);
+	two = sn_budget_cell(b, hash, 1);
+	first = bpf_map_lookup_elem(&rl_sketch, &one);
+	second = bpf_map_lookup_elem(&rl_sketch, &two);
 	if (first)
 		is_admitted |= sn_gcra_charge(&first->full_at_ns, b, now_ns);
 	if (second)
@@ -44,8 +51,9 @@ static __always_inline void budget_level(struct budget_walk *w, const struct sn_
 	if (own)
 		is_admitted = sn_gcra_charge(own, b, w->now_ns);
 	else
-		is_admitted = budget_sketch(b, sn_budget_hash(sn_budget_key(w->source, per), w->budgets->seed, number),
-					    w->now_ns);
+		is_admitted = sn_budget_sketch(b, sn_budget_hash(sn_budget_key(w->source, per), w->budgets->seed,
+								 number),
+					       w->now_ns);
 	if (is_admitted)
 		return;
 	if (!own && b->is_saturated) {
@@ -106,18 +114,25 @@ static __always_inline void budget_packets(struct budget_walk *w, struct sn_sour
 	budget_level(w, &b->packets_48, NULL, 7, SN_PER_48);
 }
 
-/* SN_DROP_NONE, or the budget that the packet is over, with the rule in out_rule. */
-static __always_inline __u32 budget_judge(const struct scene *s, const struct sn_heartbeat *h, __u32 *out_rule)
+#define BUDGET_REASON_SHIFT 24 /* of what sn_budget_judge() returns; below it is the rule */
+
+/*
+ * SN_DROP_NONE, or the budget that a packet of this source is over, with the rule.  A global function: the verifier looks
+ * at it once, and not once for each way through the parsers.
+ */
+__noinline __u32 sn_budget_judge(const struct sn_addr *source, __u32 is_syn, __u32 bytes)
 {
 	__u32 zero = 0, reason = SN_DROP_NONE;
 	const struct sn_budgets *b = bpf_map_lookup_elem(&budgets, &zero);
-	struct budget_walk w = { .budgets = b, .source = s->packet.source };
+	const struct sn_heartbeat *h = bpf_map_lookup_elem(&heartbeat, &zero);
+	const struct sn_config *c = bpf_map_lookup_elem(&config, &zero);
+	struct budget_walk w = { .budgets = b };
 	struct sn_source *own;
 
-	if (!b || !h || !(b->flags & (SN_BUDGETS_PACKETS | (s->packet.is_syn ? SN_BUDGETS_CONNECTIONS : 0))) ||
-	    budget_is_loopback(w.source))
+	if (!source || !b || !h || !c)
 		return SN_DROP_NONE;
-	w.now_ns = b->flags & SN_BUDGETS_COARSE ? clock_coarse_ns(s->config) : CLOCK_NS();
+	w.source = source->addr;
+	w.now_ns = b->flags & SN_BUDGETS_COARSE ? clock_coarse_ns(c) : CLOCK_NS();
 	/* Nobody would see that the sketch is saturated. */
 	if (!sn_heartbeat_is_fresh(h->at_ns, w.now_ns + h->offset_ns))
 		return SN_DROP_NONE;
@@ -126,14 +141,27 @@ static __always_inline __u32 budget_judge(const struct scene *s, const struct sn
 		budget_packets(&w, own);
 	if (w.is_refused)
 		reason = SN_DROP_PACKET_BUDGET;
-	if (s->packet.is_syn && b->flags & SN_BUDGETS_CONNECTIONS)
+	if (is_syn && b->flags & SN_BUDGETS_CONNECTIONS)
 		budget_connections(&w, own);
 	if (w.is_refused && reason == SN_DROP_NONE)
 		reason = SN_DROP_CONNECTION_BUDGET;
 	if (w.has_saturated && reason == SN_DROP_NONE)
-		count_add(&counters, SN_COUNTER_SKETCH_SATURATED, s->bytes);
-	*out_rule = w.rule;
-	return reason;
+		count_add(&counters, SN_COUNTER_SKETCH_SATURATED, bytes);
+	return reason << BUDGET_REASON_SHIFT | (w.rule & ((1u << BUDGET_REASON_SHIFT) - 1));
+}
+
+static __always_inline __u32 budget_judge(const struct scene *s, __u32 *out_rule)
+{
+	__u32 zero = 0, verdict, wanted = SN_BUDGETS_PACKETS | (s->packet.is_syn ? SN_BUDGETS_CONNECTIONS : 0);
+	const struct sn_budgets *b = bpf_map_lookup_elem(&budgets, &zero);
+	struct sn_addr source;
+
+	if (!b || !(b->flags & wanted) || budget_is_loopback(s->packet.source))
+		return SN_DROP_NONE;
+	__builtin_memcpy(source.addr, s->packet.source, sizeof(source.addr));
+	verdict = sn_budget_judge(&source, s->packet.is_syn, s->bytes);
+	*out_rule = verdict & ((1u << BUDGET_REASON_SHIFT) - 1);
+	return verdict >> BUDGET_REASON_SHIFT;
 }
 
 #endif

@@ -130,7 +130,7 @@ static __always_inline int guard_judge(const struct scene *s)
 		return count_drop(s, reason, reason == SN_DROP_ACL && acl ? acl->rule : 0);
 	if (geo_judge(s))
 		return 1;
-	reason = budget_judge(s, h, &rule);
+	reason = budget_judge(s, &rule);
 	if (reason != SN_DROP_NONE)
 		return count_drop(s, reason, rule);
 	if (l.now_ns < l.block_until_ns)

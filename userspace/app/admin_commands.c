@@ -169,7 +169,9 @@ typedef bool command_fn(struct control *c, const struct admin_request *r, struct
 
 static command_fn *const commands[ADMIN_VERB_COUNT] = {
 	[ADMIN_RELOAD] = do_reload, [ADMIN_STOP] = do_stop,	  [ADMIN_STATUS] = do_status,
-	[ADMIN_KERNEL] = do_kernel, [ADMIN_KERNEL_TOP] = do_kernel_top, [ADMIN_METRICS] = do_metrics, [ADMIN_BAN_LIST] = ban_list,
+	[ADMIN_KERNEL] = do_kernel,
+	[ADMIN_KERNEL_TOP] = do_kernel_top,
+	[ADMIN_METRICS] = do_metrics, [ADMIN_BAN_LIST] = ban_list,
 	[ADMIN_BAN_ADD] = ban_add,  [ADMIN_BAN_REMOVE] = ban_remove,
 };
 

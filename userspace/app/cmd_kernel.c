@@ -43,9 +43,9 @@ static int reading_ask(struct cli *c, struct top_reading *out)
 	return code;
 }
 
-static void title_add(struct strbuf *text, const struct cli *c)
+static void title_add(struct strbuf *text, struct cli *c)
 {
-	strbuf_printf(text, "sentinel kernel top   instance %s   q to quit\n\n", client_system((struct cli *)c)->instance);
+	strbuf_printf(text, "sentinel kernel top   instance %s   q to quit\n\n", client_system(c)->instance);
 }
 
 /* Until q, or the daemon is gone. */

@@ -64,7 +64,8 @@ static void lines(struct control *c, const struct reading *r, struct strbuf *out
 	strbuf_printf(out, "time\t%llu\n", (unsigned long long)r->now_ns);
 	for (unsigned i = SN_DROP_NONE + 1; i < SN_DROP_COUNT; i++)
 		strbuf_printf(out, "drop\t%s\t%llu\t%llu\t%llu\n", rules_reason_label((uint8_t)i),
-			      (unsigned long long)r->stats.drops[i].packets, (unsigned long long)r->stats.drops[i].bytes,
+			      (unsigned long long)r->stats.drops[i].packets,
+			      (unsigned long long)r->stats.drops[i].bytes,
 			      (unsigned long long)r->stats.monitored[i].packets);
 	if (geo)
 		(void)geo_kernel_counts(geo, country_line, out);

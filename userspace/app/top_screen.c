@@ -134,8 +134,8 @@ static void draw_drops(struct drawing *d, const struct top_reading *r, const str
 {
 	char line[160];
 
-	(void)snprintf(line, sizeof(line), "%-20s %12s %12s %14s %12s", "DROPPED BY", "PACKETS/S", "KBYTES/S", "PACKETS",
-		       "MONITORED");
+	(void)snprintf(line, sizeof(line), "%-20s %12s %12s %14s %12s", "DROPPED BY", "PACKETS/S", "KBYTES/S",
+		       "PACKETS", "MONITORED");
 	draw(d, BOLD, line);
 	for (unsigned i = 0; i < r->drop_count; i++) {
 		const struct top_drop *n = &r->drops[i], *o = drop_before(before, n->name);
