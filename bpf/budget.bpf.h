@@ -20,8 +20,8 @@ struct budget_walk {
 };
 
 /*
- * Both cells are charged, whatever the first one said: else every budget would be twice as large.  A global function, as
- * the next one.
+ * Both cells are charged, whatever the first one said: else every budget would be twice as large.  A global function,
+ * as the next one.
  */
 __noinline __u32 sn_budget_sketch(const struct sn_budget *b, __u64 hash, __u64 now_ns)
 {
@@ -117,8 +117,8 @@ static __always_inline void budget_packets(struct budget_walk *w, struct sn_sour
 #define BUDGET_REASON_SHIFT 24 /* of what sn_budget_judge() returns; below it is the rule */
 
 /*
- * SN_DROP_NONE, or the budget that a packet of this source is over, with the rule.  A global function: the verifier looks
- * at it once, and not once for each way through the parsers.
+ * SN_DROP_NONE, or the budget that a packet of this source is over, with the rule.  A global function: the verifier
+ * looks at it once, and not once for each way through the parsers.
  */
 __noinline __u32 sn_budget_judge(const struct sn_addr *source, __u32 is_syn, __u32 bytes)
 {

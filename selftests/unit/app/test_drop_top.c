@@ -120,8 +120,8 @@ static void test_answer_moves_no_cursor_and_overflows_nothing(void **state)
 	strbuf_init(&text);
 	strbuf_init(&out);
 	for (i = 0; i < 1000; i++)
-		strbuf_add_str(&text, "source\t\033[2Jxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\t"
-				      "99999999999999999999999999\tyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy\n"
+		strbuf_add_str(&text, "source\t\033[2Jxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\t"
+				      "99999999999999999999999999\tyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy\n"
 				      "drop\n\t\t\t\t\t\t\t\t\ncountry\tzz\n");
 	top_reading_parse(strbuf_span(&text), &r);
 	assert_int_equal(r.source_count, TOP_ROWS_MAX);
