@@ -74,8 +74,7 @@ static inline bool task_is_queued(const struct task *t)
 }
 
 /*
- * Submissions.  They only queue; the kernel sees them at the turn's io_uring_enter (a full queue and a large
- * loop_sendv() submit at once).
+ * Submissions.  They only queue; the kernel sees them at the turn's io_uring_enter (a full queue submits at once).
  * Each returns nothing: errors arrive as completions.
  */
 void loop_accept_multishot(struct loop *l, struct op *op, int fd); /* res = new fd, SOCK_CLOEXEC */

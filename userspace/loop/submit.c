@@ -5,9 +5,6 @@
 
 #include "loop/internal.h"
 
-/* So much is copied by the kernel at once, while it is in the processor's cache, rather than at the end of the turn. */
-#define SEND_NOW_BYTES (32 * 1024)
-
 /* The kernel takes nothing only while it has no memory at all: then waiting forever helps nobody. */
 #define SUBMIT_TRIES_MAX 10000
 
@@ -129,21 +126,16 @@ void loop_send_control(struct loop *l, struct op *op, int fd, const struct iovec
 void loop_sendv(struct loop *l, struct op *op, int fd, const struct iovec *iov, unsigned count, int msg_flags)
 {
 	struct scratch *scratch;
-	size_t bytes = 0;
 
 	CHECK(count > 0 && count <= LOOP_SEND_SLICES);
 	if (count == 1) {
 		loop_send(l, op, fd, iov->iov_base, iov->iov_len, msg_flags);
-	} else {
-		scratch = scratch_take(l);
-		memcpy(scratch->iov, iov, count * sizeof(*iov));
-		scratch->msg = (struct msghdr){ .msg_iov = scratch->iov, .msg_iovlen = count };
-		loop_sendmsg(l, op, fd, &scratch->msg, msg_flags);
+		return;
 	}
-	for (unsigned i = 0; i < count; i++)
-		bytes += iov[i].iov_len;
-	if (bytes >= SEND_NOW_BYTES)
-		loop_submit(l);
+	scratch = scratch_take(l);
+	memcpy(scratch->iov, iov, count * sizeof(*iov));
+	scratch->msg = (struct msghdr){ .msg_iov = scratch->iov, .msg_iovlen = count };
+	loop_sendmsg(l, op, fd, &scratch->msg, msg_flags);
 }
 
 void loop_poll(struct loop *l, struct op *op, int fd, unsigned events)

@@ -203,29 +203,6 @@ static void test_vectors_are_copied(void **state)
 	close(fds[1]);
 }
 
-/* While its bytes are in the processor's cache. */
-static void test_a_large_send_does_not_wait_for_the_turn(void **state)
-{
-	static char bytes[64 * 1024];
-	struct iovec iov[2] = { { bytes, sizeof(bytes) / 2 }, { bytes, sizeof(bytes) / 2 } };
-	struct op op = { record_done };
-	char got;
-	int fds[2];
-
-	(void)state;
-	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
-	turns(1);
-	record_count = 0;
-	loop_sendv(loop, &op, fds[0], iov, 1, MSG_DONTWAIT);
-	assert_int_equal(recv(fds[1], &got, 1, MSG_DONTWAIT | MSG_PEEK), 1);
-	loop_sendv(loop, &op, fds[0], iov, 2, MSG_DONTWAIT);
-	assert_int_equal(record_count, 0); /* the callback is the turn's */
-	turns(1);
-	assert_int_equal(record_count, 2);
-	close(fds[0]);
-	close(fds[1]);
-}
-
 static void test_one_enter_a_turn(void **state)
 {
 	struct loop_gauges before, after;
@@ -697,7 +674,6 @@ int main(void)
 		TEST(test_cancel_ends_with_a_completion),
 		TINY(test_small_queues_lose_nothing),
 		TEST(test_vectors_are_copied),
-		TEST(test_a_large_send_does_not_wait_for_the_turn),
 		TEST(test_one_enter_a_turn),
 		TEST(test_tasks_run_in_order_and_those_of_tasks_next_turn),
 		TEST(test_layers_flush_into_each_other_in_one_turn),
