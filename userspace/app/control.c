@@ -131,6 +131,13 @@ static void on_signals_closed(struct signals *s)
 	(void)s;
 }
 
+/* What only workers held at last. */
+static void registry_sweep(struct config_registry *r)
+{
+	stores_sweep(&r->stores);
+	endpoint_registry_sweep(&r->endpoints);
+}
+
 static void on_second(struct timer *t)
 {
 	struct control *c = container_of(t, struct control, second_timer);
@@ -143,7 +150,7 @@ static void on_second(struct timer *t)
 	geo_watch_tick(&c->geo);
 	audit_flush(c->audit, UINT64_MAX); /* whatever there is: on disk within a second */
 	if (c->seconds % 10 == 0)
-		endpoint_registry_sweep(&c->registry.endpoints);
+		registry_sweep(&c->registry);
 	if (c->seconds % 60 == 0)
 		limit_metrics_sweep(c);
 	timer_arm(c->loop, t, 1000);

@@ -9,6 +9,7 @@
 #include "app/control.h"
 #include "app/limit_metrics.h"
 #include "app/sockets.h"
+#include "app/store_status.h"
 #include "app/upgrade.h"
 #include "app/about.h"
 #include "base/check.h"
@@ -150,6 +151,7 @@ static void status_text(struct control *c, struct strbuf *out)
 	listeners_text(c, out);
 	certificates_text(c, out);
 	upstreams_text(c, out);
+	store_status_text(&c->registry.stores, out);
 	guard_describe(&c->guard, out);
 	geo_watch_text(&c->geo, out);
 	kernel_tunnels_text(c->kernel_tunnels, out);
@@ -263,6 +265,7 @@ static void status_json(struct control *c, struct strbuf *out)
 	listeners_json(c, &j);
 	certificates_json(c, &j);
 	upstreams_json(c, &j);
+	store_status_json(&c->registry.stores, &j);
 	guard_json(c, &j);
 	geo_watch_json(&c->geo, &j);
 	kernel_tunnels_json(c->kernel_tunnels, &j);

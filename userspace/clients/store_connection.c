@@ -142,6 +142,13 @@ static void on_fail(struct stream *s, int err)
 	end(c, is_tls ? STORE_TLS : is_opening ? STORE_CONNECT : STORE_CLOSED, why, is_opening || c->first != c->next);
 }
 
+/* Questions have deadlines: what is not sent in time is not waited for. */
+static void on_sent(struct stream *s, size_t bytes)
+{
+	(void)s;
+	(void)bytes;
+}
+
 static void on_closed(struct stream *s)
 {
 	struct store_connection *c = s->owner;
@@ -156,6 +163,7 @@ static const struct stream_events events = {
 	.on_connected = on_connected,
 	.on_data = on_data,
 	.on_eof = on_eof,
+	.on_sent = on_sent,
 	.on_fail = on_fail,
 	.on_closed = on_closed,
 };

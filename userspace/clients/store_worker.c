@@ -219,6 +219,11 @@ bool store_worker_is_idle(const struct store_worker *sw)
 	return list_is_empty(&sw->waiting);
 }
 
+bool store_worker_is_closing(const struct store_worker *sw)
+{
+	return sw->is_closing;
+}
+
 void store_worker_close(struct store_worker *sw)
 {
 	sw->is_closing = true;

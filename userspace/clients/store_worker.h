@@ -62,6 +62,7 @@ void store_check_cancel(struct store_check *c); /* who asked is gone; not waitin
 /* A request that was admitted does not take place after all: its token goes back, if the store can be asked. */
 void store_give_back(struct store_worker *sw, struct span key, uint64_t interval_us);
 
+bool store_worker_is_closing(const struct store_worker *sw);
 bool store_worker_is_idle(const struct store_worker *sw); /* no question is under way */
 /* Connections end; nothing may wait.  Then wait for is_closed(), then free. */
 void store_worker_close(struct store_worker *sw);

@@ -4,19 +4,37 @@
 #include "features/rate_limit.h"
 #include "http/uri.h"
 
+/* Either a keyed hash, or the parts themselves, each behind its length. */
+struct sink {
+	struct limit_key *key;
+	struct strbuf *text;
+};
+
+static void sink_add(struct sink *k, const void *part, size_t len)
+{
+	const uint32_t size = (uint32_t)len;
+
+	if (k->key) {
+		limit_key_add(k->key, part, len);
+		return;
+	}
+	strbuf_add(k->text, &size, sizeof(size));
+	strbuf_add(k->text, part, len);
+}
+
 /* No value of a request has a NUL. */
 static const char absent[] = "\0absent";
 
-static void value_add(struct limit_key *k, struct span value)
+static void value_add(struct sink *k, struct span value)
 {
 	if (value.ptr)
-		limit_key_add(k, value.ptr, value.len);
+		sink_add(k, value.ptr, value.len);
 	else
-		limit_key_add(k, absent, sizeof(absent));
+		sink_add(k, absent, sizeof(absent));
 }
 
 /* IPv6: the network.  Whatever comes over a Unix socket is one client. */
-static void client_add(struct limit_key *k, const struct exchange *x, unsigned ipv6_prefix)
+static void client_add(struct sink *k, const struct exchange *x, unsigned ipv6_prefix)
 {
 	static const uint8_t mapped[12] = { [10] = 0xff, [11] = 0xff };
 	uint8_t ip[16] = { 0 };
@@ -24,11 +42,11 @@ static void client_add(struct limit_key *k, const struct exchange *x, unsigned i
 	if (addr_to_ip16(&x->client_addr, ip) && memcmp(ip, mapped, sizeof(mapped)) != 0)
 		for (unsigned bit = ipv6_prefix; bit < 128; bit = (bit & ~7u) + 8)
 			ip[bit / 8] &= (uint8_t)(0xff00 >> (bit & 7));
-	limit_key_add(k, ip, sizeof(ip));
+	sink_add(k, ip, sizeof(ip));
 }
 
 /* All fields of the name: a second one is another value. */
-static void header_add(struct limit_key *k, const struct exchange *x, struct span name)
+static void header_add(struct sink *k, const struct exchange *x, struct span name)
 {
 	const struct header *f = headers_find_name(&x->request->headers, name);
 
@@ -60,7 +78,7 @@ static struct span query_of(const struct exchange *x, struct span wanted)
 	return (struct span){ 0 };
 }
 
-static void part_add(struct limit_key *k, struct exchange *x, const struct config_rate_limit *c,
+static void part_add(struct sink *k, struct exchange *x, const struct config_rate_limit *c,
 		     const struct rate_key_part *part)
 {
 	switch (part->kind) {
@@ -87,22 +105,37 @@ static void part_add(struct limit_key *k, struct exchange *x, const struct confi
 	}
 }
 
-void rate_key_add(struct limit_key *k, struct exchange *x, const struct config_rate_limit *c)
+static void parts_add(struct sink *k, struct exchange *x, const struct config_rate_limit *c)
 {
 	if (c->part_count == 0)
-		limit_key_add(k, "", 0);
+		sink_add(k, "", 0);
 	for (unsigned i = 0; i < c->part_count; i++)
 		part_add(k, x, c, &c->parts[i]);
 }
 
+void rate_key_add(struct limit_key *k, struct exchange *x, const struct config_rate_limit *c)
+{
+	struct sink sink = { .key = k };
+
+	parts_add(&sink, x, c);
+}
+
+void rate_key_text(struct strbuf *b, struct exchange *x, const struct config_rate_limit *c)
+{
+	struct sink sink = { .text = b };
+
+	parts_add(&sink, x, c);
+}
+
 bool rate_key_others(struct limit_key *k, struct exchange *x, const struct config_rate_limit *c)
 {
+	struct sink sink = { .key = k };
 	bool has_any = false;
 
 	for (unsigned i = 0; i < c->part_count; i++) {
 		if (c->parts[i].kind == RATE_KEY_CLIENT_IP || c->parts[i].kind == RATE_KEY_ROUTE)
 			continue;
-		part_add(k, x, c, &c->parts[i]);
+		part_add(&sink, x, c, &c->parts[i]);
 		has_any = true;
 	}
 	return has_any;

@@ -8,6 +8,7 @@
 #include "limits/limits.h"
 #include "observe/log.h"
 #include "proxy/config_rate_limit.h"
+#include "proxy/config_stores.h"
 #include "proxy/exchange.h"
 #include "proxy/filter.h"
 #include "proxy/rate_report.h"
@@ -29,6 +30,7 @@ struct rate_charge {
 	struct limit *limit;
 	struct limit_key key;
 	struct limit_decision decision;
+	const struct rate_question *question; /* whose answer it was; NULL: decided here */
 };
 
 struct rate_state {
@@ -36,6 +38,7 @@ struct rate_state {
 	struct rate_report report;
 	struct delay delay;
 	struct exchange *exchange;
+	struct rate_question *question; /* NULL: no store was asked */
 	bool is_past; /* it was admitted, and waited if it had to */
 };
 
@@ -48,9 +51,17 @@ struct rate_worker {
 
 /* ---- from the configuration ---- */
 
-static void put(void *limit)
+static void put(void *object)
 {
-	limit_put(limit);
+	struct rate_object *o = object;
+
+	limit_put(o->limit);
+	store_put(o->store);
+}
+
+static struct limit *limit_of(const struct filter_use *u)
+{
+	return ((const struct rate_object *)u->object)->limit;
 }
 
 /* What makes it another limit, with buckets of its own. */
@@ -59,14 +70,16 @@ static void *open_limit(const struct filter_opening *o, const void *config)
 	const struct config_rate_limit *c = config;
 	const char *scope = c->spans_routes ? "global" : o->route_id;
 	struct limit_terms t = { .scope = scope, .name = o->id, .gcra = c->gcra, .keys_max = c->keys_max };
-	struct limit *l;
+	struct rate_object *object = arena_zalloc(o->arena, sizeof(*object));
 
 	t.identity = arena_printf(o->arena, "%s\n%s\n%s\n%u\n%llu/%llu\n%u", c->spans_routes ? "" : o->route_id, o->id,
 				  c->key_text, c->ipv6_prefix, (unsigned long long)c->rate.count,
 				  (unsigned long long)c->rate.period_ms, c->burst);
-	l = limit_get(o->limits, &t);
-	arena_on_reset(o->arena, put, l);
-	return l;
+	object->limit = limit_get(o->limits, &t);
+	if (c->store)
+		object->store = config_store_open(o->registry, c, o->diag);
+	arena_on_reset(o->arena, put, object);
+	return object;
 }
 
 /* ---- counting, telling ---- */
@@ -77,7 +90,7 @@ static void count(struct exchange *x, const struct filter_use *u, enum verdict v
 	struct rate_worker *rw = filter_worker_state(x, u);
 
 	if (unlikely(!rw->cells[v])) {
-		const struct limit *l = u->object;
+		const struct limit *l = limit_of(u);
 		const struct span labels[] = { span_str(l->scope), span_str(l->name), span_str(names[v]) };
 
 		rw->cells[v] = metric_cell(x->worker->metrics, METRIC_RATE_LIMIT_REQUESTS_TOTAL, labels);
@@ -194,20 +207,30 @@ static void audit(struct exchange *x, const struct config_rate_limit *c, const s
 				 arena_printf(x->arena, "route %s, key %s", x->route_id, c->key_text));
 }
 
+static void give_back(struct exchange *x, struct rate_report *r)
+{
+	for (struct rate_charge *charge = r->charges; charge; charge = charge->next) {
+		limit_give_back(charge->limit, charge->key, loop_now_ns(x->worker->loop), &charge->decision);
+		if (charge->question)
+			rate_store_give_back(charge->question);
+	}
+	r->charges = NULL;
+}
+
 /* The request is refused: the others get back what they took for it. */
 static enum filter_verdict refuse(struct exchange *x, const struct filter_use *u, const struct limit_decision *d)
 {
 	const struct config_rate_limit *c = u->config;
-	struct limit *l = u->object;
-	struct rate_report *r = report_of(x, filter_state(x, u));
+	struct limit *l = limit_of(u);
+	struct rate_state *st = filter_state(x, u);
+	struct rate_report *r = report_of(x, st);
 
-	for (struct rate_charge *charge = r->charges; charge; charge = charge->next)
-		limit_give_back(charge->limit, charge->key, loop_now_ns(x->worker->loop), &charge->decision);
-	r->charges = NULL;
+	give_back(x, r);
 	report_take(x, r, c, d, true);
 	count(x, u, VERDICT_REFUSED);
 	audit(x, c, l);
-	if (rate_key_has_client(c))
+	/* a fallback refuses for want of a store: nobody is banned for that */
+	if (rate_key_has_client(c) && (!st->question || st->charge.question))
 		refusal_report(x, "rate-limit", l->number, others_of(x, c, l));
 	x->failure_status = c->status;
 	x->failure_text = c->message;
@@ -218,7 +241,7 @@ static enum filter_verdict refuse(struct exchange *x, const struct filter_use *u
 static enum filter_verdict let_pass(struct exchange *x, const struct filter_use *u)
 {
 	static struct log_limit limit = { .interval_ns = 1000000000 };
-	const struct limit *l = u->object;
+	const struct limit *l = limit_of(u);
 
 	count(x, u, VERDICT_LOGGED);
 	if (log_every(&limit, loop_now_ns(x->worker->loop)))
@@ -288,6 +311,7 @@ static void on_done(struct exchange *x, const struct filter_use *u)
 	struct rate_state *st = filter_state(x, u);
 	struct rate_worker *rw;
 
+	rate_store_cancel(st->question);
 	if (!st->delay.place)
 		return;
 	rw = filter_worker_state(x, u);
@@ -297,22 +321,12 @@ static void on_done(struct exchange *x, const struct filter_use *u)
 
 /* ---- deciding ---- */
 
-static enum filter_verdict on_request(struct exchange *x, const struct filter_use *u)
+static enum filter_verdict decided(struct exchange *x, const struct filter_use *u, struct rate_state *st)
 {
 	const struct config_rate_limit *c = u->config;
-	struct rate_state *st = filter_state(x, u);
 	struct limit_decision *d = &st->charge.decision;
 	struct rate_report *r;
 
-	if (st->is_past)
-		return FILTER_NEXT;
-	if (st->delay.place)
-		return FILTER_WAIT;
-	st->charge.limit = u->object;
-	st->charge.key = limit_key_begin(u->object);
-	rate_key_add(&st->charge.key, x, c);
-	limit_take(u->object, st->charge.key, loop_now_ns(x->worker->loop),
-		   c->action == RATE_DELAY ? c->max_delay_ms * 1000000 : 0, d);
 	if (!d->is_admitted)
 		return c->action == RATE_LOG_ONLY ? let_pass(x, u) : refuse(x, u, d);
 	r = report_of(x, st);
@@ -323,6 +337,60 @@ static enum filter_verdict on_request(struct exchange *x, const struct filter_us
 	if (x->worker->admitted && rate_key_has_client(c))
 		refusal_report_admitted(x, st->charge.limit->number, others_of(x, c, st->charge.limit));
 	return wait_turn(x, u, st);
+}
+
+static enum filter_verdict decide_here(struct exchange *x, const struct filter_use *u, struct rate_state *st)
+{
+	const struct config_rate_limit *c = u->config;
+
+	limit_take(st->charge.limit, st->charge.key, loop_now_ns(x->worker->loop),
+		   c->action == RATE_DELAY ? c->max_delay_ms * 1000000 : 0, &st->charge.decision);
+	return decided(x, u, st);
+}
+
+static enum filter_verdict fall_back(struct exchange *x, const struct filter_use *u, struct rate_state *st)
+{
+	const struct config_rate_limit *c = u->config;
+
+	if (c->store->fallback == RATE_FALLBACK_LOCAL)
+		return decide_here(x, u, st);
+	if (c->store->fallback == RATE_FALLBACK_CLOSED && c->action != RATE_LOG_ONLY) {
+		give_back(x, report_of(x, st));
+		count(x, u, VERDICT_REFUSED);
+		exchange_fail(x, FAIL_LIMIT_STORE, span_str(st->charge.limit->name));
+		return FILTER_FAIL;
+	}
+	count(x, u, VERDICT_ADMITTED);
+	st->is_past = true;
+	return FILTER_NEXT;
+}
+
+static enum filter_verdict on_request(struct exchange *x, const struct filter_use *u)
+{
+	const struct rate_object *o = u->object;
+	const struct config_rate_limit *c = u->config;
+	struct rate_state *st = filter_state(x, u);
+
+	if (st->is_past)
+		return FILTER_NEXT;
+	if (st->delay.place)
+		return FILTER_WAIT;
+	if (!st->charge.limit) {
+		st->charge.limit = o->limit;
+		st->charge.key = limit_key_begin(o->limit);
+		rate_key_add(&st->charge.key, x, c);
+	}
+	if (likely(!o->store))
+		return decide_here(x, u, st);
+	switch (rate_store_ask(x, o, c, &st->question, st->charge.key, &st->charge.decision)) {
+	case RATE_ANSWER_WAIT:
+		return FILTER_WAIT;
+	case RATE_ANSWER_STORE:
+		st->charge.question = st->question;
+		return decided(x, u, st);
+	default:
+		return fall_back(x, u, st);
+	}
 }
 
 const struct filter filter_rate_limit = {

@@ -186,6 +186,17 @@ static void sketch_take(struct limits_shard *s, struct limit *l, struct limit_ke
 
 /* ---- taking ---- */
 
+/* In a claimed place. */
+static void entry_make(struct limits_shard *s, struct entry *e, struct limit *l, struct limit_key k, uint64_t word)
+{
+	atomic_store_explicit(&e->key[0], k.word[0], memory_order_relaxed);
+	atomic_store_explicit(&e->key[1], k.word[1], memory_order_relaxed);
+	e->limit = l;
+	s->used++;
+	atomic_fetch_add_explicit(&l->keys, 1, memory_order_relaxed);
+	atomic_store_explicit(&e->word, word, memory_order_release);
+}
+
 /* The key had no bucket a moment ago. */
 static void take_locked(struct limits_shard *s, struct limit *l, struct limit_key k, uint64_t now_ns,
 			uint64_t delay_max_ns, struct limit_decision *out)
@@ -205,12 +216,7 @@ static void take_locked(struct limits_shard *s, struct limit *l, struct limit_ke
 		entry_free(e);
 		return;
 	}
-	atomic_store_explicit(&e->key[0], k.word[0], memory_order_relaxed);
-	atomic_store_explicit(&e->key[1], k.word[1], memory_order_relaxed);
-	e->limit = l;
-	s->used++;
-	atomic_fetch_add_explicit(&l->keys, 1, memory_order_relaxed);
-	atomic_store_explicit(&e->word, out->tat, memory_order_release);
+	entry_make(s, e, l, k, out->tat);
 }
 
 void limit_take(struct limit *l, struct limit_key k, uint64_t now_ns, uint64_t delay_max_ns,
@@ -240,6 +246,27 @@ void limit_give_back(struct limit *l, struct limit_key k, uint64_t now_ns, const
 			return;
 	} while (!atomic_compare_exchange_weak_explicit(&e->word, &word, word - l->gcra.interval_ns,
 							memory_order_acq_rel, memory_order_acquire));
+}
+
+void limit_set_level(struct limit *l, struct limit_key k, uint64_t now_ns, uint64_t full_ns)
+{
+	struct limits_shard *s = shard_of(l->limits, k);
+	struct entry *e;
+	uint64_t word;
+
+	pthread_mutex_lock(&s->lock);
+	e = entry_find(s, k);
+	if (e) {
+		word = atomic_load_explicit(&e->word, memory_order_acquire);
+		while (!atomic_compare_exchange_weak_explicit(&e->word, &word, now_ns + full_ns, memory_order_acq_rel,
+							      memory_order_acquire))
+			;
+	} else if (full_ns && limit_has_room(l, s, now_ns)) {
+		e = place_find(s, k, now_ns);
+		if (e)
+			entry_make(s, e, l, k, now_ns + full_ns);
+	}
+	pthread_mutex_unlock(&s->lock);
 }
 
 void limit_peek(struct limit *l, struct limit_key k, uint64_t now_ns, struct limit_decision *out)

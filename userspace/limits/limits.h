@@ -106,6 +106,11 @@ void limit_take(struct limit *l, struct limit_key k, uint64_t now_ns, uint64_t d
  * when the bucket has been full since.
  */
 void limit_give_back(struct limit *l, struct limit_key k, uint64_t now_ns, const struct limit_decision *d);
+/*
+ * Somebody else judges this limit and says how long until its bucket is full: so it is here, should he be gone.  No
+ * room: the bucket is as full as a new one.
+ */
+void limit_set_level(struct limit *l, struct limit_key k, uint64_t now_ns, uint64_t full_ns);
 /* What limit_take() would say, without taking. */
 void limit_peek(struct limit *l, struct limit_key k, uint64_t now_ns, struct limit_decision *out);
 

@@ -14,6 +14,7 @@
 #include "proxy/config_tls_build.h"
 #include "proxy/header_ops.h"
 #include "proxy/router.h"
+#include "clients/store.h"
 #include "limits/limits.h"
 #include "net/tls_context.h"
 #include "proxy/settings.h"
@@ -372,6 +373,7 @@ struct config_registry {
 	uint32_t listener_number_last;
 	struct config_tls_registry tls;
 	struct limits limits;
+	struct stores stores;
 	struct hmap route_counts; /* route -> _Atomic uint64_t; keys and values are owned */
 };
 

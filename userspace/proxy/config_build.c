@@ -251,7 +251,7 @@ static void routes_build(struct builder *b)
 {
 	size_t count = b->config->route_count;
 
-	config_filters_begin(&b->filters, b->snapshot, b->config, &b->registry->limits);
+	config_filters_begin(&b->filters, b->snapshot, b->config, b->registry, b->diag);
 	b->routes = arena_array(b->arena, count + ARRAY_LEN(pages), sizeof(*b->routes));
 	for (size_t i = 0; i < count; i++)
 		route_build(b, &b->routes[i], &b->config->routes[i]);

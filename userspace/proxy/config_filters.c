@@ -6,13 +6,14 @@
 
 #define LIMITS_USES 5 /* at most, before the route's filters */
 
-void config_filters_begin(struct config_filters *f, struct snapshot *s, const struct config *c, struct limits *limits)
+void config_filters_begin(struct config_filters *f, struct snapshot *s, const struct config *c,
+			  struct config_registry *registry, struct diag *d)
 {
 	const struct config_limits *l = &c->limits;
 	struct arena *a = &s->arena;
 	size_t uses = 0;
 
-	*f = (struct config_filters){ .snapshot = s, .config = c, .limits = limits };
+	*f = (struct config_filters){ .snapshot = s, .config = c, .registry = registry, .diag = d };
 	for (size_t i = 0; i < c->route_count; i++)
 		uses += c->routes[i].filters.count + LIMITS_USES;
 	f->slot_sizes = arena_array(a, uses, sizeof(*f->slot_sizes));
@@ -28,7 +29,8 @@ void config_filters_begin(struct config_filters *f, struct snapshot *s, const st
 
 static void use_add(struct config_filters *f, struct route *r, struct filter_use *uses, struct filter_use use)
 {
-	const struct filter_opening opening = { f->limits, &f->snapshot->arena, use.id, r->id };
+	const struct filter_opening opening = { &f->registry->limits, &f->snapshot->arena, use.id, r->id, f->registry,
+						f->diag };
 
 	CHECK(use.filter);
 	use.slot = f->snapshot->filter_slot_count++;

@@ -9,13 +9,15 @@
 struct config_filters {
 	struct snapshot *snapshot; /* being built */
 	const struct config *config;
-	struct limits *limits;
+	struct config_registry *registry;
+	struct diag *diag;
 	uint32_t *slot_sizes;
 	const struct filter *rate_limit;
 	const struct config_rate_limit *rps_global, *rps_client, *rps_route; /* or NULL */
 };
 
-void config_filters_begin(struct config_filters *f, struct snapshot *s, const struct config *c, struct limits *limits);
+void config_filters_begin(struct config_filters *f, struct snapshot *s, const struct config *c,
+			  struct config_registry *registry, struct diag *d);
 void config_filters_build(struct config_filters *f, struct route *r, const struct config_route *c);
 
 #endif

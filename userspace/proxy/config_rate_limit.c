@@ -4,6 +4,7 @@
 
 #include "http/headers.h"
 #include "proxy/config.h"
+#include "upstream/endpoint.h"
 
 #define C struct config_rate_limit
 
@@ -15,11 +16,22 @@ static const struct schema_word action_words[] = {
 };
 
 static const struct schema_word backend_words[] = {
-	{ "local", 0, .help = "this process, over all its workers" },
-	{ "redis", 1, .is_later = true },
-	{ "memcached", 2, "memcache", .is_later = true },
+	{ "local", RATE_BACKEND_LOCAL, .help = "this process, over all its workers" },
+	{ "redis", RATE_BACKEND_REDIS, .help = "a Redis (5.0 or newer) or Valkey that other proxies use too" },
+	{ "memcached", RATE_BACKEND_MEMCACHED, "memcache",
+	  .help = "a memcached (1.6 or newer) that other proxies use too; their clocks must agree" },
 	{ NULL },
 };
+
+static const struct schema_word fallback_words[] = {
+	{ "local", RATE_FALLBACK_LOCAL, "true",
+	  .help = "this process alone, from the level that was last reported; each proxy then allows the whole limit" },
+	{ "open", RATE_FALLBACK_OPEN, "false", .help = "all requests pass" },
+	{ "closed", RATE_FALLBACK_CLOSED, .help = "all requests get 503" },
+	{ NULL },
+};
+
+#define PREFIX_MAX 200
 
 const struct schema_row rate_limit_rows[] = {
 	ROW_RATE(C, rate, "max-rps", "100", "Requests for each key: a number a second, or with a unit as in \"30/m\".",
@@ -39,18 +51,31 @@ const struct schema_row rate_limit_rows[] = {
 		 "Keys that have a count of their own at once.  More share counts: they may be refused too early, "
 		 "never admitted too late."),
 	ROW_ENUM(C, backend, "backend", backend_words, "local", "Where the counts are."),
-	ROW_LATER("redis-url"),
-	ROW_LATER("redis-prefix"),
-	ROW_LATER("redis-pool-size"),
-	ROW_LATER("redis-timeout-ms"),
-	ROW_LATER("redis-fallback"),
-	ROW_LATER("memcached-url"),
-	ROW_LATER("memcached-prefix"),
-	ROW_LATER("memcached-pool-size"),
-	ROW_LATER("memcached-timeout-ms"),
-	ROW_LATER("memcached-fallback"),
-	ROW_LATER("memcached-ttl"),
-	ROW_LATER("fallback"),
+	ROW_STRING(C, redis_url, "redis-url", "redis://127.0.0.1:6379",
+		   "Where Redis is: redis://[[USER]:PASSWORD@]HOST[:PORT][/DATABASE], rediss:// for TLS, or "
+		   "unix:///PATH[?db=N] (with a password redis+unix://:PASSWORD@/PATH).  One server: Redis Cluster and "
+		   "Redis Sentinel are not in this version.",
+		   .flags = SCHEMA_SECRET, .max = 1024),
+	ROW_STRING(C, redis_prefix, "redis-prefix", "sentinel:ratelimit:", "What its keys begin with.",
+		   .max = PREFIX_MAX),
+	ROW_UINT(C, redis_pool, "redis-pool-size", 1, 100, "10",
+		 "Connections of a worker at most; one carries many questions at a time."),
+	ROW_DURATION(C, redis_timeout_ms, "redis-timeout-ms", SCHEMA_MILLIS, 1, 60000, "50",
+		     "How long a request waits for its answer at most."),
+	ROW_ENUM(C, redis_fallback, "redis-fallback", fallback_words, "local",
+		 "What decides while Redis does not answer in time."),
+	ROW_FILE(C, redis_ca_file, "redis-ca-file", NULL,
+		 "With rediss://: the authorities that its certificate may come from, instead of the system's."),
+	ROW_STRING(C, memcached_url, "memcached-url", "memcache://127.0.0.1:11211",
+		   "Where memcached is: memcache://HOST[:PORT] or unix:///PATH."),
+	ROW_STRING(C, memcached_prefix, "memcached-prefix", "sentinel:ratelimit:", "What its keys begin with.",
+		   .max = PREFIX_MAX),
+	ROW_UINT(C, memcached_pool, "memcached-pool-size", 1, 100, "10", "As `redis-pool-size`."),
+	ROW_DURATION(C, memcached_timeout_ms, "memcached-timeout-ms", SCHEMA_MILLIS, 1, 60000, "50",
+		     "As `redis-timeout-ms`."),
+	ROW_ENUM(C, memcached_fallback, "memcached-fallback", fallback_words, "local", "As `redis-fallback`."),
+	ROW_DURATION(C, memcached_ttl_ms, "memcached-ttl", SCHEMA_SECONDS, 1000, SCHEMA_DAY, "2",
+		     "How long an unused count stays at least; never less than it takes to be full."),
 	ROW_END,
 };
 
@@ -187,6 +212,72 @@ static void limit_finish(struct arena *a, C *c)
 	c->key_text = key_text(&c->key, a);
 }
 
+static void url_check(struct schema *s, struct config_store *store, enum store_kind kind, const char *url,
+		      struct schema_pos pos)
+{
+	const char *why;
+
+	if (!store_url_parse(&store->url, kind, span_str(url), &why))
+		diag_hint(s->diag, diag_error(s->diag, pos, "this is not the address of a store"), "%s", why);
+	else if (!endpoint_name_is_valid(store->url.endpoint))
+		diag_error(s->diag, pos, "this is neither the name nor the address of a host");
+}
+
+static void prefix_check(struct schema *s, const char *prefix, struct schema_pos pos)
+{
+	for (const char *p = prefix; *p; p++)
+		if (*p <= ' ' || *p == 0x7f) {
+			diag_error(s->diag, pos, "a key of memcached has neither spaces nor control characters");
+			return;
+		}
+}
+
+/* Stores count in microseconds. */
+static void interval_check(struct schema *s, const C *c, struct config_store *store)
+{
+	uint64_t tokens = c->gcra.interval_ns ? c->gcra.tolerance_ns / c->gcra.interval_ns : 0;
+
+	store->interval_us = (c->gcra.interval_ns + 999) / 1000;
+	store->tolerance_us = tokens * store->interval_us;
+	store->delay_max_us = c->action == RATE_DELAY ? c->max_delay_ms * 1000 : 0;
+	if (c->gcra.interval_ns && store->interval_us * 1000 - c->gcra.interval_ns > c->gcra.interval_ns / 100)
+		diag_warning(s->diag, SCHEMA_POS(c, rate), "shared limits count in microseconds: this is %llu a second",
+			     1000000ull / store->interval_us);
+}
+
+static void store_check(struct schema *s, C *c)
+{
+	struct config_store *store;
+
+	if (SCHEMA_HAS(c, redis_url) && c->backend != RATE_BACKEND_REDIS)
+		diag_warning(s->diag, SCHEMA_POS(c, redis_url), "nobody is asked: `backend` is not \"redis\"");
+	if (SCHEMA_HAS(c, memcached_url) && c->backend != RATE_BACKEND_MEMCACHED)
+		diag_warning(s->diag, SCHEMA_POS(c, memcached_url), "nobody is asked: `backend` is not \"memcached\"");
+	if (c->backend == RATE_BACKEND_LOCAL)
+		return;
+	store = arena_zalloc(s->arena, sizeof(*store));
+	if (c->backend == RATE_BACKEND_REDIS) {
+		*store = (struct config_store){ .prefix = c->redis_prefix,
+						.ca_file = c->redis_ca_file,
+						.pool_max = c->redis_pool,
+						.timeout_ms = c->redis_timeout_ms,
+						.fallback = c->redis_fallback };
+		url_check(s, store, STORE_REDIS, c->redis_url, SCHEMA_POS(c, redis_url));
+		if (c->redis_ca_file && !store->url.is_tls)
+			diag_warning(s->diag, SCHEMA_POS(c, redis_ca_file), "there is no TLS: write rediss://");
+	} else {
+		*store = (struct config_store){ .prefix = c->memcached_prefix,
+						.pool_max = c->memcached_pool,
+						.timeout_ms = c->memcached_timeout_ms,
+						.ttl_secs = (c->memcached_ttl_ms + 999) / 1000,
+						.fallback = c->memcached_fallback };
+		url_check(s, store, STORE_MEMCACHED, c->memcached_url, SCHEMA_POS(c, memcached_url));
+		prefix_check(s, c->memcached_prefix, SCHEMA_POS(c, memcached_prefix));
+	}
+	interval_check(s, c, store);
+	c->store = store;
+}
+
 static void limit_check(struct schema *s, const struct config_rate_limits *all, C *c)
 {
 	if (!SCHEMA_HAS(c, rate) && SCHEMA_HAS_VALID(all, default_rate))
@@ -205,6 +296,7 @@ static void limit_check(struct schema *s, const struct config_rate_limits *all, 
 			   c->burst);
 	if (SCHEMA_HAS(c, max_delay_ms) && c->action != RATE_DELAY)
 		diag_warning(s->diag, SCHEMA_POS(c, max_delay_ms), "nobody waits: `on-limit` is not \"delay\"");
+	store_check(s, c);
 }
 
 void rate_limits_check(struct schema *s, struct config *c)

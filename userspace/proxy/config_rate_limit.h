@@ -7,6 +7,7 @@
 #ifndef SN_PROXY_CONFIG_RATE_LIMIT_H
 #define SN_PROXY_CONFIG_RATE_LIMIT_H
 
+#include "clients/store_url.h"
 #include "limits/gcra.h"
 #include "schema/schema.h"
 
@@ -34,6 +35,29 @@ enum rate_action {
 	RATE_LOG_ONLY,
 };
 
+enum rate_backend {
+	RATE_BACKEND_LOCAL,
+	RATE_BACKEND_REDIS,
+	RATE_BACKEND_MEMCACHED,
+};
+
+/* What judges while the store does not answer. */
+enum rate_fallback {
+	RATE_FALLBACK_LOCAL, /* the bucket of this process */
+	RATE_FALLBACK_OPEN,
+	RATE_FALLBACK_CLOSED,
+};
+
+/* Of the backend's keys, those that count. */
+struct config_store {
+	struct store_url url;
+	const char *prefix, *ca_file; /* ca_file: NULL: the system's */
+	uint32_t pool_max;
+	uint64_t timeout_ms, ttl_secs;
+	enum rate_fallback fallback;
+	uint64_t interval_us, tolerance_us, delay_max_us;
+};
+
 struct config_rate_limit {
 	struct schema_meta meta;
 	struct value_rate rate;
@@ -45,10 +69,19 @@ struct config_rate_limit {
 	const char *message; /* NULL: the status' own words */
 	uint64_t max_delay_ms;
 	uint64_t keys_max;
-	int backend;
+	enum rate_backend backend;
+	const char *redis_url, *redis_prefix, *redis_ca_file;
+	uint32_t redis_pool;
+	uint64_t redis_timeout_ms;
+	enum rate_fallback redis_fallback;
+	const char *memcached_url, *memcached_prefix;
+	uint32_t memcached_pool;
+	uint64_t memcached_timeout_ms, memcached_ttl_ms;
+	enum rate_fallback memcached_fallback;
 
 	/* Made of these by rate_limits_check(). */
 	struct gcra gcra;
+	const struct config_store *store; /* NULL: local */
 	struct rate_key_part *parts;
 	unsigned part_count;
 	struct span limit_text; /* for RateLimit-Limit */

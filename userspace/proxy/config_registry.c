@@ -23,6 +23,7 @@ void config_registry_fini(struct config_registry *r)
 	while (hmap_next(&r->listener_numbers, &pos, &key, &value))
 		free((void *)(uintptr_t)key.ptr);
 	hmap_fini(&r->listener_numbers);
+	stores_fini(&r->stores);
 	config_tls_registry_fini(&r->tls);
 	limits_fini(&r->limits);
 	pos = 0;

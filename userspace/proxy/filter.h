@@ -44,6 +44,8 @@ struct chunk {
 
 struct filter;
 struct limits;
+struct config_registry;
+struct diag;
 
 /* One use of a filter in a route: shared by all workers, constant. */
 struct filter_use {
@@ -60,6 +62,8 @@ struct filter_opening {
 	struct limits *limits;
 	struct arena *arena;
 	const char *id, *route_id;
+	struct config_registry *registry;
+	struct diag *diag;
 };
 
 struct filter {
@@ -76,7 +80,7 @@ struct filter {
 	 * struct may still be moved afterwards: no pointers into itself.  NULL ok.
 	 */
 	void (*check)(struct schema *s, void *config);
-	/* Control, once a use when a snapshot is built: gives filter_use.object.  NULL ok. */
+	/* Control, once a use when a snapshot is built: gives filter_use.object, or says why not.  NULL ok. */
 	void *(*open)(const struct filter_opening *o, const void *config);
 	enum filter_verdict (*on_request)(struct exchange *x, const struct filter_use *u);
 	enum filter_verdict (*on_request_data)(struct exchange *x, const struct filter_use *u,

@@ -16,6 +16,7 @@
 #include "proxy/record.h"
 #include "proxy/request_id.h"
 #include "proxy/tunnels.h"
+#include "proxy/worker_stores.h"
 
 #define TICK_MS 500
 #define LOG_INTERVAL_NS 1000000000ull /* between two lines of what clients can cause at will */
@@ -284,8 +285,10 @@ static void on_tick(struct timer *t)
 		turns_second(&w->turns);
 	record_tick(w);
 	tunnels_look(w);
-	if (w->ticks++ % 10 == 0)
+	if (w->ticks++ % 10 == 0) {
 		sweep_endpoints(w);
+		worker_stores_sweep(w);
+	}
 	timer_arm(w->loop, t, TICK_MS);
 }
 
@@ -306,6 +309,7 @@ void proxy_worker_init(struct proxy_worker *w, struct loop *l, struct proxy_shar
 	w->host.on_session_fault = host_on_session_fault;
 	server_host_init(&w->host, sessions_max);
 	list_init(&w->exchanges);
+	list_init(&w->stores);
 	tunnels_init(w);
 	record_init(w);
 	timer_init(&w->tick_timer, on_tick);
@@ -349,11 +353,12 @@ void proxy_worker_close(struct proxy_worker *w)
 	for (uint32_t i = 0; i < w->endpoint_cap; i++)
 		if (w->endpoints[i])
 			client_pool_close(&w->endpoints[i]->pool);
+	worker_stores_close(w);
 }
 
 bool proxy_worker_is_closed(const struct proxy_worker *w)
 {
-	return proxy_worker_is_idle(w) && !has_origins(w);
+	return proxy_worker_is_idle(w) && !has_origins(w) && worker_stores_are_closed(w);
 }
 
 void proxy_worker_abort(struct proxy_worker *w)
@@ -371,6 +376,7 @@ void proxy_worker_fini(struct proxy_worker *w)
 		if (w->endpoints[i])
 			endpoint_worker_free(w, i);
 	free(w->endpoints);
+	worker_stores_fini(w);
 	if (w->current)
 		pin_retire(w->current);
 	w->current = NULL;

@@ -60,6 +60,7 @@ struct proxy_worker {
 	struct endpoint_worker **endpoints; /* by endpoint->slot, grown on demand */
 	uint32_t endpoint_cap;
 	struct list exchanges;
+	struct list stores; /* struct worker_store */
 	struct list tunnels;
 	struct list *tunnels_next; /* to be looked at */
 	struct timer tunnels_timer;

@@ -74,6 +74,11 @@ static struct config_rate_limit *use_add(struct fixture *f, const char *id, enum
 	return c;
 }
 
+static struct limit *limit_of(struct fixture *f, unsigned n)
+{
+	return ((struct rate_object *)f->uses[n].object)->limit;
+}
+
 static void not_run(struct task *t)
 {
 	(void)t;
@@ -167,7 +172,7 @@ static void test_tokens_of_a_refused_request_go_back(void **state)
 		assert_int_equal(ask_once(f, ip), FILTER_NEXT);
 	}
 	assert_int_equal(ask_once(f, "192.0.2.99"), FILTER_FAIL);
-	limit_peek(f->uses[1].object, limit_key_begin(f->uses[1].object), loop_now_ns(f->loop), &d);
+	limit_peek(limit_of(f, 1), limit_key_begin(limit_of(f, 1)), loop_now_ns(f->loop), &d);
 	assert_true(d.is_shared); /* a limit that was not asked knows no key */
 }
 
@@ -182,7 +187,7 @@ static void test_ipv6_prefix_of_any_length(void **state)
 		struct exchange *x = exchange_make(f, &a, "2001:db8:5555:aaaa:1234:5678:9abc:def0");
 		struct exchange *y = exchange_make(f, &a, "2001:db8:5555:aaaa:1234:5678:9abc:def0");
 		uint8_t *ip = y->client_addr.in6.sin6_addr.s6_addr;
-		struct limit_key one = limit_key_begin(f->uses[0].object), two = one, three = one;
+		struct limit_key one = limit_key_begin(limit_of(f, 0)), two = one, three = one;
 
 		c->ipv6_prefix = bits;
 		rate_key_add(&one, x, c);
