@@ -102,7 +102,7 @@ static void test_loopback_is_never_counted(void **state)
 static void test_share_of_all_requests(void **state)
 {
 	struct escalation *e = make(2, 10, 1000);
-	char client[16];
+	char client[32];
 	int i;
 
 	(void)state;
@@ -169,7 +169,7 @@ static void test_other_values_of_the_key(void **state)
 static void test_bans_a_second_are_bounded(void **state)
 {
 	struct escalation *e = make(1, 10, 3);
-	char client[16];
+	char client[32];
 	int i, bans = 0;
 
 	(void)state;
