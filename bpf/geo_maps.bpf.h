@@ -16,10 +16,11 @@ struct {
 	__type(value, struct sn_geo_config);
 } geo_config SEC(".maps");
 
+/* A pattern without memory of its own: real tables have SN_GEO4_WORDS entries, which BPF_F_INNER_MAP allows. */
 struct geo_table {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, SN_GEO4_WORDS);
-	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__uint(map_flags, BPF_F_MMAPABLE | BPF_F_INNER_MAP);
 	__type(key, __u32);
 	__type(value, __u64);
 };

@@ -44,10 +44,9 @@ static int failed(int err, const char *what, struct strbuf *out_why)
 	return err;
 }
 
-/* A page at a time, and only those with a country in them: the others cost no memory bandwidth. */
 static int table_make(const struct geo_tables *t)
 {
-	LIBBPF_OPTS(bpf_map_create_opts, opts, .map_flags = BPF_F_MMAPABLE);
+	LIBBPF_OPTS(bpf_map_create_opts, opts, .map_flags = BPF_F_MMAPABLE | BPF_F_INNER_MAP);
 	int err, fd = bpf_map_create(BPF_MAP_TYPE_ARRAY, "geo_table", 4, 8, SN_GEO4_WORDS, &opts);
 	uint8_t *bytes;
 
