@@ -100,7 +100,7 @@ def test_connections_of_the_process(t):
     try:
         fetch(s.port, "/")
         raise AssertionError("a fourth one was let in")
-    except (PeerReset, PeerClosed):
+    except (PeerReset, PeerClosed, ConnectionError):
         pass
     check(s.metric("refused_connections_total", reason="max_connections") >= 1)
 
