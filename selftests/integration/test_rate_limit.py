@@ -360,6 +360,40 @@ def test_max_keys_share_and_never_get_more(t):
     check(m.sum("rate_limit_shared_total", limit="l") >= 290)
 
 
+# ---- explain
+
+
+def test_explain_tells_the_level(t):
+    s = t.sentinel(t.origin(), route='filters "l" "k"', filters='''
+        filter "l" { type "rate-limit"; %s }
+        filter "k" { type "rate-limit"; %s key "composite" "header:X-Key" "path"; on-limit "delay"; }''' % (SLOW % 3, SLOW % 5))
+    url = "http://127.0.0.1:%d/x" % s.port
+    text = s.command("explain", "GET", url)
+    check_in("1/m, 3 at once, by client-ip; more is refused with 429", text)
+    check_in("by composite header:X-Key path; more is delayed, then 429", text)
+    check_in("now: 3 of 3 left\n", text)
+    check_eq(statuses(s, 2, "/x", fields=[("X-Key", "a")]), [200, 200])
+    text = s.command("explain", "GET", url, "-H", "X-Key: a")
+    check_in("now: 1 of 3 left, full again in 1", text)
+    check_in("now: 3 of 5 left, full again in 1", text)
+    check_in("now: 5 of 5 left\n", s.command("explain", "GET", url, "-H", "X-Key: b"))
+    check_in("now: 3 of 3 left\n", s.command("explain", "GET", url, "--from", "192.0.2.1"))
+    check_eq(statuses(s, 2, "/y"), [200, 429])
+    page = json.loads(s.command("explain", "GET", url, "--json"))
+    check_eq([e["filter"] for e in page["explanations"]], ["l", "k"])
+    check_in("0 of 3 left, the next one in ", page["explanations"][0]["level"])
+    s.stop()
+    check("now:" not in s.command("explain", "GET", url), "a level without a daemon")
+
+
+def test_questions_for_levels_may_be_anything(t):
+    s = proxy(t)
+    for line in ("limit", "limit 61", "limit zz 61", "limit 6 61", "limit 61 6", "limit 61 ffffffff", "limit 61 01000000",
+                 "limit 61 0100000061", "limit 61 00"):
+        is_ok, text = s.admin(line)
+        check(not is_ok and text, "%s: %r", line, text)
+
+
 # ---- mistakes in the file
 
 

@@ -10,7 +10,7 @@
 
 #include "app/control.h"
 
-#define ADMIN_LINE_MAX 1024
+#define ADMIN_LINE_MAX 4096
 #define ADMIN_CONNECTIONS_MAX 32
 #define ADMIN_TIMEOUT_MS 30000
 

@@ -5,6 +5,7 @@
 
 #include "app/admin.h"
 #include "app/admin_flows.h"
+#include "app/admin_limits.h"
 #include "app/admin_request.h"
 #include "app/audit.h"
 #include "app/ban_list.h"
@@ -173,6 +174,7 @@ static command_fn *const commands[ADMIN_VERB_COUNT] = {
 	[ADMIN_KERNEL_TOP] = do_kernel_top,
 	[ADMIN_METRICS] = do_metrics, [ADMIN_BAN_LIST] = ban_list,
 	[ADMIN_BAN_ADD] = ban_add,  [ADMIN_BAN_REMOVE] = ban_remove,
+	[ADMIN_LIMIT] = admin_limit,
 };
 
 enum admin_result admin_answer(struct control *c, struct span line, struct admin_connection *from, struct strbuf *out)

@@ -103,6 +103,14 @@ static bool flows_read(struct span *args, struct admin_request *r, struct strbuf
 	return true;
 }
 
+static bool limit_read(struct span *args, struct admin_request *r, struct strbuf *out)
+{
+	if (span_next(args, ' ', &r->limit_identity) && span_next(args, ' ', &r->limit_key))
+		return true;
+	strbuf_add_str(out, "limit IDENTITY KEY\n");
+	return false;
+}
+
 static const struct {
 	struct span name;
 	enum admin_verb verb;
@@ -112,7 +120,7 @@ static const struct {
 	{ { "status", 6 }, ADMIN_STATUS, NULL },   { { "kernel", 6 }, ADMIN_KERNEL, kernel_read },
 	{ { "metrics", 7 }, ADMIN_METRICS, NULL }, { { "ban", 3 }, ADMIN_BAN_LIST, ban_read },
 	{ { "flows", 5 }, ADMIN_FLOWS, flows_read },
-	{ { "upgrade", 7 }, ADMIN_UPGRADE, NULL },
+	{ { "upgrade", 7 }, ADMIN_UPGRADE, NULL }, { { "limit", 5 }, ADMIN_LIMIT, limit_read },
 };
 
 bool admin_request_parse(struct span line, struct admin_request *out_request, struct strbuf *out)

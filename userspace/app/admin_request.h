@@ -25,6 +25,7 @@ enum admin_verb {
 	ADMIN_BAN_REMOVE,
 	ADMIN_FLOWS,
 	ADMIN_UPGRADE,
+	ADMIN_LIMIT,
 	ADMIN_VERB_COUNT
 };
 
@@ -36,6 +37,7 @@ struct admin_request {
 	uint8_t ip[16];
 	uint64_t ban_ms; /* of ADMIN_BAN_ADD: 1 ms to 365 days */
 	unsigned limit;	 /* of ADMIN_FLOWS: 1 to ADMIN_FLOWS_MAX */
+	struct span limit_identity, limit_key; /* of ADMIN_LIMIT; point into the line */
 };
 
 /* False: a line of text in out says why; *out_request is untouched.  Nothing that is not understood is skipped. */

@@ -3,12 +3,15 @@
  */
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
-#include "app/cli.h"
+#include "app/admin.h"
+#include "app/client.h"
 #include "app/guard.h"
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/json.h"
+#include "features/rate_limit.h"
 #include "http/uri.h"
 #include "proxy/client_addr.h"
 #include "proxy/config.h"
@@ -259,6 +262,69 @@ static void forward_text(const struct explanation *e, struct strbuf *out)
 		      r->retry.attempts_max == 1 ? "" : "s");
 }
 
+/* What a filter's key needs of a request. */
+static void exchange_like(const struct explanation *e, struct exchange *x, struct message *m)
+{
+	message_init(m, e->arena);
+	m->headers = e->headers;
+	*x = (struct exchange){
+		.arena = e->arena,
+		.request = m,
+		.path = e->path,
+		.query = e->query,
+		.route = e->route,
+		.route_id = e->route->id,
+		.client_addr = e->client.addr,
+	};
+}
+
+/* Of a limit: the level of the bucket that the request meets, if a daemon runs.  Empty: nobody knows. */
+static struct span level_ask(const struct explanation *e, const struct filter_use *u)
+{
+	const char *path = e->cli->socket ? e->cli->socket : admin_path(client_system(e->cli), e->arena);
+	struct strbuf question = { 0 }, answer = { 0 };
+	struct span level = { 0 };
+	struct exchange x;
+	struct message m;
+	bool is_ok;
+
+	strbuf_init(&question);
+	strbuf_init(&answer);
+	exchange_like(e, &x, &m);
+	if (rate_limit_question(&x, u, &question) && question.len < ADMIN_LINE_MAX - 16 && access(path, F_OK) == 0 &&
+	    client_ask_text(e->cli, question.ptr, &answer, &is_ok) == 0)
+		level = arena_span(e->arena, span_of(answer.ptr, span_find(strbuf_span(&answer), '\n')));
+	strbuf_fini(&question);
+	strbuf_fini(&answer);
+	return level;
+}
+
+static void level_text(const struct explanation *e, const struct filter_use *u, struct strbuf *out)
+{
+	struct span level = level_ask(e, u);
+
+	if (level.len)
+		strbuf_printf(out, "          now: " SPAN_FMT "\n", SPAN_ARG(level));
+}
+
+static void level_json(const struct explanation *e, const struct filter_use *u, struct json *j)
+{
+	struct span level = level_ask(e, u);
+	struct strbuf terms = { 0 };
+
+	if (!u->filter->explain)
+		return;
+	strbuf_init(&terms);
+	u->filter->explain(u->config, &e->client.addr, &terms);
+	json_object(j, NULL);
+	json_str(j, "filter", u->id);
+	json_span(j, "explanation", strbuf_span(&terms));
+	if (level.len)
+		json_span(j, "level", level);
+	json_end(j, '}');
+	strbuf_fini(&terms);
+}
+
 static void route_text(const struct explanation *e, struct strbuf *out)
 {
 	const struct route *r = e->route;
@@ -280,6 +346,7 @@ static void route_text(const struct explanation *e, struct strbuf *out)
 		strbuf_add_str(out, "          ");
 		u->filter->explain(u->config, &e->client.addr, out);
 		strbuf_add_char(out, '\n');
+		level_text(e, u, out);
 	}
 	forward_text(e, out);
 	strbuf_printf(out, "limits    body %s", value_size_text(text, r->body_max));
@@ -320,6 +387,10 @@ static void route_json(const struct explanation *e, struct json *j)
 	json_array(j, "filters");
 	for (unsigned i = 0; i < r->filter_count; i++)
 		json_str(j, NULL, r->filters[i].id);
+	json_end(j, ']');
+	json_array(j, "explanations");
+	for (unsigned i = 0; i < r->filter_count; i++)
+		level_json(e, &r->filters[i], j);
 	json_end(j, ']');
 	json_str(j, "handler", r->handler->name);
 	json_str(j, "upstream", r->upstream ? r->upstream->id : NULL);
@@ -416,15 +487,14 @@ const struct command command_explain = {
 	.name = "explain",
 	.usage = "METHOD URL [-H 'Name: value']... [--from IP] [-c FILE]",
 	.summary = "what would happen to a request, and why",
-	.help = "Reads the configuration, not the daemon.  Prints what the kernel's guard says of the "
-		"client, the listener,\n"
-		"the route and why the others lost, the filters in order, and the targets, each with its "
-		"line of the file.\n"
+	.help = "Reads the configuration; a daemon that runs is only asked how full limits are.  Prints what the\n"
+		"kernel's guard says of the client, the listener, the route and why the others lost, the filters in order, and\n"
+		"the targets, each with its line of the file.\n"
 		"The listener is the one with the port of the URL, else the first that speaks its scheme;\n"
 		"without --from the client is 127.0.0.1.\n\n"
 		"Example: sentinel explain GET 'http://example.com/api/x?y=1' -H 'Accept: text/html' --from "
 		"203.0.113.9",
-	.options = CLI_CONFIG | CLI_JSON | CLI_HEADER | CLI_FROM,
+	.options = CLI_CONFIG | CLI_SOCKET | CLI_JSON | CLI_HEADER | CLI_FROM,
 	.args_min = 2,
 	.args_max = 2,
 	.run = explain,

@@ -405,4 +405,5 @@ const struct filter filter_rate_limit = {
 	.on_response = on_response,
 	.on_done = on_done,
 	.keeps_fields_valid = true,
+	.explain = rate_limit_explain,
 };

@@ -6,6 +6,7 @@
 #include "limits/limits.h"
 #include "proxy/config_rate_limit.h"
 #include "proxy/exchange.h"
+#include "proxy/filter.h"
 
 /* Add what the request has for each part.  What it lacks is a value too: those without it share a bucket. */
 void rate_key_add(struct limit_key *k, struct exchange *x, const struct config_rate_limit *c);
@@ -45,5 +46,10 @@ enum rate_answer rate_store_ask(struct exchange *x, const struct rate_object *o,
 				struct rate_question **q, struct limit_key local, struct limit_decision *out);
 void rate_store_give_back(const struct rate_question *q);
 void rate_store_cancel(struct rate_question *q); /* NULL ok */
+
+/* rate_explain.c */
+void rate_limit_explain(const void *config, const struct addr *client, struct strbuf *out);
+/* Is it a limit?  Then what `limit` of the admin socket is to be asked for the bucket of this request. */
+bool rate_limit_question(struct exchange *x, const struct filter_use *u, struct strbuf *out);
 
 #endif

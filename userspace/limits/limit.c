@@ -78,6 +78,11 @@ struct limit *limit_get(struct limits *ls, const struct limit_terms *t)
 	return l;
 }
 
+struct limit *limit_find(struct limits *ls, struct span identity)
+{
+	return hmap_get(&ls->by_identity, identity);
+}
+
 struct limit *limit_ref(struct limit *l)
 {
 	OBJ_CHECK(l, TAG_LIMIT);

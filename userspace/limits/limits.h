@@ -67,6 +67,7 @@ void limits_fini(struct limits *ls); /* after the last worker */
  * identity: its place, its key, its rate.  The other values may change.  Control.
  */
 struct limit *limit_get(struct limits *ls, const struct limit_terms *t);
+struct limit *limit_find(struct limits *ls, struct span identity); /* NULL: there is none */
 struct limit *limit_ref(struct limit *l);
 void limit_put(struct limit *l); /* NULL ok; it stays in memory until limits_sweep() finds no bucket of it */
 /* Remove buckets that are full again, and limits that nobody names and that have none.  Control. */

@@ -42,6 +42,7 @@ static void test_what_is_understood(void **state)
 		{ "text flows", ADMIN_FLOWS, .limit = ADMIN_FLOWS_DEFAULT },
 		{ "json flows 1 ", ADMIN_FLOWS, true, .limit = 1 },
 		{ "json flows 10000", ADMIN_FLOWS, true, .limit = ADMIN_FLOWS_MAX },
+		{ "text limit 61 0100000062", ADMIN_LIMIT },
 	};
 
 	(void)state;
