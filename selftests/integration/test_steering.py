@@ -102,10 +102,10 @@ def test_steering_goes_on_after_reload_and_upgrade(t):
 
 
 def test_steering_comes_back_after_a_failed_upgrade(t):
-    from test_upgrade import DIES, own_binary, replace
+    from test_upgrade import DIES, MESSAGE_BYTES, own_binary, replace
     path = own_binary(t)
     s = start(t)
-    replace(path, DIES % {"size": 16 + 8 + 64 * 48, "magic": int.from_bytes(b"SnUp", "little")})
+    replace(path, DIES % {"size": MESSAGE_BYTES, "magic": int.from_bytes(b"SnUp", "little")})
     is_ok, text = s.admin("upgrade")
     check(not is_ok)
     check_in("and now it dies", text)

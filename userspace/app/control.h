@@ -86,6 +86,7 @@ struct control {
 	struct audit *audit; /* NULL: off */
 	struct certificates *certificates;
 	struct upgrade *upgrade;
+	unsigned next_arrival; /* worker of the next tunnel from another process */
 	struct pid_file pid_file;
 
 	/* From loading to the start of the workers. */

@@ -5,7 +5,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <unistd.h>
+
+#include "base/mem.h"
 
 int pid_file_open(struct pid_file *p, const char *path)
 {
@@ -22,7 +25,7 @@ int pid_file_open(struct pid_file *p, const char *path)
 
 void pid_file_adopt(struct pid_file *p, const char *path, int fd)
 {
-	*p = (struct pid_file){ .path = path, .fd = fd };
+	*p = (struct pid_file){ .path = mem_strdup(path), .fd = fd };
 }
 
 int pid_file_write(struct pid_file *p)
@@ -42,6 +45,7 @@ void pid_file_leave(struct pid_file *p)
 {
 	if (p->path)
 		(void)close(p->fd);
+	free(p->path);
 	*p = (struct pid_file){ 0 };
 }
 

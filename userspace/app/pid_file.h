@@ -7,7 +7,7 @@
 #define SN_APP_PID_FILE_H
 
 struct pid_file {
-	const char *path; /* borrowed from the configuration; NULL: there is none */
+	char *path; /* owned; NULL: there is none */
 	int fd;		  /* owned */
 };
 

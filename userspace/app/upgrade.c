@@ -14,6 +14,7 @@
 #include "app/sockets.h"
 #include "app/upgrade_message.h"
 #include "app/upgrade_spawn.h"
+#include "app/upgrade_tunnels.h"
 #include "app/watch.h"
 #include "base/check.h"
 #include "base/mem.h"
@@ -54,6 +55,8 @@ struct upgrade {
 	struct ban *bans; /* owned, in PHASE_GIVEN */
 	size_t ban_count;
 
+	struct upgrade_tunnels *tunnels; /* owned, in PHASE_LEFT */
+
 	struct older older[UPGRADE_OLDER_MAX];
 };
 
@@ -77,6 +80,10 @@ static void on_older(struct poller *p)
 		if (got == 1 && m.kind == UPGRADE_NEWS) {
 			o->connections = m.connections;
 			o->has_news = true;
+			continue;
+		}
+		if (got == 1 && m.kind == UPGRADE_TUNNEL) {
+			upgrade_tunnels_take(o->upgrade->control, &m.tunnel, fds);
 			continue;
 		}
 		if (got == 0)
@@ -344,6 +351,7 @@ static void leave(struct upgrade *u, const struct upgrade_serving *s)
 		sockets_leave(c, u->sets[i], s->adopted[i] ? s->worker_count : 0);
 	for (unsigned i = 0; i < c->worker_count; i++)
 		worker_retire(c->workers[i]);
+	u->tunnels = upgrade_tunnels_start(c, u->channel);
 	watch_set(c->watch, NULL);
 	(void)snprintf(state, sizeof(state), "MAINPID=%d", u->pid);
 	notify_send(state);
@@ -389,6 +397,7 @@ static int answer(struct upgrade *u, const struct upgrade_message *m)
 static void channel_ended(struct upgrade *u, int err)
 {
 	if (u->phase == PHASE_LEFT) {
+		upgrade_tunnels_end(u->tunnels);
 		channel_close(u);
 		u->channel = -1;
 		log_info("upgrade: process %d has ended or left; this one goes on draining", u->pid);

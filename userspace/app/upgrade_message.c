@@ -87,6 +87,8 @@ static bool is_sound(const struct upgrade_message *m, unsigned fd_count)
 		return fd_count == 0 && m->number < UPGRADE_SETS_MAX && m->first < 1024;
 	case UPGRADE_OLDER:
 		return fd_count == 1;
+	case UPGRADE_TUNNEL:
+		return fd_count == 2 && tunnel_parcel_is_sound(&m->tunnel);
 	case UPGRADE_BANS:
 		return fd_count == 0 && m->bans.count <= UPGRADE_BANS_PAGE;
 	case UPGRADE_SERVING:

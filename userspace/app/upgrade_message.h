@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "fastpath/bans.h"
+#include "proxy/tunnel_move.h"
 
 #define UPGRADE_PROTOCOL  1
 #define UPGRADE_FDS_MAX	  64
@@ -34,6 +35,7 @@ enum upgrade_kind {
 	UPGRADE_BANS,	     /* old */
 	UPGRADE_SERVING,     /* new: done */
 	UPGRADE_NEWS,	     /* old, once a second while it drains */
+	UPGRADE_TUNNEL,	     /* old: the sockets of the client and of the origin */
 	UPGRADE_STOP,	     /* new: do not drain for longer than at a stop */
 	UPGRADE_KIND_COUNT
 };
@@ -82,6 +84,7 @@ struct upgrade_message {
 		struct upgrade_sockets sockets;
 		struct upgrade_serving serving;
 		struct upgrade_bans bans;
+		struct tunnel_parcel tunnel;
 	};
 };
 

@@ -45,6 +45,14 @@ bool client_limits_begin(struct proxy_worker *w, const struct listener *l, const
 	return false;
 }
 
+void client_limits_adopt(struct proxy_worker *w, const struct addr *peer)
+{
+	uint8_t key[16];
+
+	if (key_of(peer, key))
+		(void)counts_add(&w->shared->clients, key);
+}
+
 void client_limits_end(struct proxy_worker *w, const struct addr *peer)
 {
 	uint8_t key[16];

@@ -12,6 +12,8 @@ struct proxy_worker;
 
 /* A connection of `peer`.  True: it is counted, until client_limits_end().  False: it has too many. */
 bool client_limits_begin(struct proxy_worker *w, const struct listener *l, const struct addr *peer);
+/* One that another process has admitted: counted, whatever the limit. */
+void client_limits_adopt(struct proxy_worker *w, const struct addr *peer);
 /* A PROXY header names another client: the connection is counted for him from here.  False: he has too many. */
 bool client_limits_move(struct proxy_worker *w, const struct listener *l, struct stream *st, const struct addr *client);
 void client_limits_end(struct proxy_worker *w, const struct addr *peer);

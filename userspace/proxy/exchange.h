@@ -133,6 +133,7 @@ struct exchange {
 	const char *tls_version, *tls_cipher; /* of the client's connection, static; "": none */
 	enum splice_engine tunnel_engine; /* the route's word */
 	uint64_t tunnel_write_ms[2]; /* how long client and origin may take no byte of a tunnel; 0: for ever */
+	bool is_moved; /* a tunnel that another process goes on with, and logs */
 	const char *tunnel_end; /* static; why it was broken off; NULL or "": it was not */
 	uint64_t sockmap_bytes[BULK_DIRECTIONS], undelivered_bytes; /* of a tunnel */
 	struct span grpc_status; /* of the response, with is_grpc */

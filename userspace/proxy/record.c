@@ -376,7 +376,7 @@ void record_log(struct exchange *x)
 	const struct message *m = x->request;
 	struct access_record r;
 
-	if (!w->has_access_log)
+	if (!w->has_access_log || x->is_moved)
 		return;
 	r = (struct access_record){
 		.wall_ns = loop_wall_ns(w->loop) - (loop_now_ns(w->loop) - x->start_ns),

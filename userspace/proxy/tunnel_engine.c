@@ -42,7 +42,14 @@ enum splice_engine tunnel_engine_now(const struct tunnel *t, enum side from)
 
 static bool has_sockmap(const struct tunnel *t)
 {
-	return t->worker->offload.join && !t->is_refused && !t->flows[CLIENT].is_ended && !t->flows[ORIGIN].is_ended;
+	return t->worker->offload.join && !t->mover && !t->is_refused && !t->flows[CLIENT].is_ended &&
+	       !t->flows[ORIGIN].is_ended;
+}
+
+/* To another process, as soon as it is quiet. */
+static bool is_moving(const struct tunnel *t)
+{
+	return t->mover && !t->is_refused && t->is_plain && !t->flows[CLIENT].is_ended && !t->flows[ORIGIN].is_ended;
 }
 
 static enum splice_engine choose(const struct tunnel *t, bool is_bulk)
@@ -87,7 +94,7 @@ static void transfer_try(struct tunnel *t, enum side from)
 /* Whether splice(2) should have this direction, or has. */
 static bool is_spliced(struct tunnel *t, enum side from)
 {
-	if (!t->is_wanted[from] && !t->flows[from].is_ended &&
+	if (!t->is_wanted[from] && !t->flows[from].is_ended && !is_moving(t) &&
 	    choose(t, t->rates[from].bytes >= BULK_BYTES) == SPLICE_ENGINE_SPLICE) {
 		t->is_wanted[from] = true;
 		hold(t, from);
@@ -104,6 +111,15 @@ static enum side side_of(const struct transfer *transfer)
 	return transfer == &t->transfers[CLIENT] ? CLIENT : ORIGIN;
 }
 
+/* Nothing is in the pipe: userspace may have it. */
+static void transfer_recall(struct tunnel *t, enum side from)
+{
+	(void)transfer_stop(&t->transfers[from]);
+	t->is_wanted[from] = false;
+	t->flows[from].credited = t->flows[from].received;
+	rate_restart(t, from, 0);
+}
+
 static void transfer_moved(struct transfer *transfer, size_t bytes)
 {
 	struct tunnel *t = transfer->owner;
@@ -113,13 +129,15 @@ static void transfer_moved(struct transfer *transfer, size_t bytes)
 
 	t->last_ms = now;
 	tunnel_count(t, from, SPLICE_ENGINE_SPLICE, bytes);
+	if (is_moving(t) && http_stream_queued(t->streams[other(from)]) == 0) {
+		transfer_recall(t, from);
+		tunnel_top_up(t, from);
+		return;
+	}
 	if (t->engine == SPLICE_ENGINE_SPLICE || now - r->since_ms < 10 * BULK_WINDOW_MS)
 		return;
 	if (r->bytes < BULK_BYTES / 4 && http_stream_queued(t->streams[other(from)]) == 0) {
-		(void)transfer_stop(transfer); /* nothing is in the pipe */
-		t->is_wanted[from] = false;
-		t->flows[from].credited = t->flows[from].received;
-		rate_restart(t, from, 0);
+		transfer_recall(t, from);
 		tunnel_top_up(t, from);
 		return;
 	}
@@ -228,7 +246,7 @@ static void join_refused(struct tunnel *t, int err)
 
 static void join_try(struct tunnel *t)
 {
-	int err = offloaded_start(&t->offloaded, &t->worker->offload, t->streams);
+	int err = offloaded_start(&t->offloaded, is_moving(t) ? &t->mover->hook : &t->worker->offload, t->streams);
 
 	if (err == OFFLOADED_LATER) {
 		if (!timer_is_armed(&t->join_timer))
@@ -249,13 +267,15 @@ static void join_try(struct tunnel *t)
 /* A slow receiver must not keep the other direction waiting: joining begins when both have taken everything. */
 static bool may_join(const struct tunnel *t)
 {
-	if (t->place != TUNNEL_HERE || !has_sockmap(t) || loop_now_ms(t->worker->loop) < t->join_at_ms)
+	if (t->place != TUNNEL_HERE || !(is_moving(t) || has_sockmap(t)))
+		return false;
+	if (loop_now_ms(t->worker->loop) < t->join_at_ms)
 		return false;
 	for (unsigned i = 0; i < SIDES; i++)
 		if (t->is_wanted[i] || http_stream_queued(t->streams[i]) > 0)
 			return false;
-	return choose(t, t->rates[CLIENT].bytes >= BULK_BYTES || t->rates[ORIGIN].bytes >= BULK_BYTES) ==
-	       SPLICE_ENGINE_SOCKMAP;
+	return is_moving(t) || choose(t, t->rates[CLIENT].bytes >= BULK_BYTES ||
+						 t->rates[ORIGIN].bytes >= BULK_BYTES) == SPLICE_ENGINE_SOCKMAP;
 }
 
 static void join_begin(struct tunnel *t)
@@ -323,7 +343,7 @@ static void offloaded_left(struct offloaded *o, enum offload_why why, struct sli
 	}
 	for (unsigned i = 0; i < SIDES; i++)
 		send_held(t, (enum side)i, held[i]);
-	t->join_at_ms = loop_now_ms(t->worker->loop) + JOIN_AGAIN_MS;
+	t->join_at_ms = t->mover ? 0 : loop_now_ms(t->worker->loop) + JOIN_AGAIN_MS;
 	if (why == OFFLOAD_LEFT_REFUSED)
 		t->is_refused = note_refusal(t, -ECANCELED);
 	come_home(t);
@@ -367,6 +387,22 @@ static bool has_stuck_receiver(struct tunnel *t)
 	return is_stuck;
 }
 
+/* Out of the kernel, out of the pipes; then it may join the mover. */
+static bool move_look(struct tunnel *t)
+{
+	if (t->place == TUNNEL_IN && t->offloaded.hook != &t->mover->hook) {
+		leave(t, false);
+		return true;
+	}
+	for (unsigned i = 0; i < SIDES && t->place == TUNNEL_HERE; i++)
+		if (transfer_is_running(&t->transfers[i]) && http_stream_queued(t->streams[!i]) == 0)
+			transfer_recall(t, (enum side)i);
+	if (!may_join(t))
+		return false;
+	join_begin(t);
+	return true;
+}
+
 bool tunnel_look(struct tunnel *t)
 {
 	uint64_t now = loop_now_ms(t->worker->loop);
@@ -374,6 +410,8 @@ bool tunnel_look(struct tunnel *t)
 
 	if (offloaded_is_running(&t->offloaded))
 		tunnel_update(t);
+	if (!t->broken_by && is_moving(t))
+		return move_look(t);
 	if (t->broken_by || (t->place != TUNNEL_IN && !may_join(t)))
 		return false;
 	if (t->place == TUNNEL_HERE) {

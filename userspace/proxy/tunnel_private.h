@@ -5,12 +5,14 @@
  * tunnel.c         a tunnel's life: bytes both ways, ends, idleness
  * tunnel_engine.c  what moves its bytes: us, splice(2), or sockmap; and moving between these
  * tunnel_stall.c   a receiver that is stuck while the kernel carries its bytes
+ * tunnel_move.c    going on in another process
  * tunnels.c        all tunnels of a worker
  */
 #ifndef SN_PROXY_TUNNEL_PRIVATE_H
 #define SN_PROXY_TUNNEL_PRIVATE_H
 
 #include "proxy/exchange_internal.h"
+#include "proxy/tunnel_move.h"
 #include "proxy/tunnel_stall.h"
 #include "proxy/tunnels.h"
 #include "proxy/worker.h"
@@ -66,6 +68,7 @@ struct tunnel {
 	unsigned joins;
 	uint64_t kernel_bytes[SIDES], undelivered;
 	struct stall stalls[SIDES]; /* of that side as a receiver */
+	struct tunnel_mover *mover; /* NULL unless it is to go on in another process */
 };
 
 static inline enum side other(enum side s)

@@ -28,11 +28,15 @@ void tunnels_init(struct proxy_worker *w)
 	w->tunnels_next = &w->tunnels;
 	timer_init(&w->tunnels_timer, look_on);
 	tunnel_engine_metrics(w);
+	client_pool_init(&w->adopted, w->loop);
 }
 
 void tunnels_fini(struct proxy_worker *w)
 {
 	timer_disarm(w->loop, &w->tunnels_timer);
+	if (w->mover)
+		tunnel_mover_fini(w->mover);
+	client_pool_fini(&w->adopted);
 }
 
 void tunnels_look(struct proxy_worker *w)

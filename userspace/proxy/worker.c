@@ -341,6 +341,8 @@ bool proxy_worker_is_idle(const struct proxy_worker *w)
 
 static bool has_origins(const struct proxy_worker *w)
 {
+	if (w->adopted.open_count > 0)
+		return true;
 	for (uint32_t i = 0; i < w->endpoint_cap; i++)
 		if (w->endpoints[i] && w->endpoints[i]->pool.open_count > 0)
 			return true;

@@ -64,6 +64,8 @@ struct proxy_worker {
 	struct list tunnels;
 	struct list *tunnels_next; /* to be looked at */
 	struct timer tunnels_timer;
+	struct client_pool adopted; /* connections to origins of tunnels that came from another process */
+	struct tunnel_mover *mover; /* where tunnels go; NULL: nowhere */
 	struct turns turns;
 	uint64_t exchange_count, tunnel_count;
 	struct timer tick_timer;

@@ -83,4 +83,7 @@ enum client_room client_pool_room(struct client_pool *p, const struct client_set
 struct http_stream *client_open(struct client_pool *p, const struct addr *addr, const struct client_settings *settings,
 				bool force_new, struct arena *a, int *out_err);
 
+/* The origin's side of a tunnel that has begun elsewhere, over st, which is taken; it counts in p. */
+struct http_stream *client_raw_adopt(struct client_pool *p, struct stream *st, uint64_t write_timeout_ms);
+
 #endif

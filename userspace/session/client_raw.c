@@ -421,3 +421,22 @@ struct client_session *client_raw_connect(struct client_pool *p, const struct ad
 	wait_begin(p->loop, &c->waits, WAIT_IDLE, settings->connect_timeout_ms);
 	return &c->base;
 }
+
+struct http_stream *client_raw_adopt(struct client_pool *p, struct stream *st, uint64_t write_timeout_ms)
+{
+	const struct client_settings plain = { .protocol = CLIENT_RAW };
+	struct client_raw *c = mem_zalloc(sizeof(*c));
+
+	c->tag = CLIENT_RAW_TAG;
+	client_session_init(&c->base, &client_raw_session_ops, p, &plain);
+	c->state = R_OPEN;
+	c->stream = st;
+	st->events = &raw_stream_events;
+	st->owner = c;
+	c->go_on_task.run = run_go_on;
+	waits_init(&c->waits, on_expire);
+	c->write_timeout_ms = write_timeout_ms;
+	c->is_request_done = c->is_answered = true;
+	c->hs = (struct http_stream){.tag = HTTP_STREAM_TAG, .ops = &client_raw_ops, .id = 1};
+	return &c->hs;
+}

@@ -175,5 +175,8 @@ void server_h2_open(struct server_host *h, uint32_t listener_id, struct stream *
 /* name: of the ClientHello, or empty. */
 void server_raw_open(struct server_host *h, uint32_t listener_id, struct stream *st, struct slice first,
 		     struct span name);
+/* A tunnel that has begun elsewhere, over st, which is taken; there is room (server_session_count()). */
+struct http_stream *server_raw_adopt(struct server_host *h, uint32_t listener_id, struct stream *st,
+				     uint64_t write_idle_ms);
 
 #endif

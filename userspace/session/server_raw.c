@@ -408,6 +408,28 @@ static struct message *request_new(struct arena *a, struct span name)
 	return m;
 }
 
+struct http_stream *server_raw_adopt(struct server_host *h, uint32_t listener_id, struct stream *st,
+				     uint64_t write_idle_ms)
+{
+	struct server_raw *s = pool_take(&h->raw_sessions);
+
+	CHECK(s);
+	s->tag = SERVER_RAW_TAG;
+	server_session_begin(&s->base, &session_ops, h, listener_id);
+	s->write_idle_ms = write_idle_ms;
+	waits_init(&s->waits, on_expire);
+	s->pump_task.run = run_pump;
+	s->stream = st;
+	st->events = &stream_events;
+	st->owner = s;
+	s->state = RAW_TUNNEL;
+	s->is_head_ended = true;
+	s->hs.tag = HTTP_STREAM_TAG;
+	s->hs.ops = &raw_ops;
+	s->hs.id = 1;
+	return &s->hs;
+}
+
 void server_raw_open(struct server_host *h, uint32_t listener_id, struct stream *st, struct slice first,
 		     struct span name)
 {
