@@ -176,6 +176,30 @@ def test_client_that_a_header_names_is_banned_in_userspace(t):
     check_in("header", ban_of(s, "203.0.113.7")["enforced"])
 
 
+def test_some_can_never_be_banned(t):
+    peer = Peer(t)
+    ban = 'kernel {\ninterface "guard0"\n%s\nban { after 2; within "30s"; for "60s"; }\n}'
+    upstream = 'upstream "o" { target "%s:9"; }' % BAD
+    s = t.sentinel(start=False)
+    s.write_config(listeners='listener "main" { address "[::]:%d"; }' % s.port, routes=LIMITED, filters=FEW,
+                   top=ban % ('acl { allow "%s"; }' % BAD))
+    s.start()
+    for changes in ({}, {"top": ban % "", "upstreams": upstream},
+                    {"top": ban % "", "system": 'trusted-proxies "10.78.0.0/30"'}):
+        s.check_reload(listeners='listener "main" { address "[::]:%d"; }' % s.port, routes=LIMITED, filters=FEW,
+                       **dict({"top": ban % ('acl { allow "%s"; }' % BAD), "upstreams": "", "system": ""}, **changes))
+        codes = [peer.get(BAD, s.port, 5) for _ in range(9)]
+        check_eq(codes[-4:], [429] * 4)
+        time.sleep(0.3)
+        check(ban_of(s, BAD) is None, "%r did not spare it", changes)
+    check_eq(s.metric("automatic_bans_total"), 0)
+    s.check_reload(listeners='listener "main" { address "[::]:%d"; }' % s.port, routes=LIMITED, filters=FEW,
+                   top=ban % "", upstreams="", system="")
+    for _ in range(4):
+        peer.get(BAD, s.port)
+    wait_for(lambda: ban_of(s, BAD), "the ban of somebody whom nothing spares")
+
+
 def test_crowd_behind_one_address_is_not_banned(t):
     peer = Peer(t)
     s = t.sentinel(start=False)
@@ -237,3 +261,100 @@ def test_top_shows_whom_the_guard_drops(t):
     check(b"\x1b[?1049h" in shown and b"\x1b[?1049l" in shown.split(b"\x1b[?1049h")[1], "%r", shown)
     check(b"\x1b[1m" in shown, "no colour on a terminal")
     os.close(fd)
+
+
+# SYNs from invented sources of 10.99.0.0/16, by a raw socket: argv is interface, port, seconds, /24s, packets a second.
+FLOOD = """
+import random, socket, struct, sys, time
+name, port, seconds, nets, rate = sys.argv[1], int(sys.argv[2]), float(sys.argv[3]), int(sys.argv[4]), int(sys.argv[5])
+mac = bytes.fromhex(sys.argv[6].replace(":", ""))
+s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+s.bind((name, 0))
+def words(b):
+    n = sum(struct.unpack("!%dH" % (len(b) // 2), b))
+    while n >> 16:
+        n = (n & 0xffff) + (n >> 16)
+    return ~n & 0xffff
+def frame(a, b):
+    source, to = bytes([10, 99, a, b]), bytes([10, 78, 0, 1])
+    ip = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 40, 0, 0, 64, 6, 0, source, to)
+    ip = ip[:10] + struct.pack("!H", words(ip)) + ip[12:]
+    tcp = struct.pack("!HHLLBBHHH", random.randrange(1024, 65535), port, 1, 0, 0x50, 2, 1024, 0, 0)
+    check = words(source + to + struct.pack("!HH", 6, len(tcp)) + tcp)
+    tcp = tcp[:16] + struct.pack("!H", check) + tcp[18:]
+    return mac + b"\\2\\0\\0\\0\\0\\1" + struct.pack("!H", 0x800) + ip + tcp
+frames = [frame(n % nets, 1 + n // nets % 250) for n in range(min(nets * 250, 20000))]
+end, sent, began = time.monotonic() + seconds, 0, time.monotonic()
+while time.monotonic() < end:
+    for _ in range(200):
+        s.send(frames[sent % len(frames)])
+        sent += 1
+    ahead = sent / rate - (time.monotonic() - began)
+    if ahead > 0:
+        time.sleep(ahead)
+print(sent)
+"""
+
+CLIENT = """
+import socket, sys, time
+source, port, count = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+good, times = 0, []
+for _ in range(count):
+    began = time.monotonic()
+    try:
+        s = socket.socket(); s.settimeout(2); s.bind((source, 0)); s.connect(("10.78.0.1", port))
+        s.sendall(b"GET / HTTP/1.1\\r\\nHost: a\\r\\nConnection: close\\r\\n\\r\\n")
+        good += b" 200 " in s.recv(100)[:20]
+        s.close()
+    except OSError:
+        pass
+    times.append(time.monotonic() - began)
+    time.sleep(0.02)
+times.sort()
+print(good, times[len(times) * 99 // 100])
+"""
+
+
+def run_in(peer, script, *args):
+    return subprocess.Popen(["nsenter", "-n", "-t", str(peer.process.pid), "python3", "-c", script]
+                            + [str(a) for a in args], stdout=subprocess.PIPE)
+
+
+def client(peer, source, port, count):
+    """(answers, the 99th percentile in seconds) of so many requests, one after the other."""
+    good, slow = run_in(peer, CLIENT, source, port, count).communicate()[0].split()
+    return int(good), float(slow)
+
+
+def flooded(peer, s, source, nets, rate):
+    mac = open("/sys/class/net/guard0/address").read().strip()
+    flood = run_in(peer, FLOOD, "peer0", s.port, 6, nets, rate, mac)
+    time.sleep(1.5)
+    got = client(peer, source, s.port, 100)
+    sent = int(flood.communicate()[0])
+    check(sent > 10000, "only %d packets were sent", sent)
+    return got + (sent,)
+
+
+def test_flood_from_a_prefix_harms_no_client_outside_of_it(t):
+    peer = Peer(t)
+    s = start(t, 'budget { connections "100/s" burst=200 per="ip"; connections "200/s" burst=400 per="/24"; }')
+    quiet = client(peer, GOOD, s.port, 100)
+    good, slow, sent = flooded(peer, s, GOOD, 1, 50000)
+    check_eq((quiet[0], good), (100, 100))
+    dropped = s.metric("kernel_drops_total", reason="connection_budget")
+    check(dropped > sent * 0.8, "%d of %d were dropped", dropped, sent)
+    print("p99 %.1f ms quiet, %.1f ms with %d packets" % (quiet[1] * 1000, slow * 1000, sent))
+
+
+def test_flood_of_invented_sources_harms_no_known_client(t):
+    peer = Peer(t)
+    peer.shell("ip addr add 10.99.7.251/32 dev peer0")
+    subprocess.run("ip route add 10.99.0.0/16 dev guard0", shell=True, check=True)
+    s = start(t, 'budget { connections "100/s" burst=100 per="ip"; }')
+    before = s.rss()
+    check_eq(client(peer, "10.99.7.251", s.port, 3)[0], 3)  # from now on it is known
+    good, slow, sent = flooded(peer, s, "10.99.7.251", 80, 50000)
+    check_eq(good, 100)
+    check(s.rss() - before < 16 << 20, "memory grew by %d bytes", s.rss() - before)
+    print("p99 %.1f ms with %d packets" % (slow * 1000, sent))
