@@ -328,8 +328,11 @@ def test_stuck_receiver_is_bounded_and_harms_nobody(t):
 
 def test_receiver_that_stays_stuck_is_cut_off(t):
     """By the write time-out, as a copied tunnel is; one that is slow, or just rests, is not."""
+    gate = threading.Event()
+
     def origin(connection, request):
         connection.send(SWITCH)
+        gate.wait(30)
         try:
             for _ in range(1024):
                 connection.send(pattern(65536))
@@ -341,6 +344,8 @@ def test_receiver_that_stays_stuck_is_cut_off(t):
     o, s = setup(t, o, listener="write-idle-timeout-secs 1")
     rests = tunnel_open(s)
     stuck, slow = tunnel_open(s, b"/much", rcvbuf=16384), tunnel_open(s, b"/much", rcvbuf=16384)
+    in_kernel(s, 3)
+    gate.set()
     started = time.monotonic()
     ended = []
     reader = threading.Thread(target=lambda: ended.extend(json.loads(l) for l in s.access_lines(1, 8)), daemon=True)
