@@ -18,6 +18,15 @@ enum client_h1_state {
 	C_CLOSING,
 };
 
+/* What came of the response. */
+enum client_h1_response {
+	RESPONSE_NONE,
+	RESPONSE_BEGUN, /* some byte */
+	RESPONSE_BODY,	/* the final head */
+	RESPONSE_LENT,	/* ... and somebody else moves the rest of the body */
+	RESPONSE_DONE,
+};
+
 struct client_h1 {
 	uint32_t tag;
 	enum client_h1_state state;
@@ -34,11 +43,10 @@ struct client_h1 {
 	int64_t allowance;
 	uint64_t written_before; /* stream.bytes_out when the request began */
 	uint32_t requests;
-	bool is_reused, is_pumping, is_tunnel, is_broken, is_peer_done;
-	bool has_answer; /* a byte of the response came */
-	bool has_head;	 /* the final head came */
-	bool is_request_done, is_response_done, is_reusable;
-	bool is_lent_in; /* somebody else moves the rest of the response's body */
+	enum client_h1_response response;
+	bool is_request_done;
+	bool is_reused, is_reusable;
+	bool is_pumping, is_tunnel, is_broken, is_peer_done;
 };
 
 static const struct http1_limits response_limits = {
@@ -124,7 +132,7 @@ static bool may_be_kept(const struct client_h1 *c)
 {
 	const struct client_settings *set = &c->settings;
 
-	if (!c->is_request_done || !c->is_response_done || !c->is_reusable || c->is_peer_done || c->is_broken)
+	if (!c->is_request_done || c->response != RESPONSE_DONE || !c->is_reusable || c->is_peer_done || c->is_broken)
 		return false;
 	if (c->stream->state != STREAM_OPEN || c->stream->queued > 0 || http1_buffered(c->codec) > 0)
 		return false;
@@ -162,9 +170,10 @@ static void owner_fails_with(struct client_h1 *c, enum session_fault fault, int 
 	struct session_failure f = {.fault = fault, .err = err};
 
 	/* Closed between two uses: the origin did not see the request, or chose not to answer it. */
-	if (c->is_reused && !c->has_answer && (fault == SESSION_FAULT_RESET || fault == SESSION_FAULT_EOF))
+	if (c->is_reused && c->response == RESPONSE_NONE &&
+	    (fault == SESSION_FAULT_RESET || fault == SESSION_FAULT_EOF))
 		f.fault = SESSION_FAULT_STALE;
-	if (fault == SESSION_FAULT_RESET && !c->has_answer)
+	if (fault == SESSION_FAULT_RESET && c->response == RESPONSE_NONE)
 		client_tell_alert(c->stream, &f);
 	owner_fail(c, &f);
 }
@@ -201,9 +210,10 @@ static void flush_codec(struct client_h1 *c)
 
 static void read_more(struct client_h1 *c)
 {
-	if (c->is_broken || c->is_peer_done || c->is_lent_in || c->state == C_CONNECTING || c->state == C_CLOSING)
+	if (c->is_broken || c->is_peer_done || c->response == RESPONSE_LENT || c->state == C_CONNECTING ||
+	    c->state == C_CLOSING)
 		return;
-	if (c->is_response_done || !c->has_head) {
+	if (c->response == RESPONSE_DONE || c->response < RESPONSE_BODY) {
 		stream_read(c->stream, LOOP_BUFFERS_SMALL);
 		return;
 	}
@@ -219,7 +229,7 @@ static void read_more(struct client_h1 *c)
 static void take_head(struct client_h1 *c, struct message *m)
 {
 	if (m->status >= 200 || m->framing == BODY_TUNNEL) {
-		c->has_head = true;
+		c->response = RESPONSE_BODY;
 		c->is_reusable =
 			m->wants_keep_alive && m->framing != BODY_UNTIL_CLOSE && m->framing != BODY_TUNNEL;
 		c->is_tunnel = m->framing == BODY_TUNNEL;
@@ -241,9 +251,9 @@ static void take_error(struct client_h1 *c, const struct codec_event *ev)
 
 static bool may_pump(const struct client_h1 *c)
 {
-	if (c->state != C_BUSY || c->is_broken || c->is_response_done || !c->hs.events)
+	if (c->state != C_BUSY || c->is_broken || c->response == RESPONSE_DONE || !c->hs.events)
 		return false;
-	return !c->has_head || c->allowance > 0;
+	return c->response < RESPONSE_BODY || c->allowance > 0;
 }
 
 static void pump(struct client_h1 *c)
@@ -265,7 +275,7 @@ static void pump(struct client_h1 *c)
 			wait_progress(loop_of(c), &c->waits, WAIT_READ);
 			c->hs.events->on_body(&c->hs, ev.data);
 		} else if (type == CODEC_END) {
-			c->is_response_done = true;
+			c->response = RESPONSE_DONE;
 			wait_end(&c->waits, WAIT_READ);
 			c->hs.events->on_end(&c->hs, ev.trailers);
 		} else if (type == CODEC_CLOSED) {
@@ -312,8 +322,8 @@ static void on_data(struct stream *st, struct slice data)
 		slice_put(&data);
 		return;
 	}
-	c->has_answer = true;
-	if (c->is_response_done) /* more than a response: not to be used again */
+	c->response = MAX(c->response, RESPONSE_BEGUN);
+	if (c->response == RESPONSE_DONE) /* more than a response: not to be used again */
 		c->is_reusable = false;
 	codec->ops->feed(codec, data);
 	pump(c);
@@ -383,7 +393,7 @@ static void on_expire(struct timer *t)
 		break;
 	case WAIT_WRITE:
 		/* An origin that answers early need not read the rest. */
-		if (!c->has_head || c->is_tunnel)
+		if (c->response < RESPONSE_BODY || c->is_tunnel)
 			owner_fails_with(c, SESSION_FAULT_WRITE_TIMEOUT, 0);
 		break;
 	default:
@@ -430,10 +440,10 @@ static void op_credit(struct http_stream *hs, size_t bytes)
 {
 	struct client_h1 *c = of_http_stream(hs);
 
-	if (c->is_broken || c->is_response_done)
+	if (c->is_broken || c->response == RESPONSE_DONE)
 		return;
 	c->allowance += (int64_t)bytes;
-	if (c->has_head && !c->is_pumping)
+	if (c->response >= RESPONSE_BODY && !c->is_pumping)
 		loop_defer(loop_of(c), &c->pump_task);
 }
 
@@ -512,7 +522,7 @@ static uint64_t op_lend(struct http_stream *hs, enum stream_side side)
 	struct client_h1 *c = of_http_stream(hs);
 	uint64_t left;
 
-	if (c->is_broken || (side == STREAM_IN ? !c->has_head || c->is_response_done || c->is_peer_done :
+	if (c->is_broken || (side == STREAM_IN ? c->response != RESPONSE_BODY || c->is_peer_done :
 						 c->is_request_done && !c->is_tunnel))
 		return LENDS_NEVER;
 	if (stream_is_busy(c->stream, side) ||
@@ -522,7 +532,7 @@ static uint64_t op_lend(struct http_stream *hs, enum stream_side side)
 	if (left == 0 || !stream_lend(c->stream, side))
 		return LENDS_NEVER;
 	if (side == STREAM_IN) {
-		c->is_lent_in = true;
+		c->response = RESPONSE_LENT;
 		c->allowance = 0;
 	}
 	return left;
@@ -566,7 +576,7 @@ static void op_take_back(struct http_stream *hs, enum stream_side side, int err)
 			wait_end(&c->waits, WAIT_WRITE);
 		return;
 	}
-	c->is_lent_in = false;
+	c->response = RESPONSE_BODY;
 	wait_end(&c->waits, WAIT_READ);
 	if (c->is_broken || http1_in_left(c->codec) > 0)
 		return;
@@ -616,8 +626,8 @@ static struct http_stream *session_open(struct client_session *s, const struct c
 	c->written_before = c->stream->bytes_out;
 	if (c->state == C_CONNECTING && !settings->tls)
 		c->written_before += settings->preface.len;
-	c->has_answer = c->has_head = c->is_tunnel = c->is_broken = false;
-	c->is_request_done = c->is_response_done = c->is_reusable = false;
+	c->response = RESPONSE_NONE;
+	c->is_tunnel = c->is_broken = c->is_request_done = c->is_reusable = false;
 	c->hs.tag = HTTP_STREAM_TAG;
 	c->hs.id = 1;
 	c->hs.owner = NULL;

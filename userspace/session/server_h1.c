@@ -92,8 +92,8 @@ static void next_request(struct server_h1 *s)
 	}
 	s->allowance = 0;
 	s->unwanted = 0;
-	s->is_request_done = s->is_response_done = s->is_head_sent = false;
-	s->owes_continue = false;
+	s->request = REQUEST_COMES;
+	s->answer = ANSWER_NONE;
 	http1_next_message(s->codec);
 	stream_watch(s->stream, false);
 	server_h1_head_wait(s, false);
@@ -123,9 +123,9 @@ void server_h1_close(struct server_h1 *s, bool with_reset)
  */
 static void session_finish(struct server_h1 *s)
 {
-	bool has_unread = !s->is_request_done || server_h1_buffered(s) > 0 || early_is_now(s->stream);
+	bool has_unread = s->request != REQUEST_DONE || server_h1_buffered(s) > 0 || early_is_now(s->stream);
 
-	if (s->is_peer_done || (s->peer_closes && !has_unread)) {
+	if (s->is_peer_done || (s->after == AFTER_CLOSE && !has_unread)) {
 		server_h1_close(s, false);
 		return;
 	}
@@ -139,13 +139,13 @@ void server_h1_rest_check(struct server_h1 *s)
 {
 	if (s->state != S_REST)
 		return;
-	if (s->closes) {
+	if (server_h1_is_last(s)) {
 		stream_ends_soon(s->stream);
 		if (s->stream->queued == 0)
 			session_finish(s);
 		return;
 	}
-	if (s->is_request_done && s->stream->queued <= PIPELINE_QUEUE_MAX)
+	if (s->request == REQUEST_DONE && s->stream->queued <= PIPELINE_QUEUE_MAX)
 		next_request(s);
 }
 
@@ -172,7 +172,7 @@ void server_h1_fail(struct server_h1 *s, const struct session_failure *f)
 	if (s->state != S_EXCHANGE || s->is_broken)
 		return;
 	s->is_broken = true;
-	s->closes = true;
+	server_h1_be_last(s);
 	s->hs.events->on_fail(&s->hs, f);
 }
 
@@ -202,8 +202,8 @@ static void answer_bad_head(struct server_h1 *s, const struct session_failure *f
 					     .data = slice_copy(body.ptr, (uint32_t)body.len)});
 	c->ops->send(c, &(struct codec_send){CODEC_SEND_END, .stream = 1});
 	strbuf_fini(&body);
-	s->closes = true;
-	s->is_request_done = false;
+	server_h1_be_last(s);
+	s->request = REQUEST_COMES;
 	s->state = S_REST;
 	wait_end(&s->waits, WAIT_HEAD);
 	wait_end(&s->waits, WAIT_IDLE);
@@ -224,11 +224,11 @@ static void take_head(struct server_h1 *s, struct message *m)
 	wait_end(&s->waits, WAIT_HEAD);
 	wait_end(&s->waits, WAIT_IDLE);
 	if (!m->wants_keep_alive || (s->is_peer_done && server_h1_buffered(s) == 0))
-		s->closes = s->peer_closes = true;
+		s->after = AFTER_CLOSE;
 	if (!set || s->base.host->is_draining ||
 	    (set->keep_alive_requests_max && s->requests >= set->keep_alive_requests_max))
-		s->closes = true;
-	s->owes_continue = m->expects_continue;
+		server_h1_be_last(s);
+	s->request = m->expects_continue ? REQUEST_UNASKED : REQUEST_COMES;
 	s->body_left = m->framing == BODY_LENGTH ? m->content_length : 0;
 	if (m->framing == BODY_NONE || (m->framing == BODY_LENGTH && m->content_length == 0))
 		s->allowance = 1; /* nothing but the end can come */
@@ -254,14 +254,14 @@ static void take_body(struct server_h1 *s, struct slice data)
 	s->unwanted += data.len;
 	slice_put(&data);
 	if (s->state == S_REST && s->unwanted > UNWANTED_BODY_MAX) {
-		s->closes = true;
+		server_h1_be_last(s);
 		server_h1_rest_check(s);
 	}
 }
 
 static void take_end(struct server_h1 *s, struct headers *trailers)
 {
-	s->is_request_done = true;
+	s->request = REQUEST_DONE;
 	wait_end(&s->waits, WAIT_READ);
 	if (s->state == S_EXCHANGE && !s->is_broken)
 		s->hs.events->on_end(&s->hs, trailers);
@@ -281,7 +281,7 @@ static void take_error(struct server_h1 *s, const struct codec_event *ev)
 	} else if (s->state == S_EXCHANGE) {
 		server_h1_fail(s, &f);
 	} else {
-		s->closes = true;
+		server_h1_be_last(s);
 		server_h1_rest_check(s);
 	}
 }
@@ -293,9 +293,9 @@ static bool may_pump(const struct server_h1 *s)
 	case S_HEAD:
 		return true;
 	case S_EXCHANGE:
-		return !s->is_broken && !s->is_request_done && s->allowance > 0;
+		return !s->is_broken && s->request != REQUEST_DONE && s->allowance > 0;
 	case S_REST:
-		return !s->is_request_done && !s->closes;
+		return s->request != REQUEST_DONE && !server_h1_is_last(s);
 	default:
 		return false;
 	}
@@ -333,18 +333,20 @@ static void read_body(struct server_h1 *s)
 /* Ask for the bytes that the state can take. */
 static void read_more(struct server_h1 *s)
 {
-	if (s->is_peer_done || s->is_broken || s->is_lent_in)
+	bool is_done = s->request == REQUEST_DONE;
+
+	if (s->is_peer_done || s->is_broken || s->request == REQUEST_LENT)
 		return;
 	if (s->state == S_HEAD) {
 		stream_read(s->stream, LOOP_BUFFERS_SMALL);
-	} else if (s->state == S_EXCHANGE && !s->is_request_done) {
+	} else if (s->state == S_EXCHANGE && !is_done) {
 		read_body(s);
-	} else if (s->state == S_EXCHANGE && (s->closes || server_h1_buffered(s) > 0)) {
+	} else if (s->state == S_EXCHANGE && (server_h1_is_last(s) || server_h1_buffered(s) > 0)) {
 		watch_later(s);
-	} else if (s->state == S_EXCHANGE || (s->state == S_REST && s->is_request_done && !s->closes)) {
+	} else if (s->state == S_EXCHANGE || (s->state == S_REST && is_done && !server_h1_is_last(s))) {
 		/* Its next request, at most one small buffer of it, or its end. */
 		stream_read(s->stream, LOOP_BUFFERS_SMALL);
-	} else if (s->state == S_REST && !s->closes) {
+	} else if (s->state == S_REST && !server_h1_is_last(s)) {
 		stream_read(s->stream, LOOP_BUFFERS_LARGE);
 	}
 }
@@ -452,7 +454,7 @@ static void on_eof(struct stream *st)
 	}
 	/* Requests that came before the end are answered, all of them. */
 	if (!s->is_tunnel && server_h1_buffered(s) == 0)
-		s->closes = s->peer_closes = true;
+		s->after = AFTER_CLOSE;
 	c = http1_codec(s->codec);
 	c->ops->feed_eof(c);
 	if (s->state == S_REST)
@@ -518,9 +520,9 @@ static void on_expire(struct timer *t)
 		break;
 	case WAIT_READ:
 		f.fault = SESSION_FAULT_BODY_TIMEOUT;
-		s->closes = true;
+		server_h1_be_last(s);
 		/* A client that was answered early need not send the rest: the answer goes on. */
-		if (s->state == S_EXCHANGE && !s->is_head_sent)
+		if (s->state == S_EXCHANGE && s->answer == ANSWER_NONE)
 			server_h1_fail(s, &f);
 		else
 			server_h1_rest_check(s);

@@ -24,6 +24,28 @@ enum server_h1_state {
 	S_CLOSING,
 };
 
+/* What comes of the request. */
+enum server_h1_request {
+	REQUEST_COMES,
+	REQUEST_UNASKED, /* the client sends no body before it has got a 100 */
+	REQUEST_LENT,	 /* somebody else moves the rest of the body */
+	REQUEST_DONE,
+};
+
+/* What went of the answer. */
+enum server_h1_answer {
+	ANSWER_NONE, /* or interim heads */
+	ANSWER_BEGUN,
+	ANSWER_DONE,
+};
+
+/* What follows the answer. */
+enum server_h1_after {
+	AFTER_REQUEST, /* the next one */
+	AFTER_LINGER,  /* the end of the connection, said with care */
+	AFTER_CLOSE,   /* the end that the client wants: no need to linger */
+};
+
 struct server_h1 {
 	uint32_t tag;
 	enum server_h1_state state;
@@ -43,12 +65,10 @@ struct server_h1 {
 	uint64_t body_left; /* of a counted body: bytes that did not come yet */
 	uint64_t unwanted; /* body bytes discarded in S_REST, input discarded in S_LINGER */
 	uint64_t body_idle_ms, write_idle_ms;
+	enum server_h1_request request;
+	enum server_h1_answer answer;
+	enum server_h1_after after;
 	bool is_pumping, is_tunnel, is_peer_done, is_broken;
-	bool is_request_done, is_response_done, is_head_sent;
-	bool closes;	  /* no further request on this connection */
-	bool peer_closes; /* ... because the client said so: no need to linger */
-	bool owes_continue;
-	bool is_lent_in;  /* somebody else moves the rest of the request's body */
 };
 
 extern const struct http_stream_ops server_h1_ops;
@@ -65,6 +85,17 @@ static inline struct server_h1 *server_h1_of(const struct http_stream *hs)
 static inline size_t server_h1_buffered(const struct server_h1 *s)
 {
 	return s->codec ? http1_buffered(s->codec) : 0;
+}
+
+static inline bool server_h1_is_last(const struct server_h1 *s)
+{
+	return s->after != AFTER_REQUEST;
+}
+
+/* No further request on this connection. */
+static inline void server_h1_be_last(struct server_h1 *s)
+{
+	s->after = MAX(s->after, AFTER_LINGER);
 }
 
 /* Begin to wait for a request head. */

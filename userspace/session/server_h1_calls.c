@@ -10,21 +10,22 @@ static void op_send_head(struct http_stream *hs, const struct message *m)
 	struct codec *c = http1_codec(s->codec);
 	struct message copy = *m;
 
-	CHECK(s->state == S_EXCHANGE && !s->is_head_sent);
-	s->is_head_sent = m->status >= 200 || m->framing == BODY_TUNNEL;
+	CHECK(s->state == S_EXCHANGE && s->answer == ANSWER_NONE);
+	if (m->status >= 200 || m->framing == BODY_TUNNEL)
+		s->answer = ANSWER_BEGUN;
 	/* A body that was never asked for may come or not: nobody knows where the next request would begin. */
-	if (s->is_head_sent && (s->owes_continue || s->base.host->is_draining))
-		s->closes = true;
+	if (s->answer == ANSWER_BEGUN && (s->request == REQUEST_UNASKED || s->base.host->is_draining))
+		server_h1_be_last(s);
 	/* An early answer, and more of the body to come than anybody would drain. */
-	if (s->is_head_sent && !s->is_request_done && s->body_left > UNWANTED_BODY_MAX)
-		s->closes = true;
-	copy.wants_keep_alive = !s->closes;
+	if (s->answer == ANSWER_BEGUN && s->request != REQUEST_DONE && s->body_left > UNWANTED_BODY_MAX)
+		server_h1_be_last(s);
+	copy.wants_keep_alive = !server_h1_is_last(s);
 	c->ops->send(c, &(struct codec_send){CODEC_SEND_HEAD, .stream = 1, .message = &copy});
-	if (s->is_head_sent && http1_closes(s->codec))
-		s->closes = true;
+	if (s->answer == ANSWER_BEGUN && http1_closes(s->codec))
+		server_h1_be_last(s);
 	if (m->framing == BODY_TUNNEL) {
 		s->is_tunnel = true;
-		s->is_request_done = false;
+		s->request = REQUEST_COMES;
 		wait_end(&s->waits, WAIT_READ);
 		waits_pace(&s->waits, 0);
 		http1_enter_tunnel(s->codec);
@@ -37,7 +38,7 @@ static void op_send_body(struct http_stream *hs, struct slice data)
 	struct server_h1 *s = server_h1_of(hs);
 	struct codec *c = http1_codec(s->codec);
 
-	CHECK(s->state == S_EXCHANGE && s->is_head_sent);
+	CHECK(s->state == S_EXCHANGE && s->answer == ANSWER_BEGUN);
 	c->ops->send(c, &(struct codec_send){CODEC_SEND_BODY, .stream = 1, .data = data});
 	server_h1_flush(s);
 }
@@ -47,8 +48,8 @@ static void op_send_end(struct http_stream *hs, const struct headers *trailers)
 	struct server_h1 *s = server_h1_of(hs);
 	struct codec *c = http1_codec(s->codec);
 
-	CHECK(s->state == S_EXCHANGE && s->is_head_sent && !s->is_response_done);
-	s->is_response_done = true;
+	CHECK(s->state == S_EXCHANGE && s->answer == ANSWER_BEGUN);
+	s->answer = ANSWER_DONE;
 	if (s->is_tunnel) {
 		stream_shutdown(s->stream);
 		return;
@@ -61,12 +62,12 @@ static void op_credit(struct http_stream *hs, size_t bytes)
 {
 	struct server_h1 *s = server_h1_of(hs);
 
-	if (s->is_broken || s->is_request_done)
+	if (s->is_broken || s->request == REQUEST_DONE)
 		return;
 	s->allowance += (int64_t)bytes;
-	if (s->owes_continue) {
-		s->owes_continue = false;
-		if (!s->is_head_sent)
+	if (s->request == REQUEST_UNASKED) {
+		s->request = REQUEST_COMES;
+		if (s->answer == ANSWER_NONE)
 			stream_write(s->stream, slice_static("HTTP/1.1 100 Continue\r\n\r\n", 25));
 	}
 	if (!s->is_pumping)
@@ -91,7 +92,7 @@ static void op_done(struct http_stream *hs)
 {
 	struct server_h1 *s = server_h1_of(hs);
 
-	CHECK(s->state == S_EXCHANGE && s->is_response_done);
+	CHECK(s->state == S_EXCHANGE && s->answer == ANSWER_DONE);
 	owner_leaves(s);
 	s->state = S_REST;
 	s->unwanted = 0;
@@ -99,11 +100,11 @@ static void op_done(struct http_stream *hs)
 		server_h1_close(s, true);
 		return;
 	}
-	if (s->is_tunnel && s->is_request_done && s->stream->queued == 0) {
+	if (s->is_tunnel && s->request == REQUEST_DONE && s->stream->queued == 0) {
 		server_h1_close(s, false);
 		return;
 	}
-	if (!s->is_request_done && !s->closes) {
+	if (s->request != REQUEST_DONE && !server_h1_is_last(s)) {
 		wait_begin(s->base.host->loop, &s->waits, WAIT_READ, s->body_idle_ms);
 		if (!s->is_pumping)
 			loop_defer(s->base.host->loop, &s->pump_task);
@@ -117,7 +118,7 @@ static void op_reset(struct http_stream *hs)
 
 	CHECK(s->state == S_EXCHANGE);
 	owner_leaves(s);
-	server_h1_close(s, s->is_head_sent);
+	server_h1_close(s, s->answer != ANSWER_NONE);
 }
 
 static struct stream *op_transport(struct http_stream *hs)
@@ -154,7 +155,7 @@ static uint64_t op_lend(struct http_stream *hs, enum stream_side side)
 
 	if (s->state != S_EXCHANGE || s->is_broken)
 		return LENDS_NEVER;
-	if (side == STREAM_IN ? s->is_request_done || s->is_peer_done : !s->is_head_sent || s->is_response_done)
+	if (side == STREAM_IN ? s->request == REQUEST_DONE || s->is_peer_done : s->answer != ANSWER_BEGUN)
 		return LENDS_NEVER;
 	if (stream_is_busy(s->stream, side) || (side == STREAM_IN && (s->is_pumping || server_h1_buffered(s) > 0)))
 		return LENDS_LATER;
@@ -162,7 +163,7 @@ static uint64_t op_lend(struct http_stream *hs, enum stream_side side)
 	if (left == 0 || !stream_lend(s->stream, side))
 		return LENDS_NEVER;
 	if (side == STREAM_IN) {
-		s->is_lent_in = true;
+		s->request = REQUEST_LENT;
 		s->allowance = 0;
 	}
 	return left;
@@ -211,7 +212,7 @@ static void op_take_back(struct http_stream *hs, enum stream_side side, int err)
 			wait_end(&s->waits, WAIT_WRITE);
 		return;
 	}
-	s->is_lent_in = false;
+	s->request = REQUEST_COMES;
 	wait_end(&s->waits, WAIT_READ);
 	if (http1_in_left(s->codec) > 0)
 		return;
