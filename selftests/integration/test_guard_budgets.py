@@ -79,6 +79,8 @@ def test_without_a_guard_connections_are_counted_when_accepted(t):
     check_eq(s.metric("refused_connections_total", reason="connection_budget"), 4)
     check_eq(peer.get(GOOD, s.port), 200)
     check_in("not enforced", s.command("status"))
+    check_eq(json.loads(s.command("status", "--json"))["kernel"]["budgets"],
+             {"connections": "accepted connections", "packets": "not enforced", "saturated": False})
     check_in("not enforced", "".join(str(x) for x in s.command("check", check_code=None)))
     # Loopback has no budget.
     for _ in range(9):

@@ -2,6 +2,7 @@
 /* status.c - what the daemon tells of itself: metrics of the control thread, status, the guard. */
 #include <dirent.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -162,6 +163,33 @@ static void status_text(struct control *c, struct strbuf *out)
 
 /* ---- the same for programs ---- */
 
+/* Those that hold; the table remembers others. */
+static size_t bans_active(struct control *c)
+{
+	size_t count;
+
+	free(bans_list(fastpath_bans(c->guard.fastpath), clock_boot_ns(), &count));
+	return count;
+}
+
+/* Who counts: null where there is no such budget. */
+static void budgets_json(struct control *c, struct json *j)
+{
+	bool is_attached = fastpath_is_attached(c->guard.fastpath);
+	const char *connections = NULL, *packets = NULL;
+
+	for (size_t i = 0; i < c->guard.plan.budget_count; i++)
+		if (c->guard.plan.budgets[i].is_packets)
+			packets = is_attached ? "kernel" : "not enforced";
+		else
+			connections = is_attached ? "kernel" : "accepted connections";
+	json_object(j, "budgets");
+	json_str(j, "connections", connections);
+	json_str(j, "packets", packets);
+	json_bool(j, "saturated", fastpath_is_saturated(c->guard.fastpath));
+	json_end(j, '}');
+}
+
 static void guard_json(struct control *c, struct json *j)
 {
 	struct fastpath_status s;
@@ -199,7 +227,8 @@ static void guard_json(struct control *c, struct json *j)
 		for (unsigned i = SN_DROP_NONE + 1; i < SN_DROP_COUNT; i++)
 			json_u64(j, rules_reason_label((uint8_t)i), stats.drops[i].packets);
 	json_end(j, '}');
-	json_u64(j, "bans", bans_count(fastpath_bans(c->guard.fastpath)));
+	json_u64(j, "bans", bans_active(c));
+	budgets_json(c, j);
 	json_end(j, '}');
 }
 

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "fastpath/budgets.h"
 #include "fastpath/plan.h"
 #include "sentinel/abi.h"
 
@@ -176,9 +177,74 @@ static void test_copy_is_independent(void **state)
 	plan_fini(&copy);
 }
 
+static void test_budgets_that_no_bucket_can_be_are_refused(void **state)
+{
+	const struct fastpath_budget right = { .per = SN_PER_24, .count = 100, .period_ms = 1000, .burst = 200, .rule = 7 };
+	struct fastpath_plan p = { 0 };
+	struct fastpath_budget b;
+
+	(void)state;
+	b = right, b.count = 0;
+	assert_int_equal(plan_add_budget(&p, &b), -EINVAL);
+	b = right, b.burst = 0;
+	assert_int_equal(plan_add_budget(&p, &b), -EINVAL);
+	b = right, b.period_ms = 0;
+	assert_int_equal(plan_add_budget(&p, &b), -EINVAL);
+	b = right, b.period_ms = UINT64_MAX;
+	assert_int_equal(plan_add_budget(&p, &b), -EINVAL);
+	b = right, b.rule = 0;
+	assert_int_equal(plan_add_budget(&p, &b), -EINVAL);
+	b = right, b.per = SN_PER_COUNT;
+	assert_int_equal(plan_add_budget(&p, &b), -EINVAL);
+	b = right, b.count = 1000000001;
+	assert_int_equal(plan_add_budget(&p, &b), -EINVAL);
+	b = right, b.burst = UINT64_MAX;
+	assert_int_equal(plan_add_budget(&p, &b), -ERANGE);
+	b = right, b.count = 1, b.burst = 86400;
+	assert_int_equal(plan_add_budget(&p, &b), 0);
+	assert_int_equal(plan_add_budget(&p, &right), -EEXIST);
+	b.is_packets = true;
+	assert_int_equal(plan_add_budget(&p, &b), 0);
+	plan_fini(&p);
+}
+
+static void test_budgets_as_the_guard_reads_them(void **state)
+{
+	struct fastpath_budget b = { .per = SN_PER_24, .count = 100, .period_ms = 1000, .burst = 200, .rule = 7 };
+	struct fastpath_plan p = { 0 };
+	struct sn_budgets first, again;
+
+	(void)state;
+	budgets_compile(&p, NULL, &first);
+	assert_int_equal(first.flags, 0);
+	assert_int_equal(plan_add_budget(&p, &b), 0);
+	budgets_compile(&p, NULL, &first);
+	assert_int_equal(first.connections_24.interval_ns, 10000000);
+	assert_int_equal(first.connections_24.tolerance_ns, 1990000000);
+	assert_int_equal(first.connections_24.rule, 7);
+	assert_int_equal(first.connections_24.cell_mask, SN_SKETCH_ROW - 1);
+	assert_int_equal(first.flags, SN_BUDGETS_CONNECTIONS | SN_BUDGETS_COARSE);
+	assert_true(first.seed[0] || first.seed[1]);
+	/* Three levels have a quarter each; a burst that is over before two ticks are needs the exact clock. */
+	b = (struct fastpath_budget){ .per = SN_PER_IP, .count = 1000, .period_ms = 1000, .burst = 20, .rule = 1 };
+	assert_int_equal(plan_add_budget(&p, &b), 0);
+	b.is_packets = true;
+	assert_int_equal(plan_add_budget(&p, &b), 0);
+	budgets_compile(&p, &first, &again);
+	assert_int_equal(again.flags, SN_BUDGETS_CONNECTIONS | SN_BUDGETS_PACKETS | SN_BUDGETS_BY_IP);
+	assert_memory_equal(again.seed, first.seed, sizeof(first.seed));
+	assert_int_equal(again.connections_ip.first_cell, 0);
+	assert_int_equal(again.connections_24.first_cell, SN_SKETCH_ROW / 4);
+	assert_int_equal(again.packets_ip.first_cell, SN_SKETCH_ROW / 2);
+	assert_int_equal(again.packets_ip.cell_mask, SN_SKETCH_ROW / 4 - 1);
+	plan_fini(&p);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_budgets_that_no_bucket_can_be_are_refused),
+		cmocka_unit_test(test_budgets_as_the_guard_reads_them),
 		cmocka_unit_test(test_refuses_bad_interfaces),
 		cmocka_unit_test(test_refuses_bad_sockets),
 		cmocka_unit_test(test_refuses_bad_rules),
