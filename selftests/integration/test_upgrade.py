@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import threading
 import time
@@ -114,6 +115,19 @@ def test_sigusr2_upgrades(t):
     wait_for(lambda: s.status()["pid"] != pid, "the new process", 15)
     ended(follow(t, s))
     check_eq(fetch(s.port, "/bytes/1").status, 200)
+
+
+def test_service_manager_is_told_the_new_main_process(t):
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(t.path("notify"))
+        manager.settimeout(10 * scale())
+        s = t.sentinel(t.origin(), env={"NOTIFY_SOCKET": t.path("notify")})
+        check_eq(manager.recv(200), b"READY=1")
+        old = upgrade(t, s)
+        check_eq(manager.recv(200), b"MAINPID=%d" % s.pid)
+        ended(old)
+        s.stop()
+        check_eq(manager.recv(200), b"STOPPING=1")
 
 
 def test_ten_upgrades_under_load_lose_nothing(t):

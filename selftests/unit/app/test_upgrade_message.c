@@ -16,6 +16,8 @@
 #include "app/upgrade_message.h"
 #include "base/check.h"
 
+#define PARCEL { .status = 101, .peer = { .len = sizeof(struct sockaddr_in), .in = { .sin_family = AF_INET } } }
+
 static int ends[2];
 static struct upgrade_message in;
 static int fds[UPGRADE_FDS_MAX];
@@ -124,10 +126,31 @@ static void test_what_is_out_of_bounds_is_refused(void **state)
 	JUDGE(-EPROTO, true, .kind = UPGRADE_STATE, .state = { .worker_count = 1, .older_count = 17 });
 	JUDGE(-EPROTO, false, .kind = UPGRADE_BANS, .bans = { .count = UPGRADE_BANS_PAGE + 1 });
 	JUDGE(-EPROTO, false, .kind = UPGRADE_SERVING, .serving = { .worker_count = 0 });
+	JUDGE(-EPROTO, true, .kind = UPGRADE_TUNNEL, .tunnel = PARCEL); /* two sockets, or none */
+	JUDGE(-EPROTO, false, .kind = UPGRADE_TUNNEL, .tunnel = PARCEL);
 	m = (struct upgrade_message){ .kind = UPGRADE_STATE, .state = { .worker_count = 1 } };
 	memset(m.state.instance, 'x', sizeof(m.state.instance));
 	assert_int_equal(judge(&m, true), -EPROTO);
 	assert_int_equal(descriptors(), before);
+}
+
+static void test_parcels_of_tunnels_are_judged(void **state)
+{
+	struct tunnel_parcel p = PARCEL;
+
+	(void)state;
+	assert_true(tunnel_parcel_is_sound(&p));
+	p.engine = 99;
+	assert_false(tunnel_parcel_is_sound(&p));
+	p = (struct tunnel_parcel)PARCEL;
+	p.peer.sa.sa_family = AF_UNIX;
+	assert_false(tunnel_parcel_is_sound(&p));
+	p = (struct tunnel_parcel)PARCEL;
+	memset(p.query, 'x', sizeof(p.query));
+	assert_false(tunnel_parcel_is_sound(&p));
+	p = (struct tunnel_parcel)PARCEL;
+	p.is_raw = 2;
+	assert_false(tunnel_parcel_is_sound(&p));
 }
 
 static void test_nonsense_is_refused_and_its_descriptors_closed(void **state)
@@ -173,6 +196,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_message_arrives_with_its_descriptors, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_sender_never_waits, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_what_is_out_of_bounds_is_refused, setup, teardown),
+		cmocka_unit_test(test_parcels_of_tunnels_are_judged),
 		cmocka_unit_test_setup_teardown(test_nonsense_is_refused_and_its_descriptors_closed, setup, teardown),
 	};
 
