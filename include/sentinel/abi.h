@@ -14,6 +14,7 @@
  *   acl4, acl6   most specific prefix of the source; allow: pass
  *   block        source banned until later than now, and the daemon's heartbeat fresh: drop
  *   acl          deny: drop
+ *   geo_…        a SYN from a country that may not come in (geo.h): drop
  *   budgets      the heartbeat fresh, the source not loopback: connections for a SYN, packets for everything; over one
  *                of them: drop;  nothing: pass
  */

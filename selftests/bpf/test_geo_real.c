@@ -140,8 +140,10 @@ static void check_range(struct seen *seen, const char *first, const char *last, 
 		check_edge(seen, other, is_v4);
 }
 
-static void check_ranges(const char *name, struct seen *seen)
+/* Every `stride`-th range. */
+static void check_ranges(const char *name, unsigned stride, struct seen *seen)
 {
+	unsigned number = 0;
 	char path[600], line[256];
 	FILE *f;
 
@@ -152,7 +154,7 @@ static void check_ranges(const char *name, struct seen *seen)
 		struct span rest = span_of(line, strcspn(line, "\n")), part[3];
 		char text[3][64] = { "" };
 
-		if (line[0] == '#' || line[0] == '\n')
+		if (line[0] == '#' || line[0] == '\n' || number++ % stride)
 			continue;
 		for (int i = 0; i < 3; i++) {
 			assert_true(span_next(&rest, ',', &part[i]) && part[i].len < sizeof(text[i]));
@@ -244,8 +246,8 @@ static void test_every_edge(void **state)
 
 	(void)state;
 	begin(false, "US CN RU BR", true, "DE FR NL US");
-	check_ranges("geoip", &v4);
-	check_ranges("geoip6", &v6);
+	check_ranges("geoip", 1, &v4);
+	check_ranges("geoip6", 1, &v6);
 	assert_true(v4.edges > 1000000 && v4.dropped > 500000);
 	assert_true(v6.edges > 500000 && v6.dropped > 100000);
 	end();
@@ -268,8 +270,8 @@ static void test_every_country(void **state)
 				strbuf_printf(&list, "%s%s", list.len ? " " : "", geo_country_text(c, text));
 		}
 	begin(false, list.ptr, true, "JP ZW");
-	check_ranges("geoip", &v4);
-	assert_true(v4.dropped > 500000);
+	check_ranges("geoip", 7, &v4);
+	assert_true(v4.dropped > 70000);
 	end();
 	strbuf_fini(&list);
 }

@@ -20,7 +20,7 @@
 #include "lib/mmdb_build.h"
 #include "packets.h"
 
-#define ROUNDS 60
+#define ROUNDS 30
 #define SOURCES 200
 #define LISTENERS 3 /* on ports 80, 81 and 82 */
 

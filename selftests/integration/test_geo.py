@@ -6,7 +6,7 @@ import threading
 import time
 
 import test_guard_kernel as guard
-from lib import Client, check, check_eq, check_in, fetch, wait_for
+from lib import Client, PeerClosed, PeerReset, check, check_eq, check_in, fetch, wait_for
 from lib.case import scale
 from lib.geo import LOOP, ip2location, mmdb, write
 
@@ -219,6 +219,23 @@ def test_databases_end_with_their_last_user(t):
 
 
 # ---- kernel { geo }, without a guard
+
+
+def test_proxy_header_names_who_is_judged(t):
+    path = database(t)
+    s = t.sentinel(t.origin(), listener='proxy-protocol "require"; trusted-proxies "127.0.0.0/8"',
+                   top='kernel { geo { database "%s"; deny "DE"; mode "enforce"; }; }' % path)
+    request = "GET /headers HTTP/1.1\r\nHost: a\r\n\r\n"
+    with Client(s.port) as c:
+        check_eq(c.send("PROXY TCP4 %s 127.0.0.1 1000 80\r\n%s" % (FR, request)).response().status, 200)
+    with Client(s.port) as c:
+        try:
+            c.send("PROXY TCP4 %s 127.0.0.1 1000 80\r\n%s" % (DE, request)).response()
+            raise AssertionError("a client of that country was served")
+        except (PeerClosed, PeerReset):
+            pass
+    check_eq(s.metric("geo_refused_connections_total", country="DE", mode="enforce"), 1)
+    check_eq(s.metric("refused_connections_total", reason="geo"), 1)
 
 
 def test_explain_shows_the_country(t):
