@@ -11,8 +11,9 @@ import subprocess
 import termios
 import time
 
-from lib import Client, check, check_eq, check_in, wait_for
+from lib import Client, PeerReset, check, check_eq, check_in, wait_for
 from test_guard_kernel import BAD, GOOD, Peer
+from test_sockmap import UPGRADE, in_kernel
 
 LIMIT_S = 120
 LIMITED = 'route "all" {\nmatches { path-prefix "/"; }\nbuiltin-handler "status"\nfilters "few"\n}'
@@ -360,3 +361,34 @@ def test_flood_of_invented_sources_harms_no_known_client(t):
     check_eq(good, 100)
     check(s.rss() - before < 16 << 20, "memory grew by %d bytes", s.rss() - before)
     print("p99 %.1f ms with %d packets" % (slow * 1000, sent))
+
+
+def is_reset(c):
+    try:
+        return c.recv() == b""
+    except (PeerReset, ConnectionResetError):
+        return True
+
+
+def test_ban_resets_what_is_open(t):
+    """Whatever the connection is doing: nothing, a body, a tunnel that is copied or one in the kernel."""
+    for engine in ("copy", "sockmap"):
+        s = t.sentinel(t.origin(), route="websocket #true\n", top='kernel { splice "%s"; }' % engine)
+        clients = [Client(s.port, source="127.0.0.9") for _ in range(3)]
+        clients[1].send(b"POST /body HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\nhalf")
+        clients[2].send(UPGRADE % b"/upgrade")
+        check_eq(clients[2].head().status, 101)
+        if engine == "sockmap":
+            in_kernel(s)
+        other = Client(s.port, source="127.0.0.8")
+        check_eq(other.get("/").status, 200)
+        s.command("ban", "add", "127.0.0.9", "--for", "1m")
+        for c in clients:
+            check(is_reset(c), "a connection of the banned client goes on")
+        check_eq(other.get("/").status, 200)
+        try:
+            check(is_reset(Client(s.port, source="127.0.0.9")), "it came in again")
+        except ConnectionResetError:
+            pass
+        s.stop()
+        s.check_clean()

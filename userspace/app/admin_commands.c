@@ -119,6 +119,7 @@ static bool ban_add(struct control *c, const struct admin_request *r, struct str
 	}
 	(void)snprintf(text, sizeof(text), "%.*s", SPAN_ARG(r->address));
 	audit_event(c->audit, "admin_action", "ban_add", text);
+	punisher_reset(&c->punisher, r->ip);
 	strbuf_printf(out, "%s is banned for ", text);
 	strbuf_printf(out, "%s%s\n", value_duration_text(text, r->ban_ms),
 		      err < 0 ? " (for accepted connections only: the kernel's map refused it)" : "");

@@ -33,7 +33,7 @@ const struct command command_ban = {
 		"everywhere else.  An\n"
 		"IPv6 address is banned with its whole /64.  Addresses that `kernel { acl { allow } }` names "
 		"cannot be\n"
-		"banned.  Bans end by themselves.",
+		"banned.  Bans end by themselves; open connections of the banned are reset.",
 	.options = CLI_CONFIG | CLI_SOCKET | CLI_JSON | CLI_FOR,
 	.args_min = 1,
 	.args_max = 2,

@@ -87,12 +87,18 @@ static bool is_of_endpoint(const uint8_t ip[16], struct endpoint *e)
 	return is_hit;
 }
 
+static bool is_allowed(const struct punisher *p, const uint8_t ip[16])
+{
+	struct rules_verdict v = rules_judge(p->control->rules->rules, NULL, ip, clock_boot_ns());
+
+	return v.rule && v.reason == SN_DROP_NONE;
+}
+
 static bool is_spared(const struct punisher *p, const uint8_t ip[16])
 {
 	const struct snapshot *s = p->control->current;
-	struct rules_verdict v = rules_judge(p->control->rules->rules, NULL, ip, clock_boot_ns());
 
-	if (v.rule && v.reason == SN_DROP_NONE) /* allowed by acl */
+	if (is_allowed(p, ip))
 		return true;
 	for (unsigned i = 0; i < s->listener_count; i++) {
 		const struct listener *l = &s->listeners[i];
@@ -127,6 +133,12 @@ static void reset_ask(struct worker *w, const uint8_t ip[16])
 	worker_ask(w, reset_run, free, r);
 }
 
+void punisher_reset(struct punisher *p, const uint8_t ip[16])
+{
+	for (unsigned i = 0; p->control->workers && i < p->control->worker_count && !is_allowed(p, ip); i++)
+		reset_ask(p->control->workers[i], ip);
+}
+
 static void ban(struct punisher *p, const struct addr *client, const uint8_t ip[16], uint16_t why)
 {
 	static struct log_limit limit = { .interval_ns = 1000000000ull };
@@ -153,8 +165,7 @@ static void ban(struct punisher *p, const struct addr *client, const uint8_t ip[
 	audit_refused(c->audit, client, "banned", bans_why_name(why), time);
 	if (log_every(&limit, clock_mono_ns()))
 		log_info("%s is banned for %s: refused too often (%s)", text, time, bans_why_name(why));
-	for (unsigned i = 0; i < c->worker_count; i++)
-		reset_ask(c->workers[i], ip);
+	punisher_reset(p, ip);
 }
 
 void punisher_punish(struct punisher *p, const struct addr *client, const char *reason, bool is_named,
