@@ -63,7 +63,7 @@ SINGLE = [
 # Blocks and keys of later versions: refused, never ignored.
 LATER = [
     "waf { }\n", "agents { }\n", "cache { }\n", "observability { tracing { }\n}\n",
-    "kernel { ban { }\n}\n", "observability { logging { access-log { sample-rate 0.5; }\n}\n}\n",
+    "kernel { rate-limit { }\n}\n", "observability { logging { access-log { sample-rate 0.5; }\n}\n}\n",
     'routes { route "r" { static-files { }\n}\n}\n', 'routes { route "r" { circuit-breaker { }\n}\n}\n',
     'upstreams { upstream "u" { target "127.0.0.1:1"; health-check { }\n}\n}\n',
     'listeners { listener "l" { address "127.0.0.1:1"; protocol "h3"; }\n}\n',
