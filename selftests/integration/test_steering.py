@@ -49,23 +49,27 @@ def test_connections_spread_evenly(t):
         c.close()
 
 
+def now(s, total):
+    """The counts, once there are so many connections."""
+    return wait_for(lambda: (lambda c: c if sum(c) == total else None)(s.status()["steering"]["connections"]),
+                    lambda: "%d connections: %s" % (total, counts(s)))
+
+
 def test_worker_with_many_connections_gets_no_new_ones(t):
     s = start(t)
-    clients = kept(s.port, 60)  # by turns, so of two in a row one is the first worker's
-    stay = []
-    for a, b in zip(clients[::2], clients[1::2]):
-        before = counts(s)
-        a.close()
-        after = wait_for(lambda: sum(counts(s)) == sum(before) - 1 and counts(s), "the end of a connection")
-        if after[1] < before[1]:
-            stay.append(b)
-        else:
-            b.close()
-    wait_for(lambda: counts(s) == [len(stay), 0], lambda: "%d stay, counts %s" % (len(stay), counts(s)))
-    check(len(stay) > 5)
+    stay, go, before = [], [], now(s, 0)
+    for i in range(40):
+        c = kept(s.port, 1)[0]
+        after = now(s, i + 1)
+        (stay if after[0] > before[0] else go).append(c)
+        before = after
+    check(len(stay) > 15 and len(go) > 15, "%d and %d", len(stay), len(go))
+    for c in go:
+        c.close()
+    check_eq(now(s, len(stay)), [len(stay), 0])
     more = kept(s.port, len(stay) - 1)
-    check_eq(counts(s), [len(stay), len(more)])
-    more += kept(s.port, 11)
+    check_eq(now(s, len(stay) + len(more)), [len(stay), len(more)])
+    kept(s.port, 11)
     check(max(counts(s)) - min(counts(s)) <= 2, "uneven: %s", counts(s))
 
 
