@@ -33,7 +33,8 @@ static void run(struct span bytes, size_t piece, struct outcome *out)
 		int err = 1;
 
 		bytes = span_skip(bytes, part.len);
-		while (out->count < REPLIES_MAX && (err = memcached_reader_next(&r, &part, &out->replies[out->count])) == 1)
+		while (out->count < REPLIES_MAX &&
+		       (err = memcached_reader_next(&r, &part, &out->replies[out->count])) == 1)
 			reply_check(&out->replies[out->count++]);
 		CHECK(err != 0 || part.len == 0);
 		out->end = MIN(err, 0);

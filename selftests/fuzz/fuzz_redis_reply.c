@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* fuzz_redis_reply.c - replies of Redis through our bounds: in one piece, and in pieces of any size, the same comes out. */
+/* fuzz_redis_reply.c - replies of Redis through our bounds: whole and in pieces the same comes out. */
 #include <string.h>
 
 #include "base/check.h"
@@ -33,7 +33,8 @@ static void run(struct span bytes, size_t piece, struct outcome *out)
 		int err = redis_reader_feed(r, span_of(bytes.ptr, len));
 
 		bytes = span_skip(bytes, len);
-		while (err >= 0 && out->count < REPLIES_MAX && (err = redis_reader_next(r, &out->replies[out->count])) == 1)
+		while (err >= 0 && out->count < REPLIES_MAX &&
+		       (err = redis_reader_next(r, &out->replies[out->count])) == 1)
 			reply_check(&out->replies[out->count++]);
 		out->end = MIN(err, 0);
 	}

@@ -2,7 +2,8 @@
 /*
  * store_memcached.c - a token bucket in memcached: a counter that is the instant at which the bucket is full, in µs of
  * the proxies' clocks.  Adding makes it if it is not there.  One that lies in the past is moved to now by
- * compare-and-swap: who loses adds again, because the winner has overwritten what it had added.
+ * compare-and-swap.  Who loses looks, which disturbs nobody: still in the past, and he tries again; else the winner has
+ * overwritten what he had added, and he adds it once more.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -14,7 +15,13 @@
 #include "clients/memcached_wire.h"
 #include "clients/store_private.h"
 
-#define ATTEMPTS_MAX 8 /* commands that a question may cost */
+#define ATTEMPTS_MAX 16 /* commands that a question may cost */
+
+enum phase {
+	PHASE_ADD,
+	PHASE_SWAP,
+	PHASE_LOOK,
+};
 
 static void *reader_new(void)
 {
@@ -56,7 +63,7 @@ static void ask(struct store_connection *c, struct store_check *k)
 	unsigned long long ttl = ttl_secs(c, k);
 	struct strbuf b = { 0 };
 
-	k->cas = 0;
+	k->phase = PHASE_ADD;
 	k->initial = now_us(c) + k->interval_us;
 	strbuf_printf(&b, "ma " SPAN_FMT " v c D%llu N%llu J%llu T%llu\r\n", SPAN_ARG(k->key),
 		      (unsigned long long)k->interval_us, ttl, (unsigned long long)k->initial, ttl);
@@ -81,9 +88,20 @@ static void swap(struct store_connection *c, struct store_check *k, uint64_t cas
 	int len = snprintf(number, sizeof(number), "%llu", (unsigned long long)(now_us(c) + k->interval_us));
 	struct strbuf b = { 0 };
 
-	k->cas = cas;
+	k->phase = PHASE_SWAP;
 	strbuf_printf(&b, "ms " SPAN_FMT " %d C%llu T%llu\r\n%s\r\n", SPAN_ARG(k->key), len, (unsigned long long)cas,
 		      ttl_secs(c, k), number);
+	command_send(c, &b);
+	strbuf_fini(&b);
+	place_add(c, PLACE_CHECK, k);
+}
+
+static void look(struct store_connection *c, struct store_check *k)
+{
+	struct strbuf b = { 0 };
+
+	k->phase = PHASE_LOOK;
+	strbuf_printf(&b, "mg " SPAN_FMT " v c\r\n", SPAN_ARG(k->key));
 	command_send(c, &b);
 	strbuf_fini(&b);
 	place_add(c, PLACE_CHECK, k);
@@ -146,25 +164,47 @@ static int judge(struct store_connection *c, struct store_check *k, const struct
 	return 0;
 }
 
+/* False: this is no answer to what was asked. */
+static bool step(struct store_connection *c, struct store_check *k, const struct memcached_reply *r)
+{
+	bool is_missing = r->kind == MEMCACHED_MISSING, is_value = r->kind == MEMCACHED_VALUE;
+
+	if (k->attempts >= ATTEMPTS_MAX && (k->phase == PHASE_LOOK || r->kind == MEMCACHED_EXISTS)) {
+		check_done(k, STORE_BUSY);
+		return true;
+	}
+	switch (k->phase) {
+	case PHASE_ADD:
+		return is_value && judge(c, k, r) == 0;
+	case PHASE_SWAP:
+		if (r->kind == MEMCACHED_DONE)
+			admit(k, 0);
+		else if (r->kind == MEMCACHED_EXISTS)
+			look(c, k);
+		else if (is_missing)
+			ask(c, k);
+		else
+			return false;
+		return true;
+	default:
+		if (is_value && r->number < now_us(c) && r->cas)
+			swap(c, k, r->cas);
+		else if (is_value || is_missing)
+			ask(c, k);
+		else
+			return false;
+		return true;
+	}
+}
+
 static int check_reply(struct store_connection *c, struct store_check *k, const struct memcached_reply *r)
 {
 	if (r->kind == MEMCACHED_ERROR) {
 		say_no(c, k, r->text);
 		return 0;
 	}
-	if (!k->cas) {
-		if (r->kind == MEMCACHED_VALUE && judge(c, k, r) == 0)
-			return 0;
-	} else if (r->kind == MEMCACHED_DONE) {
-		admit(k, 0);
+	if (step(c, k, r))
 		return 0;
-	} else if (r->kind == MEMCACHED_EXISTS || r->kind == MEMCACHED_MISSING) {
-		if (k->attempts < ATTEMPTS_MAX)
-			ask(c, k);
-		else
-			check_done(k, STORE_BUSY);
-		return 0;
-	}
 	check_done(k, STORE_GARBAGE);
 	return -EPROTO;
 }

@@ -38,7 +38,8 @@ struct store_check {
 	uint64_t deadline_ms;
 	struct store_connection *connection; /* NULL: it is not under way */
 	uint64_t place; /* there */
-	uint64_t cas, initial; /* of memcached */
+	uint64_t initial; /* of memcached: what a new counter would be */
+	unsigned phase;	  /* the same */
 	unsigned attempts; /* what this question cost in commands */
 };
 

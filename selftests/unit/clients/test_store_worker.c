@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* test_store_worker.c - questions to a store that the test plays: deadlines, breaker, probes, replies out of nowhere. */
+/* test_store_worker.c - questions to a store that the test plays: deadlines, breaker, probes, hostile replies. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -409,10 +409,16 @@ static void test_memcached_idle_counter_is_moved_by_swap(void **state)
 	turn_until(f, "ma key v c D1000", NULL);
 	say(f, "VA 4 c77\r\n5000\r\n");
 	turn_until(f, "C77", NULL);
-	say(f, "EX\r\n"); /* somebody else was faster: from the beginning */
-	turn_until(f, "ma key v c D1000", NULL);
+	say(f, "EX\r\n"); /* somebody else added something */
+	turn_until(f, "mg key v c", NULL);
 	say(f, "VA 4 c78\r\n6000\r\n");
 	turn_until(f, "C78", NULL);
+	say(f, "EX\r\n"); /* somebody else moved it */
+	turn_until(f, "mg key v c", NULL);
+	say(f, "VA 16 c79\r\n9000000000000000\r\n");
+	turn_until(f, "ma key v c D1000", NULL);
+	say(f, "VA 4 c80\r\n7000\r\n");
+	turn_until(f, "C80", NULL);
 	say(f, "HD\r\n");
 	turn_until(f, NULL, &q.done);
 	assert_true(q.check.failure == STORE_ANSWERED && q.check.is_admitted && q.check.remaining == 4);

@@ -145,8 +145,10 @@ static void test_memcached_replies(void **state)
 static void test_memcached_replies_that_nobody_wants(void **state)
 {
 	static const struct span bad[] = {
-		SPAN("VA 25 c1\r\n"), SPAN("VA\r\n"), SPAN("VA x\r\n"), SPAN("VA 2\r\nab\r\n"), SPAN("VA 2\r\n123\r\n"),
-		SPAN("VA 0\r\n\r\n"), SPAN("HD\n"), SPAN("\r\n"), SPAN("hd\r\n"), SPAN("VA 2 c99999999999999999999\r\n"),
+		SPAN("VA 25 c1\r\n"), SPAN("VA\r\n"), SPAN("VA x\r\n"), SPAN("VA 2\r\nab\r\n"),
+		SPAN("VA 2\r\n123\r\n"),
+		SPAN("VA 0\r\n\r\n"), SPAN("HD\n"), SPAN("\r\n"), SPAN("hd\r\n"),
+		SPAN("VA 2 c99999999999999999999\r\n"),
 		SPAN("HTTP/1.1 400 Bad Request\r\n"), SPAN("VA 18446744073709551615\r\n"),
 	};
 	struct memcached_reply r;
@@ -200,8 +202,9 @@ static void test_addresses_that_are_none(void **state)
 		{ STORE_REDIS, "redis://secret@a" }, { STORE_REDIS, "redis://u:@a" }, { STORE_REDIS, "redis://u:%0@a" },
 		{ STORE_REDIS, "redis://u:%00@a" }, { STORE_REDIS, "redis://[::1" }, { STORE_REDIS, "redis://[]" },
 		{ STORE_REDIS, "redis://a b" }, { STORE_REDIS, "unix://run/a" }, { STORE_REDIS, "unix:///a?x=1" },
-		{ STORE_REDIS, "memcache://a" }, { STORE_MEMCACHED, "redis://a" }, { STORE_MEMCACHED, "memcache://a/1" },
-		{ STORE_MEMCACHED, "memcache://u:p@a" }, { STORE_MEMCACHED, "unix:///a?db=1" },
+		{ STORE_REDIS, "memcache://a" }, { STORE_MEMCACHED, "redis://a" },
+		{ STORE_MEMCACHED, "memcache://a/1" }, { STORE_MEMCACHED, "memcache://u:p@a" },
+		{ STORE_MEMCACHED, "unix:///a?db=1" },
 	};
 	struct store_url u;
 	const char *why = NULL;
