@@ -502,10 +502,17 @@ struct http1 *http1_new(bool is_server, const struct http1_limits *limits)
 void http1_reset(struct http1 *h)
 {
 	const struct http1_limits limits = h->limits;
+	struct iobuf *scratch;
+	uint32_t scratch_used = h->scratch_used;
 
 	OBJ_CHECK(h, TAG_HTTP1);
+	http1_scratch_rest(h);
+	scratch = h->scratch;
+	h->scratch = NULL;
 	http1_fini(&h->codec);
 	begin(h, h->is_server, &limits);
+	h->scratch = scratch;
+	h->scratch_used = scratch_used;
 }
 
 void http1_free(struct http1 *h)

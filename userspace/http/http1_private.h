@@ -105,6 +105,8 @@ void http1_fields_collect(const struct headers *h, struct http1_fields *out);
 enum codec_fault http1_framing_judge(struct message *m, const struct http1_fields *f);
 
 /* http1_write.c */
+/* No message is under way: an ordinary buffer stays for the next one. */
+void http1_scratch_rest(struct http1 *h);
 void http1_write(struct http1 *h, struct codec_send *s);
 
 #endif

@@ -73,8 +73,7 @@ static void scratch_drop(struct http1 *h)
 	h->scratch = NULL;
 }
 
-/* Between messages: an ordinary one waits for the next head. */
-static void scratch_rest(struct http1 *h)
+void http1_scratch_rest(struct http1 *h)
 {
 	if (h->scratch && h->scratch->size > SCRATCH_SIZE)
 		scratch_drop(h);
@@ -436,7 +435,7 @@ static void end_send(struct http1 *h, const struct headers *trailers)
 		return;
 	}
 	h->out_state = HTTP1_OUT_DONE;
-	scratch_rest(h);
+	http1_scratch_rest(h);
 }
 
 void http1_write(struct http1 *h, struct codec_send *s)
