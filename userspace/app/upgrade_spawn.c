@@ -128,7 +128,7 @@ static char **environment_make(char *ours)
 	return copy;
 }
 
-/* glibc's clone() under the name that sanitizers do not catch: theirs takes every child for a copy of the memory. */
+/* clone() by the name that no sanitizer catches: theirs takes every child for a copy of the memory. */
 int __clone(int (*fn)(void *arg), void *stack, int flags, void *arg, ...);
 
 static pid_t birth_give(struct birth *b, int *out_pidfd)
@@ -141,7 +141,8 @@ static pid_t birth_give(struct birth *b, int *out_pidfd)
 	CHECK(stack != MAP_FAILED);
 	(void)sigfillset(&all);
 	(void)pthread_sigmask(SIG_SETMASK, &all, &old);
-	pid = __clone(birth_run, stack + STACK_BYTES, CLONE_VM | CLONE_VFORK | CLONE_PARENT | CLONE_PIDFD, b, out_pidfd);
+	pid = __clone(birth_run, stack + STACK_BYTES, CLONE_VM | CLONE_VFORK | CLONE_PARENT | CLONE_PIDFD, b,
+		      out_pidfd);
 	err = errno;
 	(void)pthread_sigmask(SIG_SETMASK, &old, NULL);
 	(void)munmap(stack, STACK_BYTES);

@@ -146,8 +146,8 @@ static void mover_progress(const struct offload_pair *p, struct offload_progress
 }
 
 /*
- * The descriptors' numbers go on, so that whatever closes or resets them does not reach the sockets.  By the bare system
- * call: the ring closes them later, which sanitizers that keep books of descriptors do not see.
+ * The descriptors' numbers go on, so that whatever closes or resets them does not reach the sockets.  By the bare
+ * system call: the ring closes them later, which sanitizers that keep books of descriptors do not see.
  */
 static void sockets_forget(const struct tunnel_moving *what)
 {
