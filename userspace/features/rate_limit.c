@@ -24,6 +24,8 @@ enum verdict {
 	VERDICT_COUNT,
 };
 
+#define NUMBER_MAX 20 /* digits */
+
 /* A token that an exchange took. */
 struct rate_charge {
 	struct rate_charge *next;
@@ -47,6 +49,9 @@ struct rate_worker {
 	struct delays delays;
 	struct timer timer;
 	struct loop *loop; /* NULL: not in use yet */
+	uint64_t epoch;
+	char epoch_text[NUMBER_MAX]; /* at its end */
+	unsigned epoch_len;
 };
 
 /* ---- from the configuration ---- */
@@ -122,13 +127,17 @@ static void report_take(struct exchange *x, struct rate_report *r, const struct 
 
 #define FIELD_COUNT 6
 
-/* None of them is a token: they are added as they are. */
-static const struct span field_names[FIELD_COUNT] = {
-	{ "RateLimit-Limit", 15 },   { "RateLimit-Remaining", 19 },   { "RateLimit-Reset", 15 },
-	{ "X-RateLimit-Limit", 17 }, { "X-RateLimit-Remaining", 21 }, { "X-RateLimit-Reset", 17 },
+static const struct {
+	enum header_token token;
+	struct span name;
+} fields[FIELD_COUNT] = {
+	{ TOKEN_RATELIMIT_LIMIT, { "RateLimit-Limit", 15 } },
+	{ TOKEN_RATELIMIT_REMAINING, { "RateLimit-Remaining", 19 } },
+	{ TOKEN_RATELIMIT_RESET, { "RateLimit-Reset", 15 } },
+	{ TOKEN_X_RATELIMIT_LIMIT, { "X-RateLimit-Limit", 17 } },
+	{ TOKEN_X_RATELIMIT_REMAINING, { "X-RateLimit-Remaining", 21 } },
+	{ TOKEN_X_RATELIMIT_RESET, { "X-RateLimit-Reset", 17 } },
 };
-
-#define NUMBER_MAX 20
 
 /* At the end of what is free of *at; takes it off. */
 static struct span number_text(char **at, uint64_t n)
@@ -147,22 +156,30 @@ static uint64_t seconds_of(uint64_t ns)
 	return (ns + 999999999) / 1000000000;
 }
 
-/* Those of the origin about itself would contradict ours.  Few fields have names that are as long. */
+/* The same second ends many texts. */
+static struct span epoch_text(struct rate_worker *rw, char **at, uint64_t epoch)
+{
+	char *end = rw->epoch_text + sizeof(rw->epoch_text), *digits = end;
+
+	if (rw->epoch != epoch) {
+		rw->epoch_len = (unsigned)number_text(&digits, epoch).len;
+		rw->epoch = epoch;
+	}
+	*at -= rw->epoch_len;
+	memcpy(*at, end - rw->epoch_len, rw->epoch_len);
+	return span_of(*at, rw->epoch_len);
+}
+
+/* Those of the origin about itself would contradict ours. */
 static void fields_remove(struct headers *h)
 {
-	const uint32_t lengths = 1u << 15 | 1u << 17 | 1u << 19 | 1u << 21;
-
 	for (uint32_t at = 0; at < h->count; at++) {
-		struct span name = h->items[at].name;
+		enum header_token t = h->items[at].token;
 
-		if (likely(h->items[at].token != TOKEN_OTHER || name.len > 21 || !(lengths >> name.len & 1)))
+		if (likely(t < TOKEN_RATELIMIT_LIMIT || t > TOKEN_X_RATELIMIT_RESET))
 			continue;
-		for (unsigned i = 0; i < FIELD_COUNT; i++)
-			if (span_eq_nocase(name, field_names[i])) {
-				(void)headers_remove_name(h, name);
-				at--;
-				break;
-			}
+		(void)headers_remove(h, t);
+		at--;
 	}
 }
 
@@ -173,7 +190,6 @@ static enum filter_verdict on_response(struct exchange *x, const struct filter_u
 	struct span values[FIELD_COUNT];
 	char *at;
 
-	(void)u;
 	if (!r || !r->limit_text.len || r->is_told)
 		return FILTER_NEXT;
 	r->is_told = true;
@@ -181,11 +197,11 @@ static enum filter_verdict on_response(struct exchange *x, const struct filter_u
 	values[0] = values[3] = r->limit_text;
 	values[1] = values[4] = number_text(&at, r->remaining);
 	values[2] = number_text(&at, seconds_of(r->full_ns));
-	values[5] = number_text(&at, seconds_of(r->at_wall_ns + r->full_ns));
+	values[5] = epoch_text(filter_worker_state(x, u), &at, seconds_of(r->at_wall_ns + r->full_ns));
 	fields_remove(h);
 	headers_reserve(h, h->count + FIELD_COUNT + 2);
 	for (unsigned i = 0; i < FIELD_COUNT; i++)
-		h->items[h->count++] = (struct header){ .name = field_names[i], .value = values[i] };
+		h->items[h->count++] = (struct header){ fields[i].token, .name = fields[i].name, .value = values[i] };
 	if (r->is_refused)
 		headers_set(h, TOKEN_RETRY_AFTER, number_text(&at, MAX(seconds_of(r->wait_ns), 1ULL)));
 	return FILTER_NEXT;
