@@ -416,5 +416,4 @@ def test_mistakes_are_told(t):
     wrong(t, "max-rps 0", "refuse everybody")
     wrong(t, 'max-rps "1/1d"; burst 1000', "more than a year")
     wrong(t, 'on-limit "drop"', "reject")
-    wrong(t, 'backend "redis"', "not in this version")
-    wrong(t, 'redis-url "redis://a"', "not in this version")
+    wrong(t, 'backend "riddis"', "redis")
