@@ -488,8 +488,8 @@ const struct command command_explain = {
 	.usage = "METHOD URL [-H 'Name: value']... [--from IP] [-c FILE]",
 	.summary = "what would happen to a request, and why",
 	.help = "Reads the configuration; a daemon that runs is only asked how full limits are.  Prints what the\n"
-		"kernel's guard says of the client, the listener, the route and why the others lost, the filters in order, and\n"
-		"the targets, each with its line of the file.\n"
+		"kernel's guard says of the client, the listener, the route and why the others lost, the filters\n"
+		"in order, and the targets, each with its line of the file.\n"
 		"The listener is the one with the port of the URL, else the first that speaks its scheme;\n"
 		"without --from the client is 127.0.0.1.\n\n"
 		"Example: sentinel explain GET 'http://example.com/api/x?y=1' -H 'Accept: text/html' --from "
