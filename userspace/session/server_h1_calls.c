@@ -217,7 +217,9 @@ static void op_take_back(struct http_stream *hs, enum stream_side side, int err)
 	if (http1_in_left(s->codec) > 0)
 		return;
 	s->allowance = 1; /* nothing but the end can come */
-	loop_defer(s->base.host->loop, &s->pump_task);
+	/* In this turn: in the next one the origin's answer may come first, and a request that has no end yet costs its
+	 * connection. */
+	loop_defer_flush(s->base.host->loop, &s->pump_task);
 }
 
 const struct http_stream_ops server_h1_ops = {

@@ -137,6 +137,32 @@ static void test_request_moves_and_the_connections_are_kept(void **state)
 	assert_true(spliced(f, 0) >= 3 * BODY_BYTES * 9 / 10);
 }
 
+/* An origin that answers between two turns, as soon as the last byte is there, has seen a whole request. */
+static void test_hasty_origin_keeps_its_connection(void **state)
+{
+	struct fixture *f = *state;
+	struct origin *o = &f->origins[0];
+	struct client *c = asks(f, POST_BULK);
+
+	for (int round = 0; round < 5; round++) {
+		if (round > 0) {
+			forget(o->got, &o->got_len);
+			ask(c, POST_BULK);
+			origin_hears(f, 0, "\r\n\r\n");
+		}
+		assert_int_equal(send(c->fd, body, BODY_BYTES, MSG_NOSIGNAL | MSG_DONTWAIT), BODY_BYTES);
+		forget(c->got, &c->got_len);
+		for (int i = 0; i < TURNS_MAX && !strstr(o->got, body); i++) {
+			turn(f);
+			(void)origin_receive(o);
+		}
+		assert_non_null(strstr(o->got, body));
+		origin_says(f, 0, "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ndone");
+		client_hears(f, c, "done");
+	}
+	assert_true(spliced(f, 0) >= 5 * BODY_BYTES * 8 / 10);
+}
+
 static void test_route_can_forbid_it(void **state)
 {
 	struct fixture *f = *state;
@@ -258,6 +284,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_response_moves_and_the_connections_are_kept),
 		TEST(test_request_moves_and_the_connections_are_kept),
+		TEST(test_hasty_origin_keeps_its_connection),
 		TEST(test_route_can_forbid_it),
 		TEST(test_without_pipes_it_is_copied),
 		TEST(test_nothing_to_move_does_not_hang),
