@@ -179,7 +179,9 @@ static void test_copy_is_independent(void **state)
 
 static void test_budgets_that_no_bucket_can_be_are_refused(void **state)
 {
-	const struct fastpath_budget right = { .per = SN_PER_24, .count = 100, .period_ms = 1000, .burst = 200, .rule = 7 };
+	const struct fastpath_budget right = {
+		.per = SN_PER_24, .count = 100, .period_ms = 1000, .burst = 200, .rule = 7
+	};
 	struct fastpath_plan p = { 0 };
 	struct fastpath_budget b;
 
