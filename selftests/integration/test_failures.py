@@ -17,6 +17,9 @@ ELSEWHERE = {
     "misdirected", "too_early",  # test_tls_sni.py, test_tls_sessions.py
     "status",  # no failure of a request: test_a_status_that_is_retried_is_a_failure_of_the_attempt
     "response_malformed",  # no filter of ours does that: selftests/unit/proxy/test_exchange.c
+    "geo_blocked", "banned",  # test_geo.py, test_guard_budgets.py
+    "overload", "route_connections",  # test_client_limits.py
+    "rate_limited", "limit_store",  # test_rate_limit.py, test_shared_limits.py
 }
 
 
