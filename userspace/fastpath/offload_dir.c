@@ -163,9 +163,10 @@ static bool dir_read(struct offload_dir *d)
 	if (n < 0) {
 		/*
 		 * Passed, and not to be had yet: the kernel's worker brings it.  A poll may call it readable all the
-		 * same, which would keep that worker from the CPU; or may not wake us.
+		 * same, which would keep that worker from the CPU; or may not wake us.  Out of the map a poll tells
+		 * the truth, and nothing else would wake us.
 		 */
-		if (!d->is_readable)
+		if (!d->is_readable || !d->is_in_map)
 			pair_poll(d->pair, d->index, POLL_READ, POLLIN);
 		d->is_readable = false;
 		if (d->is_in_map)
