@@ -520,6 +520,7 @@ static void finish(struct control *c)
 	audit_close(c->audit);
 	c->audit = NULL;
 	pipe_pool_fini(&c->shared.pipes);
+	counts_fini(&c->shared.clients);
 }
 
 int daemon_run(const char *config_path)
@@ -544,6 +545,7 @@ int daemon_run(const char *config_path)
 	c->shared.version = about_version();
 	uuid_make(c->shared.instance_uuid);
 	pipe_pool_init(&c->shared.pipes);
+	counts_init(&c->shared.clients);
 	if (start(c) < 0) {
 		guard_fini(&c->guard);
 		files_remove(c);

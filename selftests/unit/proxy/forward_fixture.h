@@ -204,6 +204,9 @@ static inline int tear_down(void **state)
 	for (int i = 0; i < TURNS_MAX && !proxy_worker_is_closed(&f->worker); i++)
 		loop_turn(f->loop, 5);
 	proxy_worker_fini(&f->worker);
+	for (unsigned i = 0; i < COUNTS_SHARDS; i++)
+		assert_int_equal(f->shared.clients.shards[i].used, 0);
+	counts_fini(&f->shared.clients);
 	snapshot_put(f->snapshot);
 	for (unsigned i = 0; i < ORIGINS; i++)
 		endpoint_put(&f->registry, f->endpoints[i]);
