@@ -4,7 +4,7 @@ import signal
 import threading
 import time
 
-from lib import Client, check, check_eq, check_in, fetch, wait_for
+from lib import Client, accepts, check, check_eq, check_in, fetch, wait_for
 from lib.case import scale
 
 LIMIT_S = 90
@@ -122,14 +122,7 @@ def test_listener_comes_and_goes_without_touching_the_other(t):
         s.check_reload(listeners=first + 'listener "second" { address "127.0.0.1:%d"; }' % second)
         check_eq(fetch(second, "/bytes/1").status, 200)
         s.check_reload(listeners=first)
-
-        def is_gone():
-            try:
-                Client(second, timeout=2).close()
-                return False
-            except OSError:
-                return True
-        wait_for(is_gone, "the removed listener still accepts")
+        wait_for(lambda: not accepts(second), "the removed listener still accepts")
     check_eq(kept.get("/bytes/1").status, 200)
     load.stop()
 

@@ -10,10 +10,9 @@ import time
 
 from lib import Client, check, check_eq, wait_for
 from lib.origin import pattern
+from test_tunnel import UPGRADE, echoes, exactly, tunnel_open
 
 LIMIT_S = 120
-UPGRADE = (b"GET %b HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
-           b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n")
 SWITCH = "HTTP/1.1 101 Switching\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
 FORCED = 'kernel { splice "sockmap"; }'
 MIB = 1 << 20
@@ -25,28 +24,6 @@ def setup(t, origin=None, **keys):
     s = t.sentinel(o, route="websocket #true\n" + keys.pop("route", ""), **keys)
     check_eq(s.metric("sockmap_available"), 1, "sockmap here")
     return o, s
-
-
-def tunnel_open(s, path=b"/upgrade", **keys):
-    c = Client(s.port, **keys)
-    c.send(UPGRADE % path)
-    check_eq(c.head().status, 101)
-    return c
-
-
-def exactly(c, count):
-    data = bytearray(c.reader.buffer)
-    c.reader.buffer.clear()
-    while len(data) < count:
-        piece = c.recv()
-        check(piece, "ended after %d of %d bytes", len(data), count)
-        data += piece
-    return bytes(data)
-
-
-def echoes(c, data):
-    c.send(data)
-    check_eq(exactly(c, len(data)), data)
 
 
 def sockmap_lines(s):

@@ -5,7 +5,7 @@ import socket
 import threading
 import time
 
-from lib import Client, check, check_eq, check_in, fetch, wait_for
+from lib import Client, accepts, check, check_eq, check_in, fetch, wait_for
 from lib.case import scale
 
 LIMIT_S = 60
@@ -53,14 +53,7 @@ def test_open_request_may_end_and_is_told_to_close(t):
     idle = Client(s.port)
     check_eq(idle.get("/bytes/1").status, 200)
     s.signal(signal.SIGTERM)
-
-    def refuses():
-        try:
-            Client(s.port, timeout=2).close()
-            return False
-        except OSError:
-            return True
-    wait_for(refuses, "the listener still accepts")
+    wait_for(lambda: not accepts(s.port), "the listener still accepts")
     check_eq(idle.check_closed(), "fin")
     o.gate.set()
     r = c.response()
@@ -93,14 +86,7 @@ def test_second_sigint_stops_at_once(t):
     c.send(b"GET /never HTTP/1.1\r\nHost: a\r\n\r\n")
     o.wait_requests(1)
     s.signal(signal.SIGINT)
-
-    def refuses():
-        try:
-            Client(s.port, timeout=2).close()
-            return False
-        except OSError:
-            return True
-    wait_for(refuses, "the first SIGINT did not drain")
+    wait_for(lambda: not accepts(s.port), "the first SIGINT did not drain")
     check(s.process.poll() is None, "the first SIGINT did not wait")
     began = time.monotonic()
     s.signal(signal.SIGINT)

@@ -7,8 +7,8 @@ UPGRADE = (b"GET %b HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: webso
            b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n")
 
 
-def tunnel_open(s, path=b"/upgrade", more=b""):
-    c = Client(s.port)
+def tunnel_open(s, path=b"/upgrade", more=b"", **keys):
+    c = Client(s.port, **keys)
     c.send(UPGRADE % path + more)
     r = c.head()
     check_eq(r.status, 101)

@@ -158,6 +158,15 @@ class Client:
         self.socket.close()
 
 
+def accepts(port):
+    """Whether a connection can be made."""
+    try:
+        Client(port, timeout=2).close()
+        return True
+    except OSError:
+        return False
+
+
 def fetch(port, target="/", method="GET", fields=(), body=None, **more):
     """One request on a connection of its own."""
     keys = {k: more.pop(k) for k in ("rcvbuf", "timeout", "source") if k in more}
