@@ -30,7 +30,7 @@ bool connection_has_room(const struct store_connection *c)
 	return c->next - c->first < STORE_IN_FLIGHT_MAX;
 }
 
-bool place_take(struct store_connection *c, struct place *out)
+static bool place_take(struct store_connection *c, struct place *out)
 {
 	if (c->first == c->next)
 		return false;
@@ -55,17 +55,12 @@ static void end(struct store_connection *c, enum store_failure f, const char *wh
 		if (p.kind == PLACE_CHECK)
 			check_done(p.check, f);
 	if (is_counted || c->is_probe)
-		worker_failed(sw, f, why);
+		worker_failed(sw, why);
 }
 
 void connection_end(struct store_connection *c, enum store_failure f, bool is_counted)
 {
 	end(c, f, store_failure_name(f), is_counted);
-}
-
-void connection_refused(struct store_connection *c, const char *why)
-{
-	end(c, STORE_REFUSED, why, true);
 }
 
 /* ---- the beginning ---- */
@@ -81,18 +76,43 @@ static void ready(struct store_connection *c)
 		timer_disarm(sw->loop, &c->timer);
 }
 
-void connection_hello_done(struct store_connection *c)
+static void hello_done(struct store_connection *c)
 {
 	CHECK(c->hellos > 0);
 	if (--c->hellos == 0)
 		ready(c);
 }
 
-void connection_ping_done(struct store_connection *c)
+static void ping_done(struct store_connection *c)
 {
 	c->is_probe = false;
 	timer_disarm(c->worker->loop, &c->timer);
 	worker_succeeded(c->worker);
+}
+
+int connection_reply(struct store_connection *c, const char *no, struct store_check **out_check)
+{
+	struct place p;
+
+	if (!place_take(c, &p))
+		return -EPROTO;
+	switch (p.kind) {
+	case PLACE_NOBODY:
+		return 0;
+	case PLACE_HELLO:
+	case PLACE_PING:
+		if (no)
+			end(c, STORE_REFUSED, no, true);
+		else if (p.kind == PLACE_HELLO)
+			hello_done(c);
+		else
+			ping_done(c);
+		return 0;
+	case PLACE_CHECK:
+		break;
+	}
+	*out_check = p.check;
+	return 1;
 }
 
 /* ---- events of the stream ---- */
@@ -219,7 +239,7 @@ struct store_connection *connection_open(struct store_worker *sw, bool is_probe,
 	if (!c->stream) {
 		free(c);
 		*out_failure = STORE_CONNECT;
-		worker_failed(sw, STORE_CONNECT, err == -EADDRNOTAVAIL ? "its name does not resolve" : err_text(err));
+		worker_failed(sw, err == -EADDRNOTAVAIL ? "its name does not resolve" : err_text(err));
 		return NULL;
 	}
 	c->reader = sw->protocol->reader_new();

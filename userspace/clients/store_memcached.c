@@ -128,14 +128,6 @@ static void refuse(struct store_connection *c, struct store_check *k, uint64_t l
 	check_done(k, STORE_ANSWERED);
 }
 
-static void say_no(struct store_connection *c, struct store_check *k, const char *why)
-{
-	struct store_worker *sw = c->worker;
-
-	check_done(k, STORE_REFUSED);
-	worker_failed(sw, STORE_REFUSED, why);
-}
-
 /* The counter with our interval in it. */
 static int judge(struct store_connection *c, struct store_check *k, const struct memcached_reply *r)
 {
@@ -149,7 +141,7 @@ static int judge(struct store_connection *c, struct store_check *k, const struct
 		return 0;
 	}
 	if (before < now && r->cas == 0) {
-		say_no(c, k, "compare-and-swap is off (-C)");
+		check_refused(k, "compare-and-swap is off (-C)");
 		return 0;
 	}
 	if (before < now) {
@@ -200,7 +192,7 @@ static bool step(struct store_connection *c, struct store_check *k, const struct
 static int check_reply(struct store_connection *c, struct store_check *k, const struct memcached_reply *r)
 {
 	if (r->kind == MEMCACHED_ERROR) {
-		say_no(c, k, r->text);
+		check_refused(k, r->text);
 		return 0;
 	}
 	if (step(c, k, r))
@@ -209,26 +201,20 @@ static int check_reply(struct store_connection *c, struct store_check *k, const 
 	return -EPROTO;
 }
 
+/* Of what a probe wants to hear. */
+static const char *no_of(const struct memcached_reply *r)
+{
+	if (r->kind == MEMCACHED_PONG)
+		return NULL;
+	return r->kind == MEMCACHED_ERROR ? r->text : "it speaks no meta protocol";
+}
+
 static int reply(struct store_connection *c, const struct memcached_reply *r)
 {
-	struct place p;
+	struct store_check *k;
+	int err = connection_reply(c, no_of(r), &k);
 
-	if (!place_take(c, &p))
-		return -EPROTO;
-	switch (p.kind) {
-	case PLACE_NOBODY:
-		return 0;
-	case PLACE_HELLO:
-	case PLACE_PING:
-		if (r->kind == MEMCACHED_PONG)
-			connection_ping_done(c);
-		else
-			connection_refused(c, r->kind == MEMCACHED_ERROR ? r->text : "it speaks no meta protocol");
-		return 0;
-	case PLACE_CHECK:
-		break;
-	}
-	return check_reply(c, p.check, r);
+	return err == 1 ? check_reply(c, k, r) : err;
 }
 
 static int read_replies(struct store_connection *c, struct span bytes)

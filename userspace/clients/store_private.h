@@ -81,14 +81,15 @@ extern const struct store_protocol store_redis, store_memcached;
 /* The next reply is of this kind.  Write the command as well. */
 void place_add(struct store_connection *c, enum place_kind kind, struct store_check *k);
 bool connection_has_room(const struct store_connection *c);
-/* The first place, or false: nothing was asked. */
-bool place_take(struct store_connection *c, struct place *out);
-void connection_hello_done(struct store_connection *c);
-void connection_ping_done(struct store_connection *c);
-/* It said no to something: why is its text. */
-void connection_refused(struct store_connection *c, const char *why);
+/*
+ * A reply came.  What nobody waits for, greetings and probes are done with here: no NULL is the text of the reply if it
+ * is not the one that these want.  1: it is for *out_check; 0: done; -EPROTO: nothing was asked.
+ */
+int connection_reply(struct store_connection *c, const char *no, struct store_check **out_check);
 /* Answers a check; it may be gone when this returns. */
 void check_done(struct store_check *k, enum store_failure f);
+/* The store said no to it: why is its text. */
+void check_refused(struct store_check *k, const char *why);
 
 /* ---- between the other two ---- */
 
@@ -97,6 +98,6 @@ struct store_connection *connection_open(struct store_worker *sw, bool is_probe,
 /* Checks on it fail so; the stream ends, and with it the connection. */
 void connection_end(struct store_connection *c, enum store_failure f, bool is_counted);
 void worker_succeeded(struct store_worker *sw);
-void worker_failed(struct store_worker *sw, enum store_failure f, const char *why);
+void worker_failed(struct store_worker *sw, const char *why);
 
 #endif

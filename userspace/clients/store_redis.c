@@ -144,16 +144,13 @@ static bool answer(struct store_check *k, const struct redis_reply *r)
 
 static int check_reply(struct store_connection *c, struct store_check *k, const struct redis_reply *r)
 {
-	struct store_worker *sw = c->worker;
-
 	if (r->kind == REDIS_ERROR && strncmp(r->text, "NOSCRIPT", 8) == 0 && k->attempts == 1) {
 		call(c, false, k, SPAN("1"));
 		place_add(c, PLACE_CHECK, k);
 		return 0;
 	}
 	if (r->kind == REDIS_ERROR) {
-		check_done(k, STORE_REFUSED);
-		worker_failed(sw, STORE_REFUSED, r->text);
+		check_refused(k, r->text);
 		return 0;
 	}
 	if (!answer(k, r)) {
@@ -164,30 +161,20 @@ static int check_reply(struct store_connection *c, struct store_check *k, const 
 	return 0;
 }
 
+/* Of what a greeting or a probe wants to hear. */
+static const char *no_of(const struct redis_reply *r)
+{
+	if (r->kind == REDIS_STATUS)
+		return NULL;
+	return r->kind == REDIS_ERROR ? r->text : "no greeting";
+}
+
 static int reply(struct store_connection *c, const struct redis_reply *r)
 {
-	struct place p;
+	struct store_check *k;
+	int err = connection_reply(c, no_of(r), &k);
 
-	if (!place_take(c, &p))
-		return -EPROTO;
-	switch (p.kind) {
-	case PLACE_NOBODY:
-		return 0;
-	case PLACE_HELLO:
-	case PLACE_PING:
-		if (r->kind != REDIS_STATUS) {
-			connection_refused(c, r->kind == REDIS_ERROR ? r->text : "no greeting");
-			return 0;
-		}
-		if (p.kind == PLACE_HELLO)
-			connection_hello_done(c);
-		else
-			connection_ping_done(c);
-		return 0;
-	case PLACE_CHECK:
-		break;
-	}
-	return check_reply(c, p.check, r);
+	return err == 1 ? check_reply(c, k, r) : err;
 }
 
 static int read_replies(struct store_connection *c, struct span bytes)

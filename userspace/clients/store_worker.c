@@ -52,9 +52,8 @@ void worker_succeeded(struct store_worker *sw)
 		change(sw, false);
 }
 
-void worker_failed(struct store_worker *sw, enum store_failure f, const char *why)
+void worker_failed(struct store_worker *sw, const char *why)
 {
-	(void)f;
 	if (sw->is_closing)
 		return;
 	store_set_why(sw->store, why);
@@ -103,6 +102,14 @@ void check_done(struct store_check *k, enum store_failure f)
 	k->on_done(k);
 }
 
+void check_refused(struct store_check *k, const char *why)
+{
+	struct store_worker *sw = k->connection->worker;
+
+	check_done(k, STORE_REFUSED);
+	worker_failed(sw, why);
+}
+
 /* Its place stays, and the reply that comes for it is dropped. */
 static void place_leave(struct store_check *k)
 {
@@ -121,7 +128,7 @@ static void on_deadline(struct timer *t)
 	while ((k = list_first(&sw->waiting, struct store_check, node)) && k->deadline_ms <= loop_now_ms(sw->loop)) {
 		place_leave(k);
 		check_done(k, STORE_TIMEOUT);
-		worker_failed(sw, STORE_TIMEOUT, "it does not answer in time");
+		worker_failed(sw, "it does not answer in time");
 	}
 	deadline_set(sw);
 }
