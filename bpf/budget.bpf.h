@@ -65,14 +65,9 @@ static __always_inline void budget_level(struct budget_walk *w, const struct sn_
 	w->is_refused = 1;
 }
 
-static __always_inline int budget_is_v4(const __u32 addr[4])
-{
-	return !addr[0] && !addr[1] && addr[2] == bpf_htonl(SN_V4_MAPPED);
-}
-
 static __always_inline int budget_is_loopback(const __u32 addr[4])
 {
-	if (budget_is_v4(addr))
+	if (addr_is_v4(addr))
 		return (addr[3] & bpf_htonl(0xff000000)) == bpf_htonl(0x7f000000);
 	return !addr[0] && !addr[1] && !addr[2] && addr[3] == bpf_htonl(1);
 }
@@ -83,7 +78,7 @@ static __always_inline struct sn_source *budget_source(const __u32 source[4])
 	struct sn_addr key;
 
 	__builtin_memcpy(key.addr, source, sizeof(key.addr));
-	if (!budget_is_v4(source))
+	if (!addr_is_v4(source))
 		key.addr[2] = key.addr[3] = 0;
 	return bpf_map_lookup_elem(&rl_src, &key);
 }
@@ -93,7 +88,7 @@ static __always_inline void budget_connections(struct budget_walk *w, struct sn_
 	const struct sn_budgets *b = w->budgets;
 
 	budget_level(w, &b->connections_ip, own ? &own->connections_full_at_ns : NULL, 0, SN_PER_IP);
-	if (budget_is_v4(w->source)) {
+	if (addr_is_v4(w->source)) {
 		budget_level(w, &b->connections_24, NULL, 1, SN_PER_24);
 		return;
 	}
@@ -106,7 +101,7 @@ static __always_inline void budget_packets(struct budget_walk *w, struct sn_sour
 	const struct sn_budgets *b = w->budgets;
 
 	budget_level(w, &b->packets_ip, own ? &own->packets_full_at_ns : NULL, 4, SN_PER_IP);
-	if (budget_is_v4(w->source)) {
+	if (addr_is_v4(w->source)) {
 		budget_level(w, &b->packets_24, NULL, 5, SN_PER_24);
 		return;
 	}

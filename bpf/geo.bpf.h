@@ -6,11 +6,6 @@
 #include "count.bpf.h"
 #include "geo_maps.bpf.h"
 
-static __always_inline int geo_is_v4(const __u32 addr[4])
-{
-	return !addr[0] && !addr[1] && addr[2] == bpf_htonl(SN_V4_MAPPED);
-}
-
 /* What is not there yet, or no more, is for accept to decide. */
 static __always_inline __u8 geo_number4(__u32 source, __u32 slot)
 {
@@ -72,7 +67,7 @@ static __always_inline int geo_judge(const struct scene *s)
 	policy = bpf_map_lookup_elem(&geo_policies, &key);
 	if (!policy || sn_geo_is_exempt(s->packet.source))
 		return 0;
-	if (geo_is_v4(s->packet.source))
+	if (addr_is_v4(s->packet.source))
 		number = geo_number4(s->packet.source[3], key.slot);
 	else
 		number = policy->flags & SN_GEO_POLICY_V4_ONLY ? SN_GEO_MIXED :

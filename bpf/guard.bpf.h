@@ -16,11 +16,6 @@
 #include "parse.bpf.h"
 #include "sentinel/verdict.h"
 
-static __always_inline int guard_is_v4(const __u32 addr[4])
-{
-	return !addr[0] && !addr[1] && addr[2] == bpf_htonl(SN_V4_MAPPED);
-}
-
 static __always_inline int guard_port_is_ours(__u16 port)
 {
 	__u32 number = bpf_ntohs(port);
@@ -44,7 +39,7 @@ static __always_inline int guard_hint(const struct packet *p, __u32 *out_listene
 	if (hint->kind == SN_HINT_EXACT)
 		return hint->addr[0] == p->destination[0] && hint->addr[1] == p->destination[1] &&
 		       hint->addr[2] == p->destination[2] && hint->addr[3] == p->destination[3];
-	if (!(guard_is_v4(p->destination) ? hint->has_v4 : hint->has_v6))
+	if (!(addr_is_v4(p->destination) ? hint->has_v4 : hint->has_v6))
 		return 0;
 	return bpf_map_lookup_elem(&host_addrs, p->destination) ? 1 : 0;
 }
@@ -60,7 +55,7 @@ static __always_inline struct sn_vip *guard_vip(const struct packet *p)
 	if (vip)
 		return vip;
 	key.addr[3] = 0;
-	if (!guard_is_v4(p->destination))
+	if (!addr_is_v4(p->destination))
 		key.addr[0] = key.addr[1] = key.addr[2] = 0;
 	vip = bpf_map_lookup_elem(&vips, &key);
 	if (!vip || !bpf_map_lookup_elem(&host_addrs, p->destination))
@@ -74,7 +69,7 @@ static __always_inline struct sn_acl *guard_acl(const struct sn_config *c, const
 	struct sn_acl4_key key4 = { .plen = 32, .addr = source[3] };
 	struct sn_acl6_key key6 = { .plen = 128 };
 
-	if (guard_is_v4(source))
+	if (addr_is_v4(source))
 		return c->flags & SN_CONFIG_ACL4 ? bpf_map_lookup_elem(&acl4, &key4) : NULL;
 	if (!(c->flags & SN_CONFIG_ACL6))
 		return NULL;
@@ -87,7 +82,7 @@ static __always_inline struct sn_block *guard_block(const __u32 source[4])
 	struct sn_addr key;
 
 	__builtin_memcpy(key.addr, source, sizeof(key.addr));
-	if (!guard_is_v4(source))
+	if (!addr_is_v4(source))
 		key.addr[2] = key.addr[3] = 0; /* a host chooses these freely */
 	return bpf_map_lookup_elem(&block, &key);
 }

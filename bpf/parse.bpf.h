@@ -26,6 +26,12 @@
 #define PARSE_IP_OFFSET_MASK 0x1fff /* RFC 791 3.1: the offset without the flags */
 #define PARSE_IP6_OFFSET_MASK 0xfff8 /* RFC 8200 4.5 */
 
+/* IPv4, in an address of abi.h. */
+static __always_inline int addr_is_v4(const __u32 addr[4])
+{
+	return !addr[0] && !addr[1] && addr[2] == bpf_htonl(SN_V4_MAPPED);
+}
+
 struct cursor {
 	void *pos;
 	void *end;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /* drop_top.c - whose packets the guard drops most, from its samples. */
 #include "app/drop_top.h"
+#include "net/addr.h"
 
 #include <stdbool.h>
 #include <string.h>
@@ -33,14 +34,13 @@ static void count(struct drop_top_row *rows, const uint8_t ip[16], uint8_t len, 
 
 void drop_top_add(struct drop_top *t, const struct sn_drop_event *e)
 {
-	static const uint8_t mapped[12] = { [10] = 0xff, [11] = 0xff };
 	uint8_t ip[16];
 	bool is_v4;
 
 	if (e->reason >= SN_DROP_COUNT) /* another version's program, before it is exchanged */
 		return;
 	memcpy(ip, e->source, sizeof(ip));
-	is_v4 = memcmp(ip, mapped, sizeof(mapped)) == 0;
+	is_v4 = ip16_is_v4(ip);
 	count(t->sources, ip, 128, e->reason);
 	memset(ip + (is_v4 ? 15 : 6), 0, is_v4 ? 1 : 10);
 	count(t->networks, ip, is_v4 ? 120 : 48, e->reason);

@@ -10,6 +10,7 @@
 #include "base/check.h"
 #include "base/hash.h"
 #include "base/mem.h"
+#include "net/addr.h"
 
 #define SHARDS 64
 #define WAYS 8
@@ -139,11 +140,9 @@ static uint64_t window_sum(struct window *w, uint64_t at, unsigned slots)
 
 static bool key_of(const struct addr *client, uint8_t out_ip[16])
 {
-	static const uint8_t mapped[12] = { [10] = 0xff, [11] = 0xff };
-
 	if (addr_is_loopback(client) || !addr_to_ip16(client, out_ip))
 		return false;
-	if (memcmp(out_ip, mapped, sizeof(mapped)) != 0)
+	if (!ip16_is_v4(out_ip))
 		memset(out_ip + 8, 0, 8);
 	return true;
 }

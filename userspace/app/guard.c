@@ -11,6 +11,7 @@
 #include "app/audit.h"
 #include "base/check.h"
 #include "base/clock.h"
+#include "net/addr.h"
 #include "observe/log.h"
 #include "observe/metrics.h"
 #include "proxy/config.h"
@@ -47,16 +48,13 @@ static void plan_vips(struct fastpath_plan *p, const struct snapshot *s)
 
 static void plan_acls(struct fastpath_plan *p, const struct schema_cidrs *cidrs, uint8_t action)
 {
-	static const uint8_t mapped[12] = { [10] = 0xff, [11] = 0xff };
-
 	for (size_t i = 0; i < cidrs->count; i++) {
 		const struct value_cidr *c = &cidrs->items[i];
 		/* the rule's number is its line: that is what an event leads back to */
 		struct fastpath_acl acl = { .action = action, .rule = c->pos.line ? c->pos.line : 1 };
 
 		if (c->family == AF_INET) {
-			memcpy(acl.ip, mapped, sizeof(mapped));
-			memcpy(acl.ip + 12, c->addr, 4);
+			ip16_from_v4(acl.ip, c->addr);
 			acl.len = (uint8_t)(96 + c->bits);
 		} else {
 			memcpy(acl.ip, c->addr, 16);

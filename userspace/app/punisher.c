@@ -10,6 +10,7 @@
 #include "app/control.h"
 #include "base/clock.h"
 #include "base/mem.h"
+#include "net/addr.h"
 #include "observe/log.h"
 #include "proxy/config.h"
 #include "schema/value.h"
@@ -49,19 +50,12 @@ void punisher_apply(struct punisher *p)
 
 /* ---- who is spared ---- */
 
-static bool is_v4(const uint8_t ip[16])
-{
-	static const uint8_t mapped[12] = { [10] = 0xff, [11] = 0xff };
-
-	return memcmp(ip, mapped, sizeof(mapped)) == 0;
-}
-
 /* Would a ban of ip hit an address of the network?  A ban in IPv6 is one of the whole /64. */
 static bool ban_hits(const uint8_t ip[16], const struct prefix *network)
 {
 	uint8_t first[16] = { 0 };
 
-	if (is_v4(ip) || network->len <= BITS_OF_BAN6)
+	if (ip16_is_v4(ip) || network->len <= BITS_OF_BAN6)
 		return prefix_contains(network, ip);
 	memcpy(first, network->ip, BITS_OF_BAN6 / 8);
 	return memcmp(first, ip, BITS_OF_BAN6 / 8) == 0;

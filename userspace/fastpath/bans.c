@@ -14,6 +14,7 @@
 #include "base/hmap.h"
 #include "base/mem.h"
 #include "fastpath/bans_heap.h"
+#include "net/addr.h"
 #include "sentinel/abi.h"
 
 struct bans {
@@ -29,13 +30,12 @@ struct bans {
 	uint32_t slot_next;		  /* where a free one is looked for */
 };
 
-static const uint8_t v4_prefix[12] = { 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff };
 
 /* As guard_block() in the kernel: the low half of an IPv6 address is the client's to choose. */
 static void ban_key(uint8_t out_ip[16], const uint8_t ip[16])
 {
 	memcpy(out_ip, ip, 16);
-	if (memcmp(ip, v4_prefix, sizeof(v4_prefix)) != 0)
+	if (!ip16_is_v4(ip))
 		memset(out_ip + 8, 0, 8);
 }
 
@@ -126,15 +126,20 @@ static void page_set(struct bans *b)
 		__atomic_store_n(&b->kernel.page->has_bans, b->table.count > 0, __ATOMIC_SEQ_CST);
 }
 
-static int map_set(struct bans *b, const struct ban *ban)
+static struct sn_block block_of(const struct ban *ban)
 {
-	const struct sn_block value = {
+	return (struct sn_block){
 		.since_ns = ban->since_ns,
 		.until_ns = ban->until_ns,
 		.why = ban->why,
 		.strikes = ban->strikes,
 		.slot = ban->slot,
 	};
+}
+
+static int map_set(struct bans *b, const struct ban *ban)
+{
+	const struct sn_block value = block_of(ban);
 
 	if (b->kernel.map_fd < 0)
 		return 0;
@@ -360,13 +365,7 @@ static void adopt_row(struct bans *b, const struct sn_addr *key, const struct sn
 
 int bans_put(struct bans *b, const struct ban *ban)
 {
-	const struct sn_block value = {
-		.since_ns = ban->since_ns,
-		.until_ns = ban->until_ns,
-		.why = ban->why,
-		.strikes = ban->strikes,
-		.slot = ban->slot,
-	};
+	const struct sn_block value = block_of(ban);
 	struct sn_addr key;
 
 	ban_key((uint8_t *)&key, ban->ip);

@@ -10,6 +10,7 @@
 #include "base/check.h"
 #include "base/mem.h"
 #include "base/rand.h"
+#include "net/addr.h"
 
 #define SAMPLE_CELLS 1024
 #define COARSE_NS 20000000ull /* two ticks of the slowest kernel */
@@ -195,8 +196,7 @@ static bool admits(struct budgets *b, unsigned number, uint32_t per, const uint3
 
 bool budgets_admit(struct budgets *b, const uint8_t ip[16], uint64_t now_ns, uint32_t *out_rule)
 {
-	static const uint8_t mapped[12] = { [10] = 0xff, [11] = 0xff };
-	bool is_v4 = memcmp(ip, mapped, sizeof(mapped)) == 0, is_admitted = true;
+	bool is_v4 = ip16_is_v4(ip), is_admitted = true;
 	uint32_t addr[4];
 
 	memcpy(addr, ip, sizeof(addr));

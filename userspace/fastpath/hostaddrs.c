@@ -12,12 +12,11 @@
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "net/addr.h"
 #include "sentinel/abi.h"
 
 #define REPLY_BYTES 32768
 #define TRIES_MAX 5 /* a list that changed while it was read is read again */
-
-static const uint8_t v4_prefix[12] = { 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff };
 
 static int route_socket(uint32_t groups, int flags)
 {
@@ -87,8 +86,9 @@ static int add_message(struct hostaddrs *h, const struct nlmsghdr *msg)
 	item = &h->items[h->count++];
 	*item = (struct hostaddr){ .ifindex = ifa->ifa_index };
 	if (wanted == 4)
-		memcpy(item->ip, v4_prefix, sizeof(v4_prefix));
-	memcpy(item->ip + 16 - wanted, local ? local : address, wanted);
+		ip16_from_v4(item->ip, local ? local : address);
+	else
+		memcpy(item->ip, local ? local : address, wanted);
 	return 0;
 }
 

@@ -9,9 +9,8 @@
 
 #include "base/check.h"
 #include "base/mem.h"
+#include "net/addr.h"
 #include "sentinel/budget.h"
-
-static const uint8_t v4_prefix[12] = { 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff };
 
 static const char *const mode_names[FASTPATH_MODE_COUNT] = {
 	[FASTPATH_MODE_AUTO] = "auto",
@@ -124,7 +123,7 @@ int plan_add_acl(struct fastpath_plan *p, const struct fastpath_acl *a)
 
 bool plan_acl_is_v4(const struct fastpath_acl *a)
 {
-	return a->len >= 96 && memcmp(a->ip, v4_prefix, sizeof(v4_prefix)) == 0;
+	return a->len >= 96 && ip16_is_v4(a->ip);
 }
 
 /* Longest first; of one prefix the rule that holds comes first: allow, then the lowest number. */

@@ -9,19 +9,13 @@
 #include <bpf/bpf.h>
 
 #include "base/hash.h"
+#include "net/addr.h"
 
 #define SECOND_NS 1000000000ull
 
-static bool is_v4(const uint8_t ip[16])
-{
-	static const uint8_t mapped[12] = { [10] = 0xff, [11] = 0xff };
-
-	return memcmp(ip, mapped, sizeof(mapped)) == 0;
-}
-
 static bool may_add(struct sources *s, const uint8_t ip[16], uint64_t now_ns)
 {
-	uint16_t *of_network = is_v4(ip) ? NULL : &s->by_48[hash_bytes(ip, 6) % SOURCES_CELLS];
+	uint16_t *of_network = ip16_is_v4(ip) ? NULL : &s->by_48[hash_bytes(ip, 6) % SOURCES_CELLS];
 
 	if (now_ns - s->since_ns >= SECOND_NS) {
 		s->since_ns = now_ns;
@@ -46,7 +40,7 @@ int sources_add(struct sources *s, int map_fd, const uint8_t ip[16], const struc
 	if (!may_add(s, ip, now_ns))
 		return -EAGAIN;
 	memcpy(key.addr, ip, sizeof(key.addr));
-	if (!is_v4(ip))
+	if (!ip16_is_v4(ip))
 		key.addr[2] = key.addr[3] = 0;
 	err = bpf_map_update_elem(map_fd, &key, used, BPF_NOEXIST);
 	return err == -EEXIST ? 0 : err;

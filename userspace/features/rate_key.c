@@ -3,6 +3,7 @@
 #include "base/check.h"
 #include "features/rate_limit.h"
 #include "http/uri.h"
+#include "net/addr.h"
 
 /* Either a keyed hash, or the parts themselves, each behind its length. */
 struct sink {
@@ -36,10 +37,9 @@ static void value_add(struct sink *k, struct span value)
 /* IPv6: the network.  Whatever comes over a Unix socket is one client. */
 static void client_add(struct sink *k, const struct exchange *x, unsigned ipv6_prefix)
 {
-	static const uint8_t mapped[12] = { [10] = 0xff, [11] = 0xff };
 	uint8_t ip[16] = { 0 };
 
-	if (addr_to_ip16(&x->client_addr, ip) && memcmp(ip, mapped, sizeof(mapped)) != 0)
+	if (addr_to_ip16(&x->client_addr, ip) && !ip16_is_v4(ip))
 		for (unsigned bit = ipv6_prefix; bit < 128; bit = (bit & ~7u) + 8)
 			ip[bit / 8] &= (uint8_t)(0xff00 >> (bit & 7));
 	sink_add(k, ip, sizeof(ip));

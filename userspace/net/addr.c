@@ -11,13 +11,6 @@
 
 #define PORT_DIGITS_MAX 5
 
-static const uint8_t mapped_prefix[12] = { [10] = 0xff, [11] = 0xff };
-
-static bool is_mapped(const struct in6_addr *ip)
-{
-	return memcmp(ip->s6_addr, mapped_prefix, sizeof(mapped_prefix)) == 0;
-}
-
 static void set_v4(struct addr *a, struct in_addr ip, uint16_t port)
 {
 	*a = (struct addr){
@@ -151,7 +144,7 @@ static size_t ip_format(const struct addr *a, char *buf, size_t size)
 
 	if (a->sa.sa_family == AF_INET)
 		return ipv4_format((const uint8_t *)&a->in.sin_addr, buf);
-	if (is_mapped(&a->in6.sin6_addr))
+	if (ip16_is_v4(a->in6.sin6_addr.s6_addr))
 		return ipv4_format(a->in6.sin6_addr.s6_addr + 12, buf);
 	if (!inet_ntop(AF_INET6, &a->in6.sin6_addr, buf, (socklen_t)size))
 		return 0;
@@ -231,7 +224,7 @@ bool addr_is_loopback(const struct addr *a)
 
 	if (!addr_to_ip16(a, ip))
 		return true;
-	if (memcmp(ip, mapped_prefix, sizeof(mapped_prefix)) == 0)
+	if (ip16_is_v4(ip))
 		return ip[12] == 127;
 	return memcmp(ip, v6_loopback, sizeof(ip)) == 0;
 }
@@ -246,8 +239,7 @@ bool addr_is_any(const struct addr *a)
 bool addr_to_ip16(const struct addr *a, uint8_t out_ip[16])
 {
 	if (a->sa.sa_family == AF_INET) {
-		memcpy(out_ip, mapped_prefix, sizeof(mapped_prefix));
-		memcpy(out_ip + 12, &a->in.sin_addr, 4);
+		ip16_from_v4(out_ip, &a->in.sin_addr);
 		return true;
 	}
 	if (a->sa.sa_family != AF_INET6)
@@ -263,7 +255,7 @@ void addr_from_ip16(const uint8_t ip[16], uint16_t port, struct addr *out_addr)
 
 	memcpy(&v6, ip, sizeof(v6));
 	memcpy(&v4, ip + 12, sizeof(v4));
-	if (is_mapped(&v6))
+	if (ip16_is_v4(ip))
 		set_v4(out_addr, v4, port);
 	else
 		set_v6(out_addr, v6, 0, port);
