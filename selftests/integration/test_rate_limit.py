@@ -11,8 +11,8 @@ SLOW = "max-rps \"1/m\"; burst %d; "  # nothing comes back while a test runs
 
 def proxy(t, o=None, burst=3, keys="", **more):
     """A proxy whose only route has one filter `l`."""
-    return t.sentinel(o or t.origin(), filters='filter "l" { type "rate-limit"; %s%s }' % (SLOW % burst, keys),
-                      route='filters "l"', **more)
+    more.setdefault("route", 'filters "l"')
+    return t.sentinel(o or t.origin(), filters='filter "l" { type "rate-limit"; %s%s }' % (SLOW % burst, keys), **more)
 
 
 def statuses(s, count, path="/", **keys):
@@ -45,6 +45,13 @@ def test_tokens_come_back_at_the_rate(t):
         spent = time.monotonic() - begin
     check(admitted <= 1 + 10 * spent, "%d were admitted in %.2f s", admitted, spent)
     check(admitted >= 10 * spent - 2, "only %d were admitted in %.2f s", admitted, spent)
+
+
+def test_what_is_told_can_be_changed_as_other_fields(t):
+    s = proxy(t, route='filters "l"\npolicies { response-headers { remove "RateLimit-Limit"; '
+              'set { X-RateLimit-Limit "many"; }; }; }')
+    r = fetch(s.port, "/")
+    check_eq((r.all("ratelimit-limit"), r.all("x-ratelimit-limit"), r.get("ratelimit-remaining")), ([], ["many"], "2"))
 
 
 def test_client_is_told_what_is_left(t):

@@ -170,19 +170,6 @@ static struct span epoch_text(struct rate_worker *rw, char **at, uint64_t epoch)
 	return span_of(*at, rw->epoch_len);
 }
 
-/* Those of the origin about itself would contradict ours. */
-static void fields_remove(struct headers *h)
-{
-	for (uint32_t at = 0; at < h->count; at++) {
-		enum header_token t = h->items[at].token;
-
-		if (likely(t < TOKEN_RATELIMIT_LIMIT || t > TOKEN_X_RATELIMIT_RESET))
-			continue;
-		(void)headers_remove(h, t);
-		at--;
-	}
-}
-
 static enum filter_verdict on_response(struct exchange *x, const struct filter_use *u)
 {
 	struct rate_report *r = x->rate_report;
@@ -198,10 +185,11 @@ static enum filter_verdict on_response(struct exchange *x, const struct filter_u
 	values[1] = values[4] = number_text(&at, r->remaining);
 	values[2] = number_text(&at, seconds_of(r->full_ns));
 	values[5] = epoch_text(filter_worker_state(x, u), &at, seconds_of(r->at_wall_ns + r->full_ns));
-	fields_remove(h);
 	headers_reserve(h, h->count + FIELD_COUNT + 2);
-	for (unsigned i = 0; i < FIELD_COUNT; i++)
-		h->items[h->count++] = (struct header){ fields[i].token, .name = fields[i].name, .value = values[i] };
+	for (unsigned i = 0; i < FIELD_COUNT; i++) {
+		(void)headers_remove(h, fields[i].token); /* the origin's about itself would contradict ours */
+		headers_add_as(h, fields[i].token, fields[i].name, values[i]);
+	}
 	if (r->is_refused)
 		headers_set(h, TOKEN_RETRY_AFTER, number_text(&at, MAX(seconds_of(r->wait_ns), 1ULL)));
 	return FILTER_NEXT;
