@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /* drop_top.c - whose packets the guard drops most, from its samples. */
 #include "app/drop_top.h"
-#include "net/addr.h"
+
+#include "base/ip16.h"
 
 #include <stdbool.h>
 #include <string.h>

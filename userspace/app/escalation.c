@@ -142,8 +142,7 @@ static bool key_of(const struct addr *client, uint8_t out_ip[16])
 {
 	if (addr_is_loopback(client) || !addr_to_ip16(client, out_ip))
 		return false;
-	if (!ip16_is_v4(out_ip))
-		memset(out_ip + 8, 0, 8);
+	ip16_to_client(out_ip);
 	return true;
 }
 

@@ -12,9 +12,9 @@
 
 #include "base/check.h"
 #include "base/hmap.h"
+#include "base/ip16.h"
 #include "base/mem.h"
 #include "fastpath/bans_heap.h"
-#include "net/addr.h"
 #include "sentinel/abi.h"
 
 struct bans {
@@ -30,13 +30,11 @@ struct bans {
 	uint32_t slot_next;		  /* where a free one is looked for */
 };
 
-
-/* As guard_block() in the kernel: the low half of an IPv6 address is the client's to choose. */
+/* As guard_block() in the kernel. */
 static void ban_key(uint8_t out_ip[16], const uint8_t ip[16])
 {
 	memcpy(out_ip, ip, 16);
-	if (!ip16_is_v4(ip))
-		memset(out_ip + 8, 0, 8);
+	ip16_to_client(out_ip);
 }
 
 static struct span key_span(const uint8_t ip[16])

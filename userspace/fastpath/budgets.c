@@ -8,9 +8,9 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "base/ip16.h"
 #include "base/mem.h"
 #include "base/rand.h"
-#include "net/addr.h"
 
 #define SAMPLE_CELLS 1024
 #define COARSE_NS 20000000ull /* two ticks of the slowest kernel */

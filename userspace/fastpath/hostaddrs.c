@@ -11,8 +11,8 @@
 #include <sys/time.h>
 #include <unistd.h>
 
+#include "base/ip16.h"
 #include "base/mem.h"
-#include "net/addr.h"
 #include "sentinel/abi.h"
 
 #define REPLY_BYTES 32768

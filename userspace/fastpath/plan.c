@@ -8,8 +8,8 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "base/ip16.h"
 #include "base/mem.h"
-#include "net/addr.h"
 #include "sentinel/budget.h"
 
 static const char *const mode_names[FASTPATH_MODE_COUNT] = {

@@ -9,7 +9,7 @@
 #include <bpf/bpf.h>
 
 #include "base/hash.h"
-#include "net/addr.h"
+#include "base/ip16.h"
 
 #define SECOND_NS 1000000000ull
 
@@ -40,8 +40,7 @@ int sources_add(struct sources *s, int map_fd, const uint8_t ip[16], const struc
 	if (!may_add(s, ip, now_ns))
 		return -EAGAIN;
 	memcpy(key.addr, ip, sizeof(key.addr));
-	if (!ip16_is_v4(ip))
-		key.addr[2] = key.addr[3] = 0;
+	ip16_to_client((uint8_t *)key.addr);
 	err = bpf_map_update_elem(map_fd, &key, used, BPF_NOEXIST);
 	return err == -EEXIST ? 0 : err;
 }

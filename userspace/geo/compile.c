@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "base/ip16.h"
 #include "base/mem.h"
 #include "geo/readers.h"
 
@@ -214,9 +215,7 @@ static bool prefix6_has(const struct geo_prefix6 *p, const uint8_t ip[16])
 
 uint8_t geo_tables_find(const struct geo_tables *t, const uint8_t ip[16])
 {
-	static const uint8_t mapped[12] = { [10] = 0xff, [11] = 0xff };
-
-	if (memcmp(ip, mapped, sizeof(mapped)) == 0)
+	if (ip16_is_v4(ip))
 		return t->v4[(size_t)ip[12] << 16 | (size_t)ip[13] << 8 | ip[14]];
 	for (size_t i = 0; i < t->v6_count; i++)
 		if (prefix6_has(&t->v6[i], ip))

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "base/ip16.h"
 #include "geo/readers.h"
 
 #define HEADER_BYTES 64
@@ -130,8 +131,7 @@ int ip2location_open(struct ip2location *p, const uint8_t *bytes, size_t len, st
 
 int ip2location_find(const struct ip2location *p, const uint8_t ip[16], struct geo_place *out_place)
 {
-	static const uint8_t mapped[12] = { [10] = 0xff, [11] = 0xff };
-	bool is_v4 = memcmp(ip, mapped, sizeof(mapped)) == 0;
+	bool is_v4 = ip16_is_v4(ip);
 	uint32_t low = 0, high = is_v4 ? p->v4_count : p->v6_count;
 
 	/* The last row that does not begin after ip. */

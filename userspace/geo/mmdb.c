@@ -9,6 +9,7 @@
 #include <maxminddb.h>
 
 #include "base/check.h"
+#include "base/ip16.h"
 #include "base/mem.h"
 #include "geo/readers.h"
 
@@ -123,10 +124,9 @@ int mmdb_data(const struct mmdb *m, uint32_t offset, struct geo_place *out_place
 
 int mmdb_find(const struct mmdb *m, const uint8_t ip[16], struct geo_place *out_place)
 {
-	static const uint8_t mapped[12] = { [10] = 0xff, [11] = 0xff };
 	struct sockaddr_in6 in6 = { .sin6_family = AF_INET6 };
 	struct sockaddr_in in = { .sin_family = AF_INET };
-	bool is_v4 = memcmp(ip, mapped, sizeof(mapped)) == 0;
+	bool is_v4 = ip16_is_v4(ip);
 	MMDB_lookup_result_s found;
 	int status;
 

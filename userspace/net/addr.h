@@ -9,6 +9,7 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
+#include "base/ip16.h"
 #include "base/span.h"
 #include "base/strbuf.h"
 
@@ -49,22 +50,7 @@ void addr_set_port(struct addr *a, uint16_t port);
 bool addr_eq(const struct addr *a, const struct addr *b); /* with port */
 bool addr_is_loopback(const struct addr *a); /* also Unix and v4-mapped */
 bool addr_is_any(const struct addr *a);
-/* An address of 16 bytes, IPv4 as ::ffff:a.b.c.d (RFC 4291 2.5.5.2).  v4: 4 bytes. */
-static inline bool ip16_is_v4(const uint8_t ip[16])
-{
-	static const uint8_t mapped[12] = { [10] = 0xff, [11] = 0xff };
-
-	return memcmp(ip, mapped, sizeof(mapped)) == 0;
-}
-
-static inline void ip16_from_v4(uint8_t out_ip[16], const void *v4)
-{
-	memset(out_ip, 0, 10);
-	memset(out_ip + 10, 0xff, 2);
-	memcpy(out_ip + 12, v4, 4);
-}
-
-/* False for Unix. */
+/* As base/ip16.h has them; false for Unix. */
 bool addr_to_ip16(const struct addr *a, uint8_t out_ip[16]);
 void addr_from_ip16(const uint8_t ip[16], uint16_t port, struct addr *out_addr); /* v4-mapped becomes AF_INET */
 

@@ -45,15 +45,13 @@ static void addr_from_value(struct addr *out, const union value_addr *v)
 
 static const struct prefix *prefixes_build(struct builder *b, const struct schema_cidrs *cidrs)
 {
-	static const uint8_t mapped[12] = { [10] = 0xff, [11] = 0xff };
 	struct prefix *p = arena_array(b->arena, cidrs->count, sizeof(*p));
 
 	for (size_t i = 0; i < cidrs->count; i++) {
 		const struct value_cidr *c = &cidrs->items[i];
 
 		if (c->family == AF_INET) {
-			memcpy(p[i].ip, mapped, sizeof(mapped));
-			memcpy(p[i].ip + 12, c->addr, 4);
+			ip16_from_v4(p[i].ip, c->addr);
 			p[i].len = (uint8_t)(96 + c->bits);
 		} else {
 			memcpy(p[i].ip, c->addr, 16);

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "base/ip16.h"
 
 #define FRACTION_DIGITS_MAX 9
 #define FRACTION_SCALE 1000000000u
@@ -314,7 +315,6 @@ static bool cidr_mask(struct value_cidr *cidr)
 
 static int cidr_parse(struct span text, struct value_cidr *out_cidr, bool *out_had_bits)
 {
-	static const uint8_t mapped[12] = { [10] = 0xff, [11] = 0xff };
 	size_t slash = span_find(text, '/');
 	struct span host = span_of(text.ptr, slash);
 	struct value_cidr cidr = { .family = AF_INET };
@@ -323,7 +323,7 @@ static int cidr_parse(struct span text, struct value_cidr *out_cidr, bool *out_h
 	if (!parse_ip(AF_INET, host, cidr.addr)) {
 		cidr.family = AF_INET6;
 		bits_max = 128;
-		if (!parse_ip(AF_INET6, host, cidr.addr) || memcmp(cidr.addr, mapped, sizeof(mapped)) == 0)
+		if (!parse_ip(AF_INET6, host, cidr.addr) || ip16_is_v4(cidr.addr))
 			return -EINVAL;
 	}
 	bits = bits_max;
