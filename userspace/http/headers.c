@@ -223,10 +223,7 @@ static void header_replace(struct headers *h, enum header_token t, struct span n
 void headers_set(struct headers *h, enum header_token t, struct span value)
 {
 	CHECK(t != TOKEN_OTHER && t < TOKEN_COUNT);
-	if (token_set_has(&h->seen, t))
-		header_replace(h, t, token_names[t], value);
-	else
-		headers_add_as(h, t, token_names[t], value);
+	header_replace(h, t, token_names[t], value);
 }
 
 void headers_set_name(struct headers *h, struct span name, struct span value)

@@ -36,18 +36,6 @@ void limits_fini(struct limits *ls)
 	limits_table_close(ls);
 }
 
-/* The table comes with the first limit: most commands have none. */
-struct limits_shard *shards_new(struct entry *entries)
-{
-	struct limits_shard *shards = mem_array(SHARDS, sizeof(*shards));
-
-	for (unsigned i = 0; i < SHARDS; i++) {
-		pthread_mutex_init(&shards[i].lock, NULL);
-		shards[i].entries = entries + (size_t)i * SETS * WAYS;
-	}
-	return shards;
-}
-
 static struct limit *limit_new(struct limits *ls, const struct limit_terms *t)
 {
 	struct limit *l = mem_zalloc(sizeof(*l));
@@ -81,13 +69,6 @@ struct limit *limit_get(struct limits *ls, const struct limit_terms *t)
 struct limit *limit_find(struct limits *ls, struct span identity)
 {
 	return hmap_get(&ls->by_identity, identity);
-}
-
-struct limit *limit_ref(struct limit *l)
-{
-	OBJ_CHECK(l, TAG_LIMIT);
-	l->refs++;
-	return l;
 }
 
 void limit_put(struct limit *l)

@@ -7,6 +7,7 @@
 
 #include "base/check.h"
 #include "base/hash.h"
+#include "base/mem.h"
 #include "limits/limits_private.h"
 
 #define WORD_FREE 0
@@ -297,6 +298,18 @@ void limit_key_add(struct limit_key *k, const void *part, size_t len)
 
 /* ---- the table ---- */
 
+static struct limits_shard *shards_new(struct entry *entries)
+{
+	struct limits_shard *shards = mem_array(SHARDS, sizeof(*shards));
+
+	for (unsigned i = 0; i < SHARDS; i++) {
+		pthread_mutex_init(&shards[i].lock, NULL);
+		shards[i].entries = entries + (size_t)i * SETS * WAYS;
+	}
+	return shards;
+}
+
+/* The table comes with the first limit: most commands have none. */
 void limits_table_open(struct limits *ls)
 {
 	size_t bytes = (size_t)LIMITS_ENTRIES * sizeof(struct entry);

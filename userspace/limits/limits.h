@@ -4,9 +4,9 @@
  * configurations.  docs/design/0009-limits.md
  *
  * A limit is a rate with a name; its buckets are found by a keyed hash of what it counts by.  A bucket is one word
- * (gcra.h), changed by compare-and-swap; a shard's lock is taken only to make or remove one.  Only a bucket that is
- * full again is ever removed, because it equals a new one.  A key that finds no room shares the words of a sketch: it
- * may be refused too early, never too late.
+ * (gcra.h), changed by compare-and-swap; a shard's lock is taken to make or remove one, for what a store said of it,
+ * and by who only looks.  Only a bucket that is full again is ever removed, because it equals a new one.  A key that
+ * finds no room shares the words of a sketch: it may be refused too early, never too late.
  */
 #ifndef SN_LIMITS_LIMITS_H
 #define SN_LIMITS_LIMITS_H
@@ -68,7 +68,6 @@ void limits_fini(struct limits *ls); /* after the last worker */
  */
 struct limit *limit_get(struct limits *ls, const struct limit_terms *t);
 struct limit *limit_find(struct limits *ls, struct span identity); /* NULL: there is none */
-struct limit *limit_ref(struct limit *l);
 void limit_put(struct limit *l); /* NULL ok; it stays in memory until limits_sweep() finds no bucket of it */
 /* Remove buckets that are full again, and limits that nobody names and that have none.  Control. */
 void limits_sweep(struct limits *ls, uint64_t now_ns);

@@ -34,7 +34,6 @@ struct limits_shard {
 	uint64_t sketch[2][1u << SKETCH_BITS];
 };
 
-struct limits_shard *shards_new(struct entry *entries);
 void limits_table_open(struct limits *ls);
 void limits_table_close(struct limits *ls);
 void limits_table_sweep(struct limits *ls, uint64_t now_ns);

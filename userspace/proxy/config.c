@@ -12,7 +12,7 @@
 
 #define FILTER_TYPES_MAX 64
 
-static const char *const later_filters[] = { "compress", "cors", "geo", "agent" };
+static const char *const later_filters[] = { "compress", "cors", "agent" };
 
 static struct schema_block filter_blocks[FILTER_TYPES_MAX];
 static const struct schema_block *filter_types[FILTER_TYPES_MAX + 1];
