@@ -4,7 +4,6 @@
 
 #include <errno.h>
 #include <stdio.h>
-#include <unistd.h>
 
 #include "app/guard.h"
 #include "app/kernel_tunnels.h"
@@ -15,6 +14,7 @@
 #include "fastpath/steer.h"
 #include "loop/mailbox.h"
 #include "net/listener.h"
+#include "net/socket.h"
 #include "observe/log.h"
 #include "proxy/refusal.h"
 
@@ -271,13 +271,6 @@ static void audit(struct proxy_worker *proxy, const struct addr *peer, const cha
 
 /* ---- accepting ---- */
 
-static void count_refused(struct worker *w, const char *reason)
-{
-	const struct span label = span_str(reason);
-
-	metric_cell_add(metric_cell(w->metrics, METRIC_REFUSED_CONNECTIONS_TOTAL, &label), 1);
-}
-
 static bool has_rules(const struct worker *w)
 {
 	return w->rules->has_acl || w->rules->geo || bans_count(w->config.bans) > 0 ||
@@ -324,7 +317,7 @@ static bool is_refused(struct worker *w, const struct caller *c)
 		verdict = (struct rules_verdict){ SN_DROP_CONNECTION_BUDGET, !w->rules->is_monitor, verdict.rule };
 	if (!verdict.is_refused)
 		return false;
-	count_refused(w, rules_reason_label(verdict.reason));
+	proxy_worker_count_refused(&w->proxy, rules_reason_label(verdict.reason));
 	return true;
 }
 
@@ -368,10 +361,7 @@ static void on_accept(struct acceptor *a, int fd)
 	struct worker *w = s->worker;
 
 	if (has_rules(w) && connection_is_refused(w, s->listener, fd)) {
-		const struct linger reset = { .l_onoff = 1, .l_linger = 0 };
-
-		(void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
-		(void)close(fd);
+		socket_close_reset(fd);
 		return;
 	}
 	worker_clients_accepted(&w->clients, fd);
@@ -383,7 +373,7 @@ static void on_refused(struct acceptor *a, int err)
 	static struct log_limit limit = { .interval_ns = 10000000000ull };
 	struct worker *w = container_of(a, struct accepting, acceptor)->worker;
 
-	count_refused(w, err == -EMFILE || err == -ENFILE ? "no_descriptors" : "accept_failed");
+	proxy_worker_count_refused(&w->proxy, err == -EMFILE || err == -ENFILE ? "no_descriptors" : "accept_failed");
 	if (log_every(&limit, loop_now_ns(w->loop)))
 		log_warn("no connection can be accepted now: %s%s", strerror(-err),
 			 err == -EMFILE ? " (raise LimitNOFILE or lower max-connections)" : "");

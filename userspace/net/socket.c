@@ -71,6 +71,14 @@ int socket_local(int fd, struct addr *out_addr)
 	return name_done(getsockname(fd, &a.sa, &len), len, &a, out_addr);
 }
 
+void socket_close_reset(int fd)
+{
+	const struct linger reset = { .l_onoff = 1 };
+
+	(void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
+	(void)close(fd);
+}
+
 bool socket_has_input(int fd)
 {
 	int bytes = 0;

@@ -18,6 +18,7 @@ void socket_limit_unsent(int fd, bool on);
 int socket_error(int fd); /* SO_ERROR as -errno, 0: none; clears it */
 int socket_peer(int fd, struct addr *out_addr);	 /* getpeername(); 0 or -errno (-ENOTCONN) */
 int socket_local(int fd, struct addr *out_addr); /* getsockname(); 0 or -errno */
+void socket_close_reset(int fd); /* the peer sees a reset; what is queued is forgotten */
 bool socket_has_input(int fd); /* bytes wait to be received */
 /* Bytes that can be written before the socket is full; 0: when there is room again, POLLOUT comes. */
 size_t socket_room(int fd);

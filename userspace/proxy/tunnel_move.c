@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "net/socket.h"
 #include "proxy/client_limits.h"
 #include "proxy/tunnel_private.h"
 
@@ -229,16 +230,6 @@ void tunnel_mover_fini(struct tunnel_mover *m)
 /* Until the sessions have put their own there. */
 static const struct stream_events no_events;
 
-static void fds_reset(const int fd[2])
-{
-	const struct linger reset = { 1, 0 };
-
-	for (unsigned i = 0; i < SIDES; i++) {
-		(void)setsockopt(fd[i], SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
-		(void)close(fd[i]);
-	}
-}
-
 static struct span text_copy(struct arena *a, const char *text)
 {
 	return arena_span(a, span_str(text));
@@ -336,8 +327,9 @@ int tunnel_adopt(struct proxy_worker *w, const struct tunnel_parcel *p, const in
 	struct stream *streams[SIDES];
 	struct exchange *x;
 
-	if (server_session_count(&w->host) >= w->host.sessions_max) {
-		fds_reset(fd);
+	if (server_is_full(&w->host)) {
+		for (unsigned i = 0; i < SIDES; i++)
+			socket_close_reset(fd[i]);
 		return -ENOBUFS;
 	}
 	atomic_fetch_add_explicit(&w->shared->connections, 1, memory_order_relaxed);

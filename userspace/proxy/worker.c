@@ -6,7 +6,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/mem.h"
 #include "net/socket.h"
@@ -35,7 +34,7 @@ static const struct server_settings *host_settings(struct server_host *h, uint32
 	return l && !l->is_removed ? &l->server : NULL;
 }
 
-static void count_refused(struct proxy_worker *w, const char *reason)
+void proxy_worker_count_refused(struct proxy_worker *w, const char *reason)
 {
 	const struct span label = span_str(reason);
 
@@ -51,7 +50,7 @@ static bool host_admits(struct server_host *h, uint32_t listener_id, struct stre
 		return false;
 	if (l && client_limits_move(w, l, st, client))
 		return true;
-	count_refused(w, l ? "client_connections" : "listener_gone");
+	proxy_worker_count_refused(w, l ? "client_connections" : "listener_gone");
 	return false;
 }
 
@@ -121,15 +120,6 @@ static void host_on_session_end(struct server_host *h, uint32_t listener_id, str
 	client_limits_end(w, stream_peer(st));
 }
 
-static void refuse(struct proxy_worker *w, int fd, const char *reason)
-{
-	const struct linger reset = {1, 0};
-
-	count_refused(w, reason);
-	(void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
-	(void)close(fd);
-}
-
 static const char *accept_one(struct proxy_worker *w, const struct listener *l, uint32_t listener_id, int fd,
 			      uint64_t open)
 {
@@ -137,13 +127,13 @@ static const char *accept_one(struct proxy_worker *w, const struct listener *l, 
 
 	if (!l)
 		return "listener_gone";
-	if (open >= w->current->snapshot->max_connections || w->host.session_count >= w->host.sessions_max)
+	if (open >= w->current->snapshot->max_connections || server_is_full(&w->host))
 		return "max_connections";
 	if (socket_peer(fd, &peer) < 0) /* reset already: what is read will say so */
 		peer = (struct addr){ .len = sizeof(sa_family_t), .sa.sa_family = AF_UNIX };
 	if (!client_limits_begin(w, l, &peer))
 		return "client_connections";
-	CHECK(server_accept(&w->host, listener_id, &l->server, fd, &peer) == 0);
+	server_accept(&w->host, listener_id, &l->server, fd, &peer);
 	return NULL;
 }
 
@@ -155,7 +145,8 @@ void proxy_worker_accept(struct proxy_worker *w, uint32_t listener_id, int fd)
 
 	if (refused) {
 		atomic_fetch_sub_explicit(&w->shared->connections, 1, memory_order_relaxed);
-		refuse(w, fd, refused);
+		proxy_worker_count_refused(w, refused);
+		socket_close_reset(fd);
 		return;
 	}
 	metric_add(w->metrics, METRIC_OPEN_CONNECTIONS, 1);

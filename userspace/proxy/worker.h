@@ -112,6 +112,8 @@ static inline void proxy_worker_turn(struct proxy_worker *w, uint64_t busy_ns)
 void proxy_worker_adopt(struct proxy_worker *w, struct snapshot *s);
 /* A connection of a listener.  Refusals are counted. */
 void proxy_worker_accept(struct proxy_worker *w, uint32_t listener_id, int fd);
+/* One that never came so far.  reason: of the metric, static. */
+void proxy_worker_count_refused(struct proxy_worker *w, const char *reason);
 
 /* The endpoint's side of this worker, created on first use. */
 struct endpoint_worker *proxy_worker_endpoint(struct proxy_worker *w, struct endpoint *e);

@@ -2,9 +2,8 @@
 /* server.c - the server sessions of a worker, whatever they speak: their beginning, number and end. */
 #include "session/server.h"
 
-#include <errno.h>
 #include <string.h>
-#include <unistd.h>
+#include <sys/socket.h>
 
 #include "session/incoming.h"
 #include "session/server_h1.h"
@@ -42,21 +41,14 @@ void server_host_fini(struct server_host *h)
 /* Until the kind of session has put its own there; none comes before the next turn. */
 static const struct stream_events no_events;
 
-int server_accept(struct server_host *h, uint32_t listener_id, const struct server_settings *set, int fd,
-		  const struct addr *peer)
+void server_accept(struct server_host *h, uint32_t listener_id, const struct server_settings *set, int fd,
+		   const struct addr *peer)
 {
-	if (h->session_count >= h->sessions_max) {
-		const struct linger reset = {1, 0};
-
-		(void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
-		(void)close(fd);
-		return -ENOBUFS;
-	}
+	CHECK(!server_is_full(h));
 	if (set->protocol == SERVER_HTTP && set->proxy_protocol == SERVER_PROXY_OFF)
 		server_h1_open(h, listener_id, stream_open(h->loop, fd, peer, &no_events, NULL), (struct slice){0});
 	else
 		incoming_open(h, listener_id, set, fd, peer);
-	return 0;
 }
 
 /* ---- the number ---- */

@@ -135,11 +135,16 @@ void server_host_init(struct server_host *h, size_t sessions_max);
 void server_host_fini(struct server_host *h);
 /*
  * An accepted descriptor; owned from here.  `set` are its listener's settings now (also of a listener that has just
- * left: the connection is served all the same).  -ENOBUFS: there are sessions_max connections (the descriptor is closed
- * with a reset).  peer may be NULL: it is asked for when it is needed.
+ * left: the connection is served all the same).  Not when the host is full.  peer may be NULL: it is asked for when it
+ * is needed.
  */
-int server_accept(struct server_host *h, uint32_t listener_id, const struct server_settings *set, int fd,
-		  const struct addr *peer);
+void server_accept(struct server_host *h, uint32_t listener_id, const struct server_settings *set, int fd,
+		   const struct addr *peer);
+/* There are sessions_max connections. */
+static inline bool server_is_full(const struct server_host *h)
+{
+	return h->session_count >= h->sessions_max;
+}
 /* Close idle sessions, let the others finish.  listener_id 0: all. */
 void server_drain(struct server_host *h, uint32_t listener_id);
 void server_abort_all(struct server_host *h);
@@ -175,7 +180,7 @@ void server_h2_open(struct server_host *h, uint32_t listener_id, struct stream *
 /* name: of the ClientHello, or empty. */
 void server_raw_open(struct server_host *h, uint32_t listener_id, struct stream *st, struct slice first,
 		     struct span name);
-/* A tunnel that has begun elsewhere, over st, which is taken; there is room (server_session_count()). */
+/* A tunnel that has begun elsewhere, over st, which is taken; there is room (server_is_full()). */
 struct http_stream *server_raw_adopt(struct server_host *h, uint32_t listener_id, struct stream *st,
 				     uint64_t write_idle_ms);
 
