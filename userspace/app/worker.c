@@ -321,12 +321,11 @@ static bool is_refused(struct worker *w, const struct caller *c)
 	return true;
 }
 
-static bool connection_is_refused(struct worker *w, uint32_t listener, int fd)
+static bool connection_is_refused(struct worker *w, uint32_t listener, const struct addr *peer)
 {
-	struct addr peer = { .len = sizeof(peer.in6) };
-	const struct caller c = { .listener = listener, .addr = &peer };
+	const struct caller c = { .listener = listener, .addr = peer };
 
-	return getpeername(fd, &peer.sa, &peer.len) == 0 && is_refused(w, &c);
+	return has_rules(w) && is_refused(w, &c);
 }
 
 static bool admits(struct proxy_worker *proxy, uint32_t listener_id, const struct addr *client)
@@ -359,13 +358,15 @@ static void on_accept(struct acceptor *a, int fd)
 {
 	struct accepting *s = container_of(a, struct accepting, acceptor);
 	struct worker *w = s->worker;
+	struct addr peer;
 
-	if (has_rules(w) && connection_is_refused(w, s->listener, fd)) {
+	socket_peer_find(fd, &peer);
+	if (connection_is_refused(w, s->listener, &peer)) {
 		socket_close_reset(fd);
 		return;
 	}
-	worker_clients_accepted(&w->clients, fd);
-	proxy_worker_accept(&w->proxy, s->listener, fd);
+	worker_clients_accepted(&w->clients, &peer);
+	proxy_worker_accept(&w->proxy, s->listener, fd, &peer);
 }
 
 static void on_refused(struct acceptor *a, int err)

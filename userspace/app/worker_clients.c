@@ -4,7 +4,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 
 #include "base/check.h"
 #include "base/clock.h"
@@ -94,13 +93,12 @@ static bool was_told(struct worker_clients *w, const uint8_t ip[16])
 	return false;
 }
 
-void worker_clients_accepted(struct worker_clients *w, int fd)
+void worker_clients_accepted(struct worker_clients *w, const struct addr *peer)
 {
-	struct addr peer = { .len = sizeof(peer.in6) };
 	uint8_t ip[16];
 
-	if (!budgets_want_sources(w->config.budgets) || getpeername(fd, &peer.sa, &peer.len) < 0 ||
-	    addr_is_loopback(&peer) || !addr_to_ip16(&peer, ip) || was_told(w, ip))
+	if (!budgets_want_sources(w->config.budgets) || addr_is_loopback(peer) || !addr_to_ip16(peer, ip) ||
+	    was_told(w, ip))
 		return;
 	if (!w->batch) {
 		w->batch = mem_zalloc(sizeof(*w->batch));

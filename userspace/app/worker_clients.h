@@ -42,8 +42,8 @@ struct worker_clients {
 
 void worker_clients_init(struct worker_clients *w, const struct worker_clients_config *config, struct loop *l);
 void worker_clients_fini(struct worker_clients *w);
-/* fd was accepted: its peer completed a handshake, which the guard wants to know for its budgets. */
-void worker_clients_accepted(struct worker_clients *w, int fd);
+/* A connection was accepted: its peer completed a handshake, which the guard wants to know for its budgets. */
+void worker_clients_accepted(struct worker_clients *w, const struct addr *peer);
 /* False: it is over a budget of connections, whose rule is in *out_rule.  Loopback has none. */
 bool worker_clients_admit(struct worker_clients *w, const struct addr *client, uint32_t *out_rule);
 /* proxy_worker's hooks. */

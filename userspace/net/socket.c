@@ -63,6 +63,12 @@ int socket_peer(int fd, struct addr *out_addr)
 	return name_done(getpeername(fd, &a.sa, &len), len, &a, out_addr);
 }
 
+void socket_peer_find(int fd, struct addr *out_addr)
+{
+	if (socket_peer(fd, out_addr) < 0) /* what is read will say why */
+		*out_addr = (struct addr){ .len = sizeof(sa_family_t), .sa.sa_family = AF_UNIX };
+}
+
 int socket_local(int fd, struct addr *out_addr)
 {
 	struct addr a = { 0 };

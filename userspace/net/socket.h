@@ -17,6 +17,8 @@ int socket_stream(int family);
 void socket_limit_unsent(int fd, bool on);
 int socket_error(int fd); /* SO_ERROR as -errno, 0: none; clears it */
 int socket_peer(int fd, struct addr *out_addr);	 /* getpeername(); 0 or -errno (-ENOTCONN) */
+/* Of a connection: one that was reset already has none, and counts as a Unix socket without a name. */
+void socket_peer_find(int fd, struct addr *out_addr);
 int socket_local(int fd, struct addr *out_addr); /* getsockname(); 0 or -errno */
 void socket_close_reset(int fd); /* the peer sees a reset; what is queued is forgotten */
 bool socket_has_input(int fd); /* bytes wait to be received */

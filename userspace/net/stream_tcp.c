@@ -471,8 +471,7 @@ static const struct addr *op_peer(struct stream *face)
 	struct stream_tcp *s = tcp_of(face);
 
 	if (s->name.sa.sa_family == AF_UNSPEC) {
-		if (socket_peer(s->fd, &peer) != 0)
-			peer = (struct addr){ .len = sizeof(sa_family_t), .sa.sa_family = AF_UNIX };
+		socket_peer_find(s->fd, &peer);
 		addr_short_set(&s->name, &peer);
 	}
 	addr_short_get(&s->name, &peer);

@@ -120,28 +120,21 @@ static void host_on_session_end(struct server_host *h, uint32_t listener_id, str
 	client_limits_end(w, stream_peer(st));
 }
 
-static const char *accept_one(struct proxy_worker *w, const struct listener *l, uint32_t listener_id, int fd,
-			      uint64_t open)
+/* NULL: it is taken, and counted for its client. */
+static const char *refusal_of(struct proxy_worker *w, const struct listener *l, uint64_t open, const struct addr *peer)
 {
-	struct addr peer;
-
 	if (!l)
 		return "listener_gone";
 	if (open >= w->current->snapshot->max_connections || server_is_full(&w->host))
 		return "max_connections";
-	if (socket_peer(fd, &peer) < 0) /* reset already: what is read will say so */
-		peer = (struct addr){ .len = sizeof(sa_family_t), .sa.sa_family = AF_UNIX };
-	if (!client_limits_begin(w, l, &peer))
-		return "client_connections";
-	server_accept(&w->host, listener_id, &l->server, fd, &peer);
-	return NULL;
+	return client_limits_begin(w, l, peer) ? NULL : "client_connections";
 }
 
-void proxy_worker_accept(struct proxy_worker *w, uint32_t listener_id, int fd)
+void proxy_worker_accept(struct proxy_worker *w, uint32_t listener_id, int fd, const struct addr *peer)
 {
 	const struct listener *l = snapshot_listener(w->current->snapshot, listener_id);
 	uint64_t open = atomic_fetch_add_explicit(&w->shared->connections, 1, memory_order_relaxed);
-	const char *refused = accept_one(w, l, listener_id, fd, open);
+	const char *refused = refusal_of(w, l, open, peer);
 
 	if (refused) {
 		atomic_fetch_sub_explicit(&w->shared->connections, 1, memory_order_relaxed);
@@ -149,6 +142,7 @@ void proxy_worker_accept(struct proxy_worker *w, uint32_t listener_id, int fd)
 		socket_close_reset(fd);
 		return;
 	}
+	server_accept(&w->host, listener_id, &l->server, fd, peer);
 	metric_add(w->metrics, METRIC_OPEN_CONNECTIONS, 1);
 	record_accept(w, l);
 }

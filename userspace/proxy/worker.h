@@ -110,8 +110,8 @@ static inline void proxy_worker_turn(struct proxy_worker *w, uint64_t busy_ns)
 }
 /* Between two events: new exchanges use s (takes a reference). */
 void proxy_worker_adopt(struct proxy_worker *w, struct snapshot *s);
-/* A connection of a listener.  Refusals are counted. */
-void proxy_worker_accept(struct proxy_worker *w, uint32_t listener_id, int fd);
+/* A connection of a listener; fd is owned from here.  peer: socket_peer_find().  Refusals are counted. */
+void proxy_worker_accept(struct proxy_worker *w, uint32_t listener_id, int fd, const struct addr *peer);
 /* One that never came so far.  reason: of the metric, static. */
 void proxy_worker_count_refused(struct proxy_worker *w, const char *reason);
 

@@ -135,8 +135,7 @@ void server_host_init(struct server_host *h, size_t sessions_max);
 void server_host_fini(struct server_host *h);
 /*
  * An accepted descriptor; owned from here.  `set` are its listener's settings now (also of a listener that has just
- * left: the connection is served all the same).  Not when the host is full.  peer may be NULL: it is asked for when it
- * is needed.
+ * left: the connection is served all the same).  Not when the host is full.
  */
 void server_accept(struct server_host *h, uint32_t listener_id, const struct server_settings *set, int fd,
 		   const struct addr *peer);

@@ -17,6 +17,7 @@
 #include <cmocka.h>
 
 #include "base/hash.h"
+#include "net/socket.h"
 #include "proxy/handler.h"
 #include "proxy/worker.h"
 
@@ -56,6 +57,7 @@ struct fixture {
 	struct client clients[3];
 	int listen_fd; /* of the proxy */
 	struct addr addr;
+	struct addr client_addr; /* of all clients, for the proxy: not of loopback, so they count; len 0: their own */
 };
 
 static inline int listen_on_loopback(struct addr *addr)
@@ -136,6 +138,7 @@ static inline int set_up(void **state)
 	for (unsigned i = 0; i < 3; i++)
 		f->clients[i].fd = -1;
 	f->listen_fd = listen_on_loopback(&f->addr);
+	assert_int_equal(addr_parse(SPAN("192.0.2.1:4711"), &f->client_addr), 0);
 	*state = f;
 	return 0;
 }
@@ -222,6 +225,7 @@ static inline int tear_down(void **state)
 
 static inline struct client *dial(struct fixture *f, unsigned i)
 {
+	struct addr peer = f->client_addr;
 	struct client *c = &f->clients[i];
 	int fd;
 
@@ -229,7 +233,9 @@ static inline struct client *dial(struct fixture *f, unsigned i)
 	assert_int_equal(connect(c->fd, &f->addr.sa, f->addr.len), 0);
 	fd = accept4(f->listen_fd, NULL, NULL, SOCK_CLOEXEC);
 	assert_true(fd >= 0);
-	proxy_worker_accept(&f->worker, 1, fd);
+	if (!peer.len)
+		socket_peer_find(fd, &peer);
+	proxy_worker_accept(&f->worker, 1, fd, &peer);
 	return c;
 }
 

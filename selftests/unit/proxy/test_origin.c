@@ -263,6 +263,7 @@ static void test_proxy_header_of_version_1(void **state)
 	char line[128];
 
 	f->upstream.connection = (struct upstream_connection_settings){ .proxy_protocol = 1 };
+	f->client_addr.len = 0;
 	begin(f);
 	c = dial(f, 0);
 	assert_int_equal(getsockname(c->fd, (struct sockaddr *)&me, &len), 0);
@@ -288,6 +289,7 @@ static void test_proxy_header_of_version_2(void **state)
 	size_t used;
 
 	f->upstream.connection = (struct upstream_connection_settings){ .proxy_protocol = 2 };
+	f->client_addr.len = 0;
 	begin(f);
 	c = dial(f, 0);
 	ask(c, GET);
@@ -312,6 +314,7 @@ static void test_proxy_header_comes_with_each_attempt(void **state)
 	unsigned first;
 
 	f->upstream.connection = (struct upstream_connection_settings){ .proxy_protocol = 1 };
+	f->client_addr.len = 0;
 	f->upstream.endpoint_count = 2;
 	f->route.retry.attempts_max = 2;
 	begin(f);

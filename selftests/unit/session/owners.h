@@ -21,6 +21,7 @@
 
 #include "base/hash.h"
 #include "base/mem.h"
+#include "net/socket.h"
 #include "session/server.h"
 
 #define OWNER_WINDOW  65536
@@ -320,6 +321,14 @@ static inline void owners_init(struct owners *o, struct loop *l, size_t sessions
 		},
 	};
 	server_host_init(&o->host, sessions_max);
+}
+
+static inline void owners_accept(struct owners *o, uint32_t listener_id, const struct server_settings *set, int fd)
+{
+	struct addr peer;
+
+	socket_peer_find(fd, &peer);
+	server_accept(&o->host, listener_id, set, fd, &peer);
 }
 
 /* Every session is gone by now, and with it every request. */

@@ -131,7 +131,7 @@ static void enter(struct fixture *f, const char *alpn)
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
 	f->fd = pair[0];
 	assert_int_equal(fcntl(f->fd, F_SETFL, O_NONBLOCK), 0);
-	server_accept(&f->o.host, 1, &f->o.settings, pair[1], NULL);
+	owners_accept(&f->o, 1, &f->o.settings, pair[1]);
 	f->ssl = any_client(client_ctx, "a.example");
 	f->is_up = false;
 	SSL_set_fd(f->ssl, f->fd);

@@ -124,7 +124,7 @@ static struct client *client_open_at(struct fixture *f, uint32_t listener_id)
 	assert_int_equal(fcntl(c->fd, F_SETFL, O_NONBLOCK), 0);
 	int fd = accept(f->listener, NULL, NULL);
 
-	server_accept(&f->o.host, listener_id, &f->o.settings, fd, NULL);
+	owners_accept(&f->o, listener_id, &f->o.settings, fd);
 	return c;
 }
 

@@ -13,6 +13,7 @@
 #include <cmocka.h>
 
 #include "base/hash.h"
+#include "net/socket.h"
 #include "session/server.h"
 
 /* The owner: answers when the request is complete with its body, or at once if `answers_early`. */
@@ -43,6 +44,14 @@ static const struct server_settings *get_settings(struct server_host *h, uint32_
 
 	(void)id;
 	return o->has_no_listener ? NULL : &o->settings;
+}
+
+static void owner_accept(struct owner *o, int fd)
+{
+	struct addr peer;
+
+	socket_peer_find(fd, &peer);
+	server_accept(&o->host, 1, &o->settings, fd, &peer);
 }
 
 static void leave(struct owner *o)
@@ -206,7 +215,7 @@ static int set_up(void **state)
 	server_host_init(&f->o.host, 2);
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
 	f->fd = pair[0];
-	server_accept(&f->o.host, 1, &f->o.settings, pair[1], NULL);
+	owner_accept(&f->o, pair[1]);
 	*state = f;
 	return 0;
 }
@@ -484,7 +493,7 @@ static void test_host_is_full_at_its_maximum(void **state)
 
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, a), 0);
 	assert_false(server_is_full(&f->o.host));
-	server_accept(&f->o.host, 1, &f->o.settings, a[1], NULL);
+	owner_accept(&f->o, a[1]);
 	assert_true(server_is_full(&f->o.host));
 	close(a[0]);
 }
@@ -498,7 +507,7 @@ static bool another_is_served(struct fixture *f)
 	int pair[2];
 
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
-	server_accept(&f->o.host, 1, &f->o.settings, pair[1], NULL);
+	owner_accept(&f->o, pair[1]);
 	assert_int_equal(send(pair[0], request, sizeof(request) - 1, 0), sizeof(request) - 1);
 	for (int i = 0; i < 100 && n < 0; i++) {
 		turn(f);
@@ -549,7 +558,7 @@ static void test_codec_of_a_closed_connection_is_used_again(void **state)
 		int pair[2];
 
 		assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
-		server_accept(&f->o.host, 1, &f->o.settings, pair[1], NULL);
+		owner_accept(&f->o, pair[1]);
 		assert_true(send(pair[0], beginnings[i], strlen(beginnings[i]), 0) >= 0);
 		turn(f);
 		turn(f);
@@ -572,7 +581,7 @@ static int tcp_connect(struct fixture *f)
 	assert_int_equal(listen(listener, 1), 0);
 	assert_int_equal(getsockname(listener, (struct sockaddr *)&at, &len), 0);
 	assert_int_equal(connect(fd, (struct sockaddr *)&at, sizeof(at)), 0);
-	server_accept(&f->o.host, 1, &f->o.settings, accept(listener, NULL, NULL), NULL);
+	owner_accept(&f->o, accept(listener, NULL, NULL));
 	close(listener);
 	return fd;
 }

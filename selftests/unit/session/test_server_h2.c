@@ -30,7 +30,7 @@ static int set_up(void **state)
 	f->o.settings.protocol = SERVER_H2C;
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
 	h2_client_init(&f->c, pair[0]);
-	server_accept(&f->o.host, 1, &f->o.settings, pair[1], NULL);
+	owners_accept(&f->o, 1, &f->o.settings, pair[1]);
 	*state = f;
 	return 0;
 }
@@ -630,7 +630,7 @@ static void test_client_without_preface_is_closed_without_a_report(void **state)
 
 	f->o.settings.head_timeout_ms = 50;
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
-	server_accept(&f->o.host, 1, &f->o.settings, pair[1], NULL);
+	owners_accept(&f->o, 1, &f->o.settings, pair[1]);
 	for (int i = 0; i < 500 && !is_shut(pair[0]); i++)
 		turn(f);
 	assert_true(is_shut(pair[0]));
@@ -869,7 +869,7 @@ static void test_connections_are_bounded_over_all_kinds(void **state)
 	plain.protocol = SERVER_HTTP;
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, a), 0);
 	assert_false(server_is_full(&f->o.host));
-	server_accept(&f->o.host, 1, &plain, a[1], NULL);
+	owners_accept(&f->o, 1, &plain, a[1]);
 	assert_true(server_is_full(&f->o.host));
 	close(a[0]);
 }

@@ -118,7 +118,7 @@ static void test_tcp_is_served_before_the_client_speaks(void **state)
 
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
 	f->fd = pair[0];
-	server_accept(&f->o.host, 1, &f->o.settings, pair[1], NULL);
+	owners_accept(&f->o, 1, &f->o.settings, pair[1]);
 	assert_int_equal(f->o.count, 1);
 	assert_string_equal(f->o.requests[0]->authority, "");
 	http_stream_send_body(f->o.requests[0]->st, slice_static("220 hello", 9));
@@ -203,7 +203,7 @@ static void open_tcp(struct fixture *f)
 	assert_int_equal(getsockname(listener, (struct sockaddr *)&at, &len), 0);
 	f->fd = socket(AF_INET, SOCK_STREAM, 0);
 	assert_int_equal(connect(f->fd, (struct sockaddr *)&at, sizeof(at)), 0);
-	server_accept(&f->o.host, 1, &f->o.settings, accept(listener, NULL, NULL), NULL);
+	owners_accept(&f->o, 1, &f->o.settings, accept(listener, NULL, NULL));
 	close(listener);
 }
 
