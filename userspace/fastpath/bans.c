@@ -11,11 +11,16 @@
 #include <bpf/bpf.h>
 
 #include "base/check.h"
+#include "base/heap.h"
 #include "base/hmap.h"
 #include "base/ip16.h"
 #include "base/mem.h"
-#include "fastpath/bans_heap.h"
 #include "sentinel/abi.h"
+
+struct ban_row {
+	struct ban ban;
+	struct heap_node node; /* by the end of the ban */
+};
 
 struct bans {
 	pthread_rwlock_t lock; /* guards table; control writes, workers read */
@@ -24,7 +29,8 @@ struct bans {
 
 	/* Control only. */
 	struct bans_kernel kernel;
-	struct bans_heap manual, automatic; /* soonest end first */
+	struct heap manual, automatic; /* soonest end first; nodes owned */
+	size_t room;		       /* of each */
 	uint64_t remember_ns;
 	uint64_t used[SN_BLOCK_MAX / 64]; /* slots, one bit each */
 	uint32_t slot_next;		  /* where a free one is looked for */
@@ -47,9 +53,26 @@ static bool is_manual(const struct ban *ban)
 	return (ban->why & ~SN_BAN_NAMED) == SN_BAN_MANUAL;
 }
 
-static struct bans_heap *heap_of(struct bans *b, const struct ban *ban)
+static struct heap *heap_of(struct bans *b, const struct ban *ban)
 {
 	return is_manual(ban) ? &b->manual : &b->automatic;
+}
+
+static struct ban_row *row_first(const struct heap *h)
+{
+	struct heap_node *n = heap_first(h);
+
+	return n ? container_of(n, struct ban_row, node) : NULL;
+}
+
+static void heap_put(struct bans *b, struct ban_row *row)
+{
+	if (b->room < b->table.count) {
+		b->room = MAX(2 * b->room, (size_t)16);
+		b->manual.nodes = mem_resize(b->manual.nodes, b->room, sizeof(*b->manual.nodes));
+		b->automatic.nodes = mem_resize(b->automatic.nodes, b->room, sizeof(*b->automatic.nodes));
+	}
+	heap_add(heap_of(b, &row->ban), &row->node, row->ban.until_ns);
 }
 
 struct bans *bans_new(void)
@@ -72,8 +95,8 @@ void bans_free(struct bans *b)
 	while (hmap_next(&b->table, &pos, &key, &row))
 		free(row);
 	hmap_fini(&b->table);
-	bans_heap_fini(&b->manual);
-	bans_heap_fini(&b->automatic);
+	free(b->manual.nodes);
+	free(b->automatic.nodes);
 	pthread_rwlock_destroy(&b->lock);
 	free(b);
 }
@@ -169,7 +192,7 @@ static struct ban_row *table_put(struct bans *b, const struct ban *ban)
 
 	pthread_rwlock_wrlock(&b->lock);
 	if (row) {
-		bans_heap_remove(heap_of(b, &row->ban), row);
+		heap_remove(heap_of(b, &row->ban), &row->node);
 	} else {
 		row = mem_zalloc(sizeof(*row));
 		memcpy(row->ban.ip, ban->ip, sizeof(row->ban.ip));
@@ -177,7 +200,7 @@ static struct ban_row *table_put(struct bans *b, const struct ban *ban)
 	}
 	row->ban = *ban;
 	row->ban.slot = slot;
-	bans_heap_add(heap_of(b, ban), row);
+	heap_put(b, row);
 	atomic_store(&b->count, b->table.count);
 	pthread_rwlock_unlock(&b->lock);
 	page_set(b);
@@ -190,7 +213,7 @@ static int row_remove(struct bans *b, struct ban_row *row)
 	int err;
 
 	pthread_rwlock_wrlock(&b->lock);
-	bans_heap_remove(heap_of(b, &row->ban), row);
+	heap_remove(heap_of(b, &row->ban), &row->node);
 	(void)hmap_remove(&b->table, key_span(row->ban.ip));
 	atomic_store(&b->count, b->table.count);
 	pthread_rwlock_unlock(&b->lock);
@@ -204,7 +227,7 @@ static int row_remove(struct bans *b, struct ban_row *row)
 /* Room for one more row: the automatic ban that ends soonest may have to go. */
 static int room_make(struct bans *b)
 {
-	struct ban_row *soonest = bans_heap_first(&b->automatic);
+	struct ban_row *soonest = row_first(&b->automatic);
 
 	if (b->table.count < SN_BLOCK_MAX)
 		return 0;
@@ -281,11 +304,11 @@ size_t bans_expire(struct bans *b, uint64_t now_ns)
 	size_t gone = 0;
 
 	/* One that stays in the map does nothing any more: its time is over there too. */
-	while ((row = bans_heap_first(&b->manual)) && row->ban.until_ns <= now_ns) {
+	while ((row = row_first(&b->manual)) && row->ban.until_ns <= now_ns) {
 		(void)row_remove(b, row);
 		gone++;
 	}
-	while ((row = bans_heap_first(&b->automatic)) && row->ban.until_ns <= now_ns &&
+	while ((row = row_first(&b->automatic)) && row->ban.until_ns <= now_ns &&
 	       now_ns - row->ban.until_ns >= b->remember_ns) {
 		(void)row_remove(b, row);
 		gone++;
@@ -356,7 +379,7 @@ static void adopt_row(struct bans *b, const struct sn_addr *key, const struct sn
 	row->ban.slot = slot_take(b, value->slot) ? value->slot : slot_find(b);
 	pthread_rwlock_wrlock(&b->lock);
 	(void)hmap_set(&b->table, key_span(row->ban.ip), row);
-	bans_heap_add(heap_of(b, &row->ban), row);
+	heap_put(b, row);
 	atomic_store(&b->count, b->table.count);
 	pthread_rwlock_unlock(&b->lock);
 }

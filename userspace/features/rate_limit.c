@@ -285,7 +285,7 @@ static void worker_begin(struct exchange *x, struct rate_worker *rw)
 {
 	rw->loop = x->worker->loop;
 	timer_init(&rw->timer, on_due);
-	rw->delays.heap = arena_array(&x->pin->arena, DELAYS_MAX, sizeof(*rw->delays.heap));
+	rw->delays.heap.nodes = arena_array(&x->pin->arena, DELAYS_MAX, sizeof(*rw->delays.heap.nodes));
 }
 
 /* Of those who may go at once nobody overtakes who is about to. */
@@ -316,7 +316,7 @@ static void on_done(struct exchange *x, const struct filter_use *u)
 	struct rate_worker *rw;
 
 	rate_store_cancel(st->question);
-	if (!st->delay.place)
+	if (!delay_waits(&st->delay))
 		return;
 	rw = filter_worker_state(x, u);
 	delays_remove(&rw->delays, &st->delay);
@@ -377,7 +377,7 @@ static enum filter_verdict on_request(struct exchange *x, const struct filter_us
 
 	if (st->is_past)
 		return FILTER_NEXT;
-	if (st->delay.place)
+	if (delay_waits(&st->delay))
 		return FILTER_WAIT;
 	if (!st->charge.limit) {
 		st->charge.limit = o->limit;

@@ -9,16 +9,16 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/heap.h"
+
 #define DELAYS_MAX 1024
 
 struct delay { /* embed it, zeroed */
-	uint64_t due_ns;
-	uint32_t place; /* in the heap, from 1; 0: does not wait */
+	struct heap_node node; /* its key is the instant in ns */
 };
 
 struct delays {
-	struct delay **heap; /* DELAYS_MAX of them; borrowed.  The earliest first */
-	uint32_t count;
+	struct heap heap; /* nodes: DELAYS_MAX of them; borrowed */
 };
 
 /* False: DELAYS_MAX wait already. */
@@ -29,7 +29,14 @@ struct delay *delays_next(struct delays *q, uint64_t now_ns);
 /* When the first one may go; 0: nobody waits. */
 static inline uint64_t delays_due_ns(const struct delays *q)
 {
-	return q->count ? q->heap[0]->due_ns : 0;
+	const struct heap_node *first = heap_first(&q->heap);
+
+	return first ? first->key : 0;
+}
+
+static inline bool delay_waits(const struct delay *d)
+{
+	return d->node.place > 0;
 }
 
 #endif

@@ -9,12 +9,12 @@
 #include "base/rand.h"
 #include "limits/delays.h"
 
-static struct delay *heap[DELAYS_MAX];
+static struct heap_node *heap[DELAYS_MAX];
 static struct delay waiting[DELAYS_MAX + 1];
 
 static void test_order_and_bound(void **state)
 {
-	struct delays q = { .heap = heap };
+	struct delays q = { .heap.nodes = heap };
 	uint64_t last = 0;
 	unsigned n = 0;
 
@@ -26,10 +26,10 @@ static void test_order_and_bound(void **state)
 	}
 	waiting[DELAYS_MAX] = (struct delay){ 0 };
 	assert_false(delays_add(&q, &waiting[DELAYS_MAX], 1));
-	for (uint64_t now = 1; q.count; now += 50)
+	for (uint64_t now = 1; q.heap.count; now += 50)
 		for (struct delay *d; (d = delays_next(&q, now)); n++) {
-			assert_true(d->due_ns >= last && d->due_ns <= now && !d->place);
-			last = d->due_ns;
+			assert_true(d->node.key >= last && d->node.key <= now && !delay_waits(d));
+			last = d->node.key;
 		}
 	assert_int_equal(n, DELAYS_MAX);
 }
@@ -38,7 +38,7 @@ static void test_leaving_from_anywhere(void **state)
 {
 	(void)state;
 	for (unsigned round = 0; round < 200; round++) {
-		struct delays q = { .heap = heap };
+		struct delays q = { .heap.nodes = heap };
 		unsigned count = 1 + rand_below(100), left = count;
 		uint64_t last = 0;
 
@@ -52,10 +52,10 @@ static void test_leaving_from_anywhere(void **state)
 				delays_remove(&q, &waiting[i]);
 				left--;
 			}
-		assert_int_equal(q.count, left);
+		assert_int_equal(q.heap.count, left);
 		for (struct delay *d; (d = delays_next(&q, 100)); left--) {
-			assert_true(d->due_ns >= last);
-			last = d->due_ns;
+			assert_true(d->node.key >= last);
+			last = d->node.key;
 		}
 		assert_int_equal(left, 0);
 	}
