@@ -4,13 +4,13 @@
 
 #include "base/check.h"
 
-static bool is_trusted(const struct addr *addr, const struct prefix *trusted, unsigned count)
+bool client_addr_is_trusted(const struct addr *addr, const struct prefix *trusted, unsigned trusted_count)
 {
 	uint8_t ip[16];
 
-	if (!count || !addr_to_ip16(addr, ip))
+	if (!trusted_count || !addr_to_ip16(addr, ip))
 		return false;
-	for (unsigned i = 0; i < count; i++)
+	for (unsigned i = 0; i < trusted_count; i++)
 		if (prefix_contains(&trusted[i], ip))
 			return true;
 	return false;
@@ -53,7 +53,7 @@ void client_addr_find(const struct addr *peer, const struct headers *h, const st
 		      unsigned trusted_count, struct client_addr_result *out)
 {
 	*out = (struct client_addr_result){ .addr = *peer };
-	out->is_peer_trusted = is_trusted(peer, trusted, trusted_count);
+	out->is_peer_trusted = client_addr_is_trusted(peer, trusted, trusted_count);
 	if (!out->is_peer_trusted)
 		return;
 	/* Several fields are one list (RFC 9110 5.3). */
@@ -69,7 +69,7 @@ void client_addr_find(const struct addr *peer, const struct headers *h, const st
 				return;
 			out->addr = addr;
 			out->hops++;
-			if (!is_trusted(&addr, trusted, trusted_count))
+			if (!client_addr_is_trusted(&addr, trusted, trusted_count))
 				return;
 		}
 	}

@@ -22,6 +22,9 @@ struct client_addr_result {
 	unsigned hops;	      /* elements of X-Forwarded-For that were followed */
 };
 
+/* Is it in one of the prefixes? */
+bool client_addr_is_trusted(const struct addr *addr, const struct prefix *trusted, unsigned trusted_count);
+
 /*
  * A peer outside `trusted` is the client.  An element that is no address ("unknown", a name) ends the walk, so does
  * CLIENT_ADDR_HOPS_MAX: the client then is the last address that was understood.

@@ -2,33 +2,23 @@
 /* client_limits.c - counts of connections by client, and of requests in progress. */
 #include "proxy/client_limits.h"
 
-#include <string.h>
-
+#include "base/ip16.h"
+#include "proxy/client_addr.h"
 #include "proxy/worker.h"
 
-/* An IPv6 client is its /64.  False: not from the net. */
+/* An IPv6 client is its /64.  False: it is not counted. */
 static bool key_of(const struct addr *client, uint8_t key[16])
 {
-	static const uint8_t mapped[12] = { [10] = 0xff, [11] = 0xff };
-
-	if (!addr_to_ip16(client, key))
+	if (addr_is_loopback(client) || !addr_to_ip16(client, key))
 		return false;
-	if (memcmp(key, mapped, sizeof(mapped)) != 0)
-		memset(key + 8, 0, 8);
+	ip16_to_client(key);
 	return true;
 }
 
-/* Proxies in front bring everybody's requests, and loopback is ourselves. */
+/* Proxies in front bring everybody's requests.  Which are trusted may change: they are counted all the same. */
 static bool is_exempt(const struct listener *l, const struct addr *client)
 {
-	uint8_t ip[16];
-
-	if (addr_is_loopback(client) || !addr_to_ip16(client, ip))
-		return true;
-	for (unsigned i = 0; i < l->trusted_proxy_count; i++)
-		if (prefix_contains(&l->trusted_proxies[i], ip))
-			return true;
-	return false;
+	return client_addr_is_trusted(client, l->trusted_proxies, l->trusted_proxy_count);
 }
 
 bool client_limits_begin(struct proxy_worker *w, const struct listener *l, const struct addr *peer)

@@ -10,7 +10,10 @@
 
 struct proxy_worker;
 
-/* A connection of `peer`.  True: it is counted, until client_limits_end().  False: it has too many. */
+/*
+ * A connection of `peer`.  True: it is counted, until client_limits_end().  False: it has too many.  Loopback is not
+ * counted at all.
+ */
 bool client_limits_begin(struct proxy_worker *w, const struct listener *l, const struct addr *peer);
 /* One that another process has admitted: counted, whatever the limit. */
 void client_limits_adopt(struct proxy_worker *w, const struct addr *peer);

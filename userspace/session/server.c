@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "base/ip16.h"
 #include "session/incoming.h"
 #include "session/server_h1.h"
 #include "session/server_h2.h"
@@ -120,8 +121,7 @@ static void reset_socket(int fd)
 
 static bool is_of_client(struct server_session *s, const uint8_t ip[16], struct stream **out_stream)
 {
-	static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
-	size_t len = memcmp(ip, mapped, sizeof(mapped)) == 0 ? 16 : 8;
+	size_t len = ip16_is_v4(ip) ? 16 : 8;
 	struct stream *st = s->ops->stream(s);
 	uint8_t peer[16];
 
