@@ -13,8 +13,6 @@
 #define ENTRIES_DEFAULT	     4096
 #define BUFFERS_SMALL	     512
 #define BUFFERS_LARGE	     64
-#define BUFFER_SMALL_BYTES   4096
-#define BUFFER_LARGE_BYTES   65536
 #define COMPLETIONS_PER_SUBMISSION 4
 #define FLUSH_LAYERS	     4 /* HTTP/2, TLS, the socket, and one more; the rest waits for the next turn */
 #define NS_PER_MS	     1000000ULL
@@ -97,7 +95,7 @@ static int ring_open(struct loop *l, unsigned entries)
 static int buffers_open(struct loop *l, const struct loop_config *config)
 {
 	static const unsigned counts[] = { BUFFERS_SMALL, BUFFERS_LARGE };
-	static const unsigned bytes[] = { BUFFER_SMALL_BYTES, BUFFER_LARGE_BYTES };
+	static const unsigned bytes[] = { LOOP_SMALL_BYTES, LOOP_LARGE_BYTES };
 
 	for (unsigned i = 0; i < LOOP_BUFFERS_COUNT; i++) {
 		unsigned count = config && config->buffer_count[i] ? config->buffer_count[i] : counts[i];

@@ -22,10 +22,14 @@ struct loop;
 
 /* Two classes of receive buffers, each a provided-buffer ring shared by all streams of the loop. */
 enum loop_buffers {
-	LOOP_BUFFERS_SMALL, /* heads: 4 KiB each */
-	LOOP_BUFFERS_LARGE, /* bodies and tunnels: 64 KiB each */
+	LOOP_BUFFERS_SMALL, /* heads, and streams of short messages */
+	LOOP_BUFFERS_LARGE, /* bodies and tunnels */
 	LOOP_BUFFERS_COUNT,
 };
+
+/* Of one buffer. */
+#define LOOP_SMALL_BYTES 4096
+#define LOOP_LARGE_BYTES 65536
 
 struct loop_config {
 	unsigned entries;	/* submission queue; 0: 4096.  The completion queue is 4 times that. */

@@ -102,7 +102,10 @@ struct stream *stream_open(struct loop *l, int fd, const struct addr *peer, cons
 struct stream *stream_connect(struct loop *l, const struct addr *to, const struct stream_events *ev, void *owner,
 			      int *out_err);
 
-/* Ask for bytes once (already asked: nothing).  Not after eof. */
+/*
+ * Ask for bytes once (already asked: nothing).  Not after eof.  class: the most that is wanted; where a large buffer was
+ * asked for and little came, the next one is a small one.
+ */
 static inline void stream_read(struct stream *s, enum loop_buffers class)
 {
 	s->ops->read(s, class);

@@ -97,8 +97,23 @@ static void op_read(struct stream *face, enum loop_buffers class)
 	if (is(s, IS_READING))
 		return;
 	set(s, IS_READING);
-	s->read_class = (uint8_t)class;
+	unset(s, WANTS_LARGE);
+	if (class == LOOP_BUFFERS_LARGE)
+		set(s, WANTS_LARGE);
+	/* Large ones are few: a thousand tunnels of short messages must not queue for them. */
+	s->read_class = class == LOOP_BUFFERS_LARGE && is(s, SAYS_LITTLE) ? LOOP_BUFFERS_SMALL : (uint8_t)class;
 	receive(s);
+}
+
+/* Which class of buffers would have done for what came. */
+static void note_size(struct stream_tcp *s, int res)
+{
+	if (!is(s, WANTS_LARGE))
+		return;
+	if (res < LOOP_SMALL_BYTES && !is(s, EXPECTS_MORE))
+		set(s, SAYS_LITTLE);
+	else
+		unset(s, SAYS_LITTLE);
 }
 
 /* The input is at rest when both of its operations are over. */
@@ -145,6 +160,7 @@ static void read_done(struct op *op, int res, unsigned flags)
 		unset(s, IS_READING | EXPECTS_MORE);
 		if (flags & LOOP_RECV_LEFT)
 			set(s, EXPECTS_MORE);
+		note_size(s, res);
 		s->face.bytes_in += (unsigned)res;
 		s->face.events->on_data(&s->face, data);
 		pause_check(s);

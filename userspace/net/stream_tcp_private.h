@@ -16,7 +16,7 @@ struct stream_tcp {
 	struct stream face;
 	int fd; /* owned */
 	uint16_t inflight; /* operations */
-	uint8_t read_class; /* enum loop_buffers */
+	uint8_t read_class; /* enum loop_buffers: what is received into */
 	uint32_t flags;
 	int send_err; /* writing ended with it, reading may still go on */
 	struct slice_queue out; /* not yet accepted by the socket */
@@ -49,6 +49,8 @@ enum {
 	IS_LENT_OUT = 1 << 16,
 	FAILS_SOON = 1 << 17,	  /* with send_err: whom it was lent met that */
 	IS_PAUSING = 1 << 18,	  /* stream_pause(): operations are cancelled, on_paused() is owed */
+	WANTS_LARGE = 1 << 19,	  /* the owner asked for a large buffer */
+	SAYS_LITTLE = 1 << 20,	  /* when it did so last, a small one would have done */
 };
 
 static inline bool is(const struct stream_tcp *s, unsigned flags)

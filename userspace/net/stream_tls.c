@@ -72,7 +72,7 @@ static void on_below_connected(struct stream *below)
 
 static size_t class_bytes(enum loop_buffers class)
 {
-	return class == LOOP_BUFFERS_LARGE ? 65536 : 4096;
+	return class == LOOP_BUFFERS_LARGE ? LOOP_LARGE_BYTES : LOOP_SMALL_BYTES;
 }
 
 static void tell_eof(struct stream_tls *s)

@@ -25,7 +25,7 @@ struct end {
 	size_t received, sent;
 	uint64_t sum; /* of received bytes, by position */
 	bool reads;   /* asks again after each on_data */
-	bool closes_on_data, echoes, keeps;
+	bool closes_on_data, echoes, keeps, keeps_all; /* all: not copied */
 	struct stream *forwards;
 	struct slice kept[64];
 	unsigned kept_count;
@@ -59,6 +59,8 @@ static void on_data(struct stream *s, struct slice data)
 		stream_write(e->forwards, data);
 	else if (e->keeps)
 		e->kept[e->kept_count++] = loop_keep(loop, data);
+	else if (e->keeps_all)
+		e->kept[e->kept_count++] = data;
 	else
 		slice_put(&data);
 	if (e->closes_on_data)
@@ -242,6 +244,40 @@ static void test_one_read_is_one_event(void **state)
 	assert_int_equal(client.received, 3);
 	stream_read(client.s, LOOP_BUFFERS_SMALL);
 	wait_until(client.received == 6);
+	close(fd);
+	end_close(&client);
+}
+
+/* One write of len bytes by the peer: the size of the buffer that it was received into. */
+static uint32_t buffer_of_read(struct end *e, int fd, size_t len)
+{
+	static uint8_t bytes[LOOP_LARGE_BYTES];
+	size_t before = e->received;
+	uint32_t size;
+
+	stream_read(e->s, LOOP_BUFFERS_LARGE);
+	assert_int_equal(write(fd, bytes, len), len);
+	wait_until(e->received > before);
+	size = e->kept[0].buf->size;
+	slice_put(&e->kept[0]);
+	e->kept_count = 0;
+	return size;
+}
+
+static void test_short_messages_take_small_buffers(void **state)
+{
+	struct end client;
+	int fd = connect_raw(&client);
+
+	(void)state;
+	client.keeps_all = true;
+	assert_int_equal(buffer_of_read(&client, fd, 100), LOOP_LARGE_BYTES);
+	assert_int_equal(buffer_of_read(&client, fd, 100), LOOP_SMALL_BYTES);
+	assert_int_equal(buffer_of_read(&client, fd, LOOP_SMALL_BYTES), LOOP_SMALL_BYTES);
+	/* It filled the small one: a large one is tried again. */
+	assert_int_equal(buffer_of_read(&client, fd, 20000), LOOP_LARGE_BYTES);
+	assert_int_equal(buffer_of_read(&client, fd, 100), LOOP_LARGE_BYTES);
+	assert_int_equal(buffer_of_read(&client, fd, 100), LOOP_SMALL_BYTES);
 	close(fd);
 	end_close(&client);
 }
@@ -849,6 +885,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 		TEST(test_echo),
 		TEST(test_one_read_is_one_event),
+		TEST(test_short_messages_take_small_buffers),
 		TEST(test_half_close_keeps_the_other_direction),
 		TEST(test_reset_fails_once),
 		TEST(test_abort_resets_the_peer),
