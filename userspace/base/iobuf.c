@@ -40,7 +40,7 @@ struct slice slice_copy(const void *bytes, uint32_t len)
 
 static void head_move(struct slice_queue *q, uint32_t by)
 {
-	if (q->items)
+	if (q->cap)
 		q->head = (q->head + by) & (q->cap - 1);
 }
 
@@ -51,14 +51,16 @@ void slice_queue_clear(struct slice_queue *q)
 		head_move(q, 1);
 		q->count--;
 	}
-	q->head = 0;
+	if (q->cap)
+		q->head = 0;
 	q->bytes = 0;
 }
 
 void slice_queue_drop(struct slice_queue *q)
 {
 	slice_queue_clear(q);
-	free(q->items);
+	if (q->cap)
+		free(q->items);
 	*q = (struct slice_queue){ 0 };
 }
 
@@ -66,17 +68,18 @@ static void queue_grow(struct slice_queue *q)
 {
 	uint32_t cap = MAX(q->cap * 2, QUEUE_CAP_MIN);
 	struct slice *items;
-	uint32_t until_end = MIN(q->count, q->cap - q->head);
 
 	CHECK(q->cap <= UINT32_MAX / 4);
 	items = mem_alloc(cap * sizeof(*items)); /* not zeroed: calloc would pass by malloc's per-thread cache */
-	if (!q->items) {
-		items[0] = q->one;
-	} else if (q->count) {
+	if (q->cap) {
+		uint32_t until_end = MIN(q->count, q->cap - q->head);
+
 		memcpy(items, q->items + q->head, until_end * sizeof(*items));
 		memcpy(items + until_end, q->items, (q->count - until_end) * sizeof(*items));
+		free(q->items);
+	} else if (q->count) {
+		items[0] = q->one;
 	}
-	free(q->items);
 	q->items = items;
 	q->cap = cap;
 	q->head = 0;
@@ -158,7 +161,7 @@ void slice_queue_move(struct slice_queue *to, struct slice_queue *from)
 	CHECK(to != from);
 	if (from->count == 0)
 		return;
-	if (to->count == 0 && from->items) {
+	if (to->count == 0 && from->cap) {
 		struct slice_queue empty = *to;
 
 		*to = *from;

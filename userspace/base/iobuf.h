@@ -93,10 +93,16 @@ struct slice slice_copy(const void *bytes, uint32_t len);
  * Zero is a valid empty queue.
  */
 struct slice_queue {
-	struct slice *items; /* owned; a ring of capacity cap (power of two); NULL, 0: `one` is all */
-	uint32_t head, count, cap;
-	size_t bytes;	  /* sum of len */
-	struct slice one; /* most queues never hold two: those cost no allocation */
+	uint32_t count;
+	uint32_t cap; /* of the ring, a power of two; 0: there is none, and `one` is all */
+	size_t bytes; /* sum of len */
+	union {
+		struct slice one; /* most queues never hold two: those cost no allocation */
+		struct {
+			struct slice *items; /* owned */
+			uint32_t head;
+		};
+	};
 };
 
 void slice_queue_clear(struct slice_queue *q); /* puts every slice, keeps memory */
@@ -104,7 +110,7 @@ void slice_queue_drop(struct slice_queue *q); /* puts every slice and frees the 
 /* The same for the many queues that hold nothing; NULL ok. */
 static inline void slice_queue_fini(struct slice_queue *q)
 {
-	if (q && (q->count || q->items))
+	if (q && (q->count || q->cap))
 		slice_queue_drop(q);
 }
 
@@ -116,7 +122,7 @@ struct slice slice_queue_pop(struct slice_queue *q); /* reference goes to the ca
 static inline struct slice *slice_queue_at(struct slice_queue *q, uint32_t index)
 {
 	CHECK(index < q->count);
-	return q->items ? &q->items[(q->head + index) & (q->cap - 1)] : &q->one;
+	return q->cap ? &q->items[(q->head + index) & (q->cap - 1)] : &q->one;
 }
 
 void slice_queue_consume(struct slice_queue *q, size_t bytes); /* drop from the front; bytes <= q->bytes */

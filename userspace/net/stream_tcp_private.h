@@ -27,7 +27,7 @@ struct stream_tcp {
 	struct addr_short name; /* of the peer, for stream_peer(); AF_UNSPEC: not asked yet */
 };
 
-_Static_assert(sizeof(struct stream_tcp) <= 272, "an idle connection is cheap");
+_Static_assert(sizeof(struct stream_tcp) <= 232, "an idle connection is cheap");
 
 enum {
 	IS_READING = 1 << 0,	  /* the owner asked; a receive is in flight or waits for a buffer */

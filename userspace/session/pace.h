@@ -13,10 +13,12 @@
 #define PACE_WINDOW_MS 30000
 
 struct pace {
-	uint32_t left_ms; /* of the window, or the grace */
-	uint32_t bytes;	  /* in it */
+	uint32_t bytes;	  /* in the window, or the grace */
+	uint16_t left_ms; /* of it */
 	bool is_past_grace, is_begun; /* begun: a byte moved */
 };
+
+_Static_assert(PACE_WINDOW_MS <= UINT16_MAX && PACE_GRACE_MS <= UINT16_MAX, "left_ms holds them");
 
 static inline void pace_begin(struct pace *p)
 {
@@ -35,7 +37,7 @@ static inline bool pace_wait(struct pace *p, uint32_t ms, uint32_t min_rate)
 	bool is_slow;
 
 	if (ms < p->left_ms) {
-		p->left_ms -= ms;
+		p->left_ms = (uint16_t)(p->left_ms - ms);
 		return false;
 	}
 	is_slow = p->is_past_grace && p->bytes < (uint64_t)min_rate * (PACE_WINDOW_MS / 1000);

@@ -86,8 +86,8 @@ static void next_request(struct server_h1 *s)
 	const struct server_settings *set = server_session_settings(&s->base);
 
 	if (set) {
-		s->body_idle_ms = set->body_idle_timeout_ms;
-		s->write_idle_ms = set->write_idle_timeout_ms;
+		s->body_idle_ms = wait_limit(set->body_idle_timeout_ms);
+		s->write_idle_ms = wait_limit(set->write_idle_timeout_ms);
 		waits_pace(&s->waits, set->min_rate);
 	}
 	s->allowance = 0;
@@ -611,8 +611,8 @@ void server_h1_open(struct server_host *h, uint32_t listener_id, struct stream *
 	s->pump_task.run = run_pump;
 	waits_init(&s->waits, on_expire);
 	set = server_session_settings(&s->base);
-	s->body_idle_ms = set ? set->body_idle_timeout_ms : LINGER_MS;
-	s->write_idle_ms = set ? set->write_idle_timeout_ms : LINGER_MS;
+	s->body_idle_ms = wait_limit(set ? set->body_idle_timeout_ms : LINGER_MS);
+	s->write_idle_ms = wait_limit(set ? set->write_idle_timeout_ms : LINGER_MS);
 	waits_pace(&s->waits, set ? set->min_rate : 0);
 	s->stream = st;
 	st->events = &stream_events;

@@ -48,9 +48,11 @@ enum server_h1_after {
 
 struct server_h1 {
 	uint32_t tag;
-	enum server_h1_state state;
+	uint8_t state;	 /* enum server_h1_state */
+	uint8_t request; /* enum server_h1_request */
+	uint8_t answer;	 /* enum server_h1_answer */
+	uint8_t after;	 /* enum server_h1_after */
 	struct server_session base;
-	uint32_t requests;
 
 	struct stream *stream; /* owned until on_closed() */
 	struct http1 *codec; /* owned; NULL while no byte of a request is here */
@@ -64,12 +66,12 @@ struct server_h1 {
 	int64_t allowance; /* body bytes that may be delivered */
 	uint64_t body_left; /* of a counted body: bytes that did not come yet */
 	uint64_t unwanted; /* body bytes discarded in S_REST, input discarded in S_LINGER */
-	uint64_t body_idle_ms, write_idle_ms;
-	enum server_h1_request request;
-	enum server_h1_answer answer;
-	enum server_h1_after after;
+	uint32_t body_idle_ms, write_idle_ms;
+	uint32_t requests; /* so far */
 	bool is_pumping, is_tunnel, is_peer_done, is_broken;
 };
+
+_Static_assert(sizeof(struct server_h1) <= 304, "an idle connection is cheap");
 
 extern const struct http_stream_ops server_h1_ops;
 
@@ -95,7 +97,8 @@ static inline bool server_h1_is_last(const struct server_h1 *s)
 /* No further request on this connection. */
 static inline void server_h1_be_last(struct server_h1 *s)
 {
-	s->after = MAX(s->after, AFTER_LINGER);
+	if (s->after == AFTER_REQUEST)
+		s->after = AFTER_LINGER;
 }
 
 /* Begin to wait for a request head. */

@@ -57,7 +57,7 @@ static void pace_count(struct loop *l, struct waits *w, enum wait_kind kind)
 		arm_for(l, w, p->left_ms);
 	} else if (waited < p->left_ms) {
 		w->seen_ms[kind] = now;
-		p->left_ms -= waited;
+		p->left_ms = (uint16_t)(p->left_ms - waited);
 	}
 }
 
@@ -70,7 +70,7 @@ void wait_begin(struct loop *l, struct waits *w, enum wait_kind kind, uint64_t l
 	if (has_pace(w, kind))
 		pace_count(l, w, kind);
 	w->since_ms[kind] = now_of(l);
-	w->limit_ms[kind] = (uint32_t)MIN(limit_ms, (uint64_t)INT32_MAX);
+	w->limit_ms[kind] = wait_limit(limit_ms);
 	arm_for(l, w, w->limit_ms[kind]);
 }
 

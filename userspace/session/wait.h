@@ -30,6 +30,11 @@ struct waits {
 	struct pace paces[WAIT_WRITE + 1];
 };
 
+/* A limit as it is kept: above 24 days it is 24 days. */
+static inline uint32_t wait_limit(uint64_t ms)
+{
+	return (uint32_t)MIN(ms, (uint64_t)INT32_MAX);
+}
 void waits_init(struct waits *w, void (*on_expire)(struct timer *t));
 /* Begin, or go on from now after progress.  limit_ms 0: no deadline; above 24 days: 24 days. */
 void wait_begin(struct loop *l, struct waits *w, enum wait_kind kind, uint64_t limit_ms);
