@@ -39,9 +39,10 @@ static int check(struct cli *c)
 	}
 	(void)fwrite(text.ptr, 1, text.len, c->wants_json ? stdout : stderr);
 	if (!c->wants_json && err == 0)
-		(void)printf("%s is right%s: listeners %zu, routes %zu, upstreams %zu\n", path,
+		(void)printf("%s is right%s: listeners %zu, routes %zu, upstreams %zu%s\n", path,
 			     d.warning_count ? ", with warnings" : "", s->config->listener_count,
-			     s->config->route_count, s->config->upstream_count);
+			     s->config->route_count, s->config->upstream_count,
+			     s->config->namespace_count ? ", with those in namespaces" : "");
 	snapshot_put(s);
 	diag_fini(&d);
 	strbuf_fini(&text);

@@ -354,13 +354,24 @@ static void route_text(const struct explanation *e, struct strbuf *out)
 		      r->timeout_ms ? value_duration_text(text, r->timeout_ms) : "unlimited");
 }
 
+/* Whose routes the listener serves; NULL: those that are in no namespace. */
+static const char *namespace_of(const struct explanation *e)
+{
+	const struct config_listener *c = config_listener_find(e->snapshot->config, e->listener->id);
+
+	return c ? c->namespace_id : NULL;
+}
+
 static void explain_text(const struct explanation *e, struct strbuf *out)
 {
 	char buf[PLACE_MAX], addr[ADDR_TEXT_MAX];
+	const char *space = namespace_of(e);
 
 	verdict_text(e, out);
 	addr_format(&e->listener->addr, addr);
 	strbuf_printf(out, "listener  %s %s  (%s)\n", e->listener->id, addr, place(e, e->listener->pos, buf));
+	if (space)
+		strbuf_printf(out, "          only routes in namespace %s\n", space);
 	strbuf_printf(out, "client    %.*s\n", SPAN_ARG(client_addr_text(&e->client, e->arena)));
 	strbuf_printf(out, "path      %.*s\n", SPAN_ARG(e->path));
 	route_text(e, out);
@@ -414,6 +425,7 @@ static void explain_json(const struct explanation *e, struct strbuf *out)
 	json_str(&j, "country", e->country[0] ? e->country : NULL);
 	json_end(&j, '}');
 	json_str(&j, "listener", e->listener->id);
+	json_str(&j, "namespace", namespace_of(e));
 	json_span(&j, "client_ip", client_addr_text(&e->client, e->arena));
 	json_span(&j, "path", e->path);
 	route_json(e, &j);

@@ -16,7 +16,7 @@ static const char *const later_filters[] = { "compress", "cors", "agent" };
 
 static struct schema_block filter_blocks[FILTER_TYPES_MAX];
 static const struct schema_block *filter_types[FILTER_TYPES_MAX + 1];
-static const struct schema_variants filter_variants = { "type", filter_types };
+const struct schema_variants config_filter_variants = { "type", filter_types };
 
 static const struct schema_row no_rows[] = { ROW_END };
 
@@ -48,8 +48,9 @@ static void filter_types_collect(void)
 }
 
 static const struct schema_row filters_rows[] = {
-	ROW_VARIANTS(struct config, filters, filter_count, "filter", &filter_variants,
-		     "Something that looks at or changes requests and responses; routes name it."),
+	ROW_VARIANTS(struct config, filters, filter_count, "filter", &config_filter_variants,
+		     "Something that looks at or changes requests and responses; routes name it.",
+		     .verify = config_id_verify),
 	ROW_END,
 };
 
@@ -66,6 +67,8 @@ static const struct schema_row root_rows[] = {
 	ROW_BLOCK(struct config, limits, "limits", &config_limits_block, "What a client may send."),
 	ROW_BLOCK(struct config, rate_limits, "rate-limits", &rate_limits_block,
 		  "Limits of requests for all routes, and defaults of others."),
+	ROW_LIST(struct config, namespaces, namespace_count, "namespace", &config_namespace_block,
+		 "Routes, upstreams and filters with names of their own, served by listeners that name the namespace."),
 	ROW_BLOCK(struct config, observability, "observability", &config_observability_block,
 		  "Metrics and logs."),
 	ROW_BLOCK(struct config, kernel, "kernel", &config_kernel_block,
@@ -73,7 +76,6 @@ static const struct schema_row root_rows[] = {
 	ROW_LATER("schema-version", .aliases = "version"),
 	ROW_LATER("agents"),
 	ROW_LATER("waf"),
-	ROW_LATER("namespace"),
 	ROW_LATER("rate-limit-backend"),
 	ROW_LATER("scopes"),
 	ROW_LATER("cache"),

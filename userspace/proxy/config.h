@@ -11,6 +11,7 @@
 #include "proxy/config_rate_limit.h"
 #include "proxy/config_geo.h"
 #include "proxy/config_guard.h"
+#include "proxy/config_namespace.h"
 #include "proxy/config_tls_build.h"
 #include "proxy/header_ops.h"
 #include "proxy/router.h"
@@ -104,7 +105,8 @@ struct config_listener {
 	uint64_t head_timeout_ms, body_timeout_ms, request_timeout_ms, keep_alive_timeout_ms;
 	uint64_t write_timeout_ms;
 	uint64_t keep_alive_requests_max; /* 0: no limit */
-	const char *default_route;	  /* or NULL */
+	const char *default_route;	  /* or NULL; canonical once it is resolved */
+	const char *namespace_id;	  /* or NULL: the routes that are in none */
 	struct schema_cidrs trusted_proxies;
 	struct config_tls *tls; /* or NULL */
 	uint64_t handshake_timeout_ms;
@@ -164,9 +166,9 @@ struct config_route {
 	const char *id;
 	struct config_matches matches;
 	int32_t priority;
-	const char *upstream; /* or NULL */
+	const char *upstream; /* or NULL; canonical once it is resolved, as filters */
 	struct schema_strings filters;
-	struct schema_strings listeners; /* empty: all */
+	struct schema_strings listeners; /* empty: all of its namespace, or all that have none */
 	const char *builtin_handler;	 /* or NULL */
 	enum config_service service;
 	struct config_retry *retry; /* NULL: no retries */
@@ -174,6 +176,9 @@ struct config_route {
 	bool allows_upgrade;
 	bool allows_connect;
 	enum splice_engine splice; /* if it was written; else the kernel block's */
+
+	/* Not from a row. */
+	const struct config_scope *scope; /* NULL: it is in no namespace */
 };
 
 #define CONFIG_PRIORITY_LOW 10
@@ -346,12 +351,15 @@ struct config {
 	size_t filter_count;
 	struct config_limits limits;
 	struct config_rate_limits rate_limits;
+	struct config_scope *namespaces; /* what they held is in the lists above */
+	size_t namespace_count;
 	struct config_observability observability;
 	struct config_kernel kernel;
 
 	/* Not from rows. */
 	const char *path;
 	struct source_set *sources;
+	unsigned scope_count; /* namespaces and services */
 };
 
 /* Root of all rows: for parsing and for the manual.  Filter types come from features.def. */
@@ -371,6 +379,7 @@ struct config_registry {
 	struct endpoint_registry endpoints;
 	struct hmap listener_numbers; /* "id address" -> number; keys are owned */
 	uint32_t listener_number_last;
+	bool had_namespaces; /* a listener has served one, now or before */
 	struct config_tls_registry tls;
 	struct limits limits;
 	struct stores stores;

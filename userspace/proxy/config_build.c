@@ -25,6 +25,7 @@ struct builder {
 	struct listener *listeners;
 	struct route *routes;
 	unsigned file_routes; /* the first routes come from the file, the others are internal */
+	const struct router **routers; /* of routes that name no listener: outside of namespaces, then of each one */
 	struct upstream *upstreams;
 	struct config_filters filters;
 };
@@ -288,16 +289,6 @@ static void match_build(struct builder *b, struct route_match *m, const struct r
 	};
 }
 
-static bool route_is_served(const struct config_route *c, const char *listener)
-{
-	if (c->listeners.count == 0)
-		return true;
-	for (size_t i = 0; listener && i < c->listeners.count; i++)
-		if (strcmp(c->listeners.items[i].text, listener) == 0)
-			return true;
-	return false;
-}
-
 struct hidden {
 	struct builder *b;
 };
@@ -320,29 +311,38 @@ static const struct router *router_make(struct builder *b, const struct route_ma
 	return router;
 }
 
-/* The router of the routes that `listener` serves; NULL: of those that name no listener. */
-static const struct router *router_for(struct builder *b, const char *listener)
+/* Of what listeners of that namespace serve, and this one of them; listener NULL: of the routes that name none. */
+static const struct router *router_compile(struct builder *b, const char *namespace_id, const char *listener)
 {
 	struct route_match *matches = arena_array(b->arena, b->file_routes, sizeof(*matches));
 	struct hidden hidden = { b };
 	const struct router *router;
-	bool is_own = !listener;
 	unsigned n = 0;
 
-	for (unsigned i = 0; i < b->file_routes; i++) {
-		const struct config_route *c = &b->config->routes[i];
-
-		if (!route_is_served(c, listener))
-			continue;
-		is_own |= c->listeners.count > 0;
-		match_build(b, &matches[n++], &b->routes[i]);
-	}
-	if (!is_own)
-		return b->snapshot->router; /* the same routes */
+	for (unsigned i = 0; i < b->file_routes; i++)
+		if (config_route_is_on(&b->config->routes[i], namespace_id, listener))
+			match_build(b, &matches[n++], &b->routes[i]);
 	router = router_make(b, matches, n);
 	if (router)
 		router_find_hidden(router, hidden_report, &hidden);
 	return router;
+}
+
+/* Shared by all listeners of the namespace, but for those that have routes of their own. */
+static const struct router *router_for(struct builder *b, const char *namespace_id, const char *listener)
+{
+	const struct config_scope *space = namespace_id ? config_namespace_find(b->config, namespace_id) : NULL;
+	const struct router **shared = space ? &b->routers[space - b->config->namespaces + 1] : &b->routers[0];
+
+	for (unsigned i = 0; listener && i < b->file_routes; i++)
+		if (b->config->routes[i].listeners.count &&
+		    config_route_is_on(&b->config->routes[i], namespace_id, listener))
+			return router_compile(b, namespace_id, listener);
+	if (namespace_id && !space)
+		return router_compile(b, namespace_id, NULL); /* it left the file: nothing */
+	if (!*shared)
+		*shared = router_compile(b, namespace_id, NULL);
+	return *shared;
 }
 
 static const struct router *router_for_pages(struct builder *b)
@@ -438,7 +438,8 @@ static void listener_build(struct builder *b, struct listener *l, const struct c
 	if (c->default_route)
 		l->default_route =
 			&b->routes[config_route_find(b->config, c->default_route) - b->config->routes];
-	l->router = router_for(b, c->id);
+	l->router = router_for(b, c->namespace_id, c->id);
+	b->registry->had_namespaces |= c->namespace_id != NULL;
 }
 
 static void listener_build_pages(struct builder *b, struct listener *l)
@@ -465,10 +466,11 @@ static const struct config_client_fields *client_fields_copy(struct builder *b, 
 	return copy;
 }
 
-/* What was accepted by a listener that left the file is served once more each, by the routes of all
- * listeners. */
+/* What was accepted by a listener that left the file is served once more each, by the routes of all listeners of its
+ * namespace. */
 static void listener_build_removed(struct builder *b, struct listener *l, const struct listener *was)
 {
+	const struct config_listener *c = config_listener_find(b->previous->config, was->id);
 	struct prefix *trusted = arena_array(b->arena, was->trusted_proxy_count, sizeof(*trusted));
 
 	if (was->trusted_proxy_count)
@@ -483,7 +485,7 @@ static void listener_build_removed(struct builder *b, struct listener *l, const 
 		arena_on_reset(b->arena, server_put, tls_server_get(was->server.tls));
 	l->client_fields = client_fields_copy(b, was->client_fields);
 	l->default_route = NULL;
-	l->router = b->snapshot->router;
+	l->router = router_for(b, c ? c->namespace_id : NULL, NULL);
 	l->is_removed = true;
 }
 
@@ -519,7 +521,7 @@ static void listeners_build(struct builder *b)
 	unsigned old_count = b->previous ? b->previous->listener_count : 0, n = 0;
 
 	b->listeners = arena_array(b->arena, c->listener_count + 1 + old_count, sizeof(*b->listeners));
-	b->snapshot->router = router_for(b, NULL);
+	b->routers = arena_array(b->arena, c->namespace_count + 1, sizeof(*b->routers));
 	for (size_t i = 0; i < c->listener_count; i++)
 		listener_build(b, &b->listeners[n++], &c->listeners[i]);
 	if (c->observability.metrics.is_enabled)
@@ -533,6 +535,7 @@ static void listeners_build(struct builder *b)
 		if (!is_there)
 			listener_build_removed(b, &b->listeners[n++], was);
 	}
+	b->snapshot->router = b->registry->had_namespaces ? router_make(b, NULL, 0) : router_for(b, NULL, NULL);
 	client_fields_build(b, n);
 	snapshot_set_listeners(b->snapshot, b->listeners, n);
 }

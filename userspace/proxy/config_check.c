@@ -4,96 +4,6 @@
 
 #include <net/if.h>
 
-/* ---- references ---- */
-
-#define NAMES_MAX 256 /* candidates for "did you mean" */
-
-struct names {
-	const char *items[NAMES_MAX];
-	size_t count;
-};
-
-static void names_add(struct names *n, const char *id)
-{
-	if (id && n->count < NAMES_MAX)
-		n->items[n->count++] = id;
-}
-
-static void reference_missing(struct schema *s, struct schema_pos pos, const char *what, const char *id,
-			      const struct names *known)
-{
-	struct diag_item *item = diag_error(s->diag, pos, "there is no %s \"%s\"", what, id);
-
-	if (known->count == 0)
-		diag_hint(s->diag, item, "the file has no %s at all", what);
-	else
-		diag_suggest(s->diag, item, span_str(id), known->items, known->count);
-}
-
-static struct schema_variant *filter_named(const struct config *c, const char *id)
-{
-	for (size_t i = 0; i < c->filter_count; i++)
-		if (c->filters[i].id && strcmp(c->filters[i].id, id) == 0)
-			return &c->filters[i];
-	return NULL;
-}
-
-static bool route_always_answers(const struct config *c, const struct config_route *r)
-{
-	for (size_t i = 0; i < r->filters.count; i++) {
-		const struct schema_variant *f = filter_named(c, r->filters.items[i].text);
-
-		if (!f || !f->block || strcmp(f->block->name, "redirect") == 0)
-			return true; /* an unknown filter is an error of its own */
-	}
-	return false;
-}
-
-static void route_references(struct schema *s, const struct config *c, const struct config_route *r,
-			     const struct names *upstreams, const struct names *filters,
-			     const struct names *listeners)
-{
-	if (r->upstream && !config_upstream_find(c, r->upstream))
-		reference_missing(s, SCHEMA_POS(r, upstream), "upstream", r->upstream, upstreams);
-	for (size_t i = 0; i < r->filters.count; i++)
-		if (!filter_named(c, r->filters.items[i].text))
-			reference_missing(s, r->filters.items[i].pos, "filter", r->filters.items[i].text,
-					  filters);
-	for (size_t i = 0; i < r->listeners.count; i++)
-		if (!config_listener_find(c, r->listeners.items[i].text))
-			reference_missing(s, r->listeners.items[i].pos, "listener",
-					  r->listeners.items[i].text, listeners);
-	if (!SCHEMA_HAS(r, upstream) && !SCHEMA_HAS(r, builtin_handler) && !route_always_answers(c, r))
-		diag_hint(
-			s->diag,
-			diag_error(s->diag, r->meta.pos, "route \"%s\" has nowhere to send requests", r->id),
-			"add `upstream \"...\"`, `builtin-handler \"...\"` or a filter of type redirect");
-}
-
-static void check_references(struct schema *s, const struct config *c)
-{
-	struct names upstreams = { .count = 0 }, filters = { .count = 0 }, routes = { .count = 0 },
-		     listeners = { .count = 0 };
-
-	for (size_t i = 0; i < c->upstream_count; i++)
-		names_add(&upstreams, c->upstreams[i].id);
-	for (size_t i = 0; i < c->filter_count; i++)
-		names_add(&filters, c->filters[i].id);
-	for (size_t i = 0; i < c->route_count; i++)
-		names_add(&routes, c->routes[i].id);
-	for (size_t i = 0; i < c->listener_count; i++)
-		names_add(&listeners, c->listeners[i].id);
-	for (size_t i = 0; i < c->route_count; i++)
-		route_references(s, c, &c->routes[i], &upstreams, &filters, &listeners);
-	for (size_t i = 0; i < c->listener_count; i++) {
-		const struct config_listener *l = &c->listeners[i];
-
-		if (l->default_route && !config_route_find(c, l->default_route))
-			reference_missing(s, SCHEMA_POS(l, default_route), "route", l->default_route,
-					  &routes);
-	}
-}
-
 /* ---- what nobody uses ---- */
 
 static void check_unused(struct schema *s, const struct config *c)
@@ -181,11 +91,9 @@ static void check_exposed(struct schema *s, const struct config *c)
 			is_inside |= strcmp(route->builtin_handler, inside[i]) == 0;
 		for (size_t i = 0; is_inside && i < c->listener_count; i++) {
 			const struct config_listener *l = &c->listeners[i];
-			bool serves = route->listeners.count == 0;
 
-			for (size_t n = 0; n < route->listeners.count; n++)
-				serves |= l->id && strcmp(route->listeners.items[n].text, l->id) == 0;
-			if (!serves || l->address.sa.sa_family == 0 || address_is_loopback(&l->address))
+			if (!config_route_is_on(route, l->namespace_id, l->id) ||
+			    l->address.sa.sa_family == 0 || address_is_loopback(&l->address))
 				continue;
 			diag_note(s->diag,
 				  diag_warning(s->diag, SCHEMA_POS(route, builtin_handler),
@@ -260,14 +168,6 @@ static bool route_takes_raw(const struct config_route *r, bool has_name)
 	return r->upstream && path_fits == has_paths && method_fits == has_methods;
 }
 
-static bool route_is_of(const struct config_route *r, const struct config_listener *l)
-{
-	for (size_t i = 0; i < r->listeners.count; i++)
-		if (l->id && strcmp(r->listeners.items[i].text, l->id) == 0)
-			return true;
-	return r->listeners.count == 0;
-}
-
 static void check_raw(struct schema *s, const struct config *c)
 {
 	for (size_t i = 0; i < c->listener_count; i++) {
@@ -278,7 +178,8 @@ static void check_raw(struct schema *s, const struct config *c)
 		if (!has_name && l->protocol != CONFIG_PROTOCOL_TCP)
 			continue;
 		for (size_t n = 0; n < c->route_count && !is_served; n++)
-			is_served = route_is_of(&c->routes[n], l) && route_takes_raw(&c->routes[n], has_name);
+			is_served = config_route_is_on(&c->routes[n], l->namespace_id, l->id) &&
+				    route_takes_raw(&c->routes[n], has_name);
 		if (!is_served)
 			diag_hint(s->diag,
 				  diag_warning(s->diag, SCHEMA_POS(l, protocol),
@@ -313,19 +214,53 @@ static void check_kernel(struct schema *s, const struct config *c)
 	}
 }
 
+/* ---- who is served ---- */
+
+static void check_served(struct schema *s, const struct config *c)
+{
+	if (c->listener_count && c->route_count == 0) {
+		diag_warning(s->diag, c->listeners[0].meta.pos, "there is no route: every request gets 404");
+		return;
+	}
+	for (size_t i = 0; i < c->listener_count; i++) {
+		const struct config_listener *l = &c->listeners[i];
+		bool is_served = l->default_route || !l->id || l->protocol == CONFIG_PROTOCOL_TCP ||
+				 l->protocol == CONFIG_PROTOCOL_TLS_PASSTHROUGH;
+
+		for (size_t n = 0; n < c->route_count && !is_served; n++)
+			is_served = config_route_is_on(&c->routes[n], l->namespace_id, l->id);
+		if (!is_served)
+			diag_warning(s->diag, l->meta.pos,
+				     "no route is served on listener \"%s\": every request gets 404", l->id);
+	}
+	for (size_t i = 0; i < c->namespace_count; i++) {
+		const struct config_scope *space = &c->namespaces[i];
+		bool is_served = !space->has_routes;
+
+		for (size_t n = 0; n < c->listener_count && !is_served; n++)
+			is_served = c->listeners[n].namespace_id &&
+				    strcmp(c->listeners[n].namespace_id, space->name) == 0;
+		if (!is_served)
+			diag_hint(s->diag,
+				  diag_warning(s->diag, space->meta.pos, "no listener serves namespace \"%s\"",
+					       space->name),
+				  "add `namespace \"%s\"` to a listener", space->name);
+	}
+}
+
 void config_check(struct schema *s, void *config)
 {
 	const struct config *c = config;
 
+	config_scopes_flatten(s, config);
 	rate_limits_check(s, config);
-	check_references(s, c);
+	config_references_check(s, config);
 	check_addresses(s, c);
 	check_proxy_protocol(s, c);
 	check_raw(s, c);
 	check_kernel(s, c);
 	config_geo_check(s, c);
-	if (c->listener_count && c->route_count == 0)
-		diag_warning(s->diag, c->listeners[0].meta.pos, "there is no route: every request gets 404");
+	check_served(s, c);
 	check_unused(s, c);
 	check_exposed(s, c);
 }

@@ -317,7 +317,7 @@ static const char *builtin_verify(const char *text, struct arena *a)
 #define ROUTE struct config_route
 
 static const struct schema_row route_rows[] = {
-	ROW_ID(ROUTE, id, "Name of the route: in logs, metrics and `default-route`."),
+	ROW_ID(ROUTE, id, "Name of the route: in logs, metrics and `default-route`.", .verify = config_id_verify),
 	ROW_GROUP("matches", match_rows,
 		  "Conditions: all must hold, where alternatives of one kind count as one.  Without any the "
 		  "route "
@@ -332,7 +332,8 @@ static const struct schema_row route_rows[] = {
 		ROUTE, filters, "filters", NULL,
 		"Filters by name, in the order in which requests pass them; responses pass them backwards."),
 	ROW_STRINGS(ROUTE, listeners, "listeners", NULL,
-		    "Serve the route on these listeners only; without the key on all."),
+		    "Serve the route on these listeners only; without the key on all of its namespace, or on all "
+		    "that have none."),
 	ROW_STRING(ROUTE, builtin_handler, "builtin-handler", NULL,
 		   "Answer here: `status`, `health`, `metrics`, `not-found`, `config` or `upstreams`.",
 		   .verify = builtin_verify),
@@ -379,11 +380,11 @@ static void route_check(struct schema *s, void *config)
 			*p = '-';
 }
 
-static const struct schema_block route_block =
+const struct schema_block config_route_block =
 	SCHEMA_BLOCK(ROUTE, "route", route_rows, route_check, "Which requests, and what is done with them.");
 
 const struct schema_row config_routes_rows[] = {
-	ROW_LIST(struct config, routes, route_count, "route", &route_block,
+	ROW_LIST(struct config, routes, route_count, "route", &config_route_block,
 		 "Which requests, and what is done with them."),
 	ROW_END,
 };

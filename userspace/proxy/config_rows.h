@@ -11,6 +11,8 @@ extern const struct schema_row config_listeners_rows[];
 extern const struct schema_block config_tls_block, config_upstream_tls_block, config_http_version_block;
 extern const struct schema_row config_routes_rows[];
 extern const struct schema_row config_upstreams_rows[];
+extern const struct schema_block config_route_block, config_upstream_block;
+extern const struct schema_variants config_filter_variants;
 extern const struct schema_block config_limits_block;
 extern const struct schema_block config_observability_block;
 extern const struct schema_block config_kernel_block;
@@ -25,6 +27,9 @@ extern const struct schema_word config_splice_words[];
 uint32_t config_listener_number(struct config_registry *r, const char *id, const struct addr *addr);
 /* Requests and tunnels of the route of that name: they outlive configurations, so does the number. */
 _Atomic uint64_t *config_route_count(struct config_registry *r, const char *id);
+
+/* What every name in the file means, and which do not mean anything; after config_scopes_flatten(). */
+void config_references_check(struct schema *s, struct config *c);
 
 /* Rules across blocks (config_check.c); also run when rows were wrong. */
 void config_check(struct schema *s, void *config);

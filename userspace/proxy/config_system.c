@@ -175,6 +175,9 @@ static const struct schema_row listener_rows[] = {
 		 "Close a connection after this many requests."),
 	ROW_STRING(LISTENER, default_route, "default-route", NULL,
 		   "Route for requests that no route matches; without one they get 404."),
+	ROW_STRING(LISTENER, namespace_id, "namespace", NULL,
+		   "Serve the routes of this namespace and of its services, and no others.  Without it the routes that "
+		   "are in no namespace."),
 	ROW_CIDRS(LISTENER, trusted_proxies, "trusted-proxies", NULL,
 		  "As in `system`, for this listener instead of those."),
 	ROW_OPTIONAL(LISTENER, tls, "tls", &config_tls_block, "Certificates, and who may connect."),
@@ -191,7 +194,6 @@ static const struct schema_row listener_rows[] = {
 	ROW_DURATION(LISTENER, h2_ping_interval_ms, "h2-ping-interval-secs", SCHEMA_SECONDS, 1000, SCHEMA_DAY, "none",
 		     "Ask an HTTP/2 client whether it is there after so long without a byte from it, and close when it "
 		     "does not answer."),
-	ROW_LATER("namespace"),
 	ROW_END,
 };
 

@@ -129,9 +129,9 @@ static void row_json(struct json *j, const struct schema_row *row, const void *c
 			json_array(j, row->name);
 			matches_json(j, member_of(&row->rows[0], config));
 			json_end(j, ']');
-		} else { /* listeners, routes ...: a list each */
+		} else if (!(row->flags & SCHEMA_ELSEWHERE)) { /* listeners, routes ...: a list each */
 			list_json(j, row->name, &row->rows[0], config);
-		}
+		} /* what was in a namespace is in the lists of the file */
 		break;
 	default:
 		value_json(j, row, config);
@@ -268,8 +268,8 @@ unsigned config_changes(const struct config *from, const struct config *to, stru
 	for (const struct schema_row *row = config_block()->rows; row->name; row++) {
 		struct named was = { .block = row->block }, now = { .block = row->block };
 
-		if (row->type == SCHEMA_GROUP) {
-			n += list_changes(&row->rows[0], from, to, out);
+		if (row->type == SCHEMA_GROUP || row->type == SCHEMA_LIST) {
+			n += list_changes(row->type == SCHEMA_GROUP ? &row->rows[0] : row, from, to, out);
 			continue;
 		}
 		if (row->type != SCHEMA_EMBEDDED)

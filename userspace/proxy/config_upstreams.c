@@ -123,7 +123,7 @@ static const struct schema_row targets_rows[] = {
 };
 
 static const struct schema_row upstream_rows[] = {
-	ROW_ID(UPSTREAM, id, "Name of the upstream: in routes, logs and metrics."),
+	ROW_ID(UPSTREAM, id, "Name of the upstream: in routes, logs and metrics.", .verify = config_id_verify),
 	ROW_LIST(UPSTREAM, targets, target_count, "target", &target_block,
 		 "A server that answers: `target \"host:port\" weight=2`."),
 	ROW_GROUP("targets", targets_rows, "The same with a block around it."),
@@ -179,12 +179,12 @@ static void upstream_check(struct schema *s, void *config)
 	}
 }
 
-static const struct schema_block upstream_block =
+const struct schema_block config_upstream_block =
 	SCHEMA_BLOCK(UPSTREAM, "upstream", upstream_rows, upstream_check,
 		     "Servers that answer the same requests.");
 
 const struct schema_row config_upstreams_rows[] = {
-	ROW_LIST(struct config, upstreams, upstream_count, "upstream", &upstream_block,
+	ROW_LIST(struct config, upstreams, upstream_count, "upstream", &config_upstream_block,
 		 "Servers that answer the same requests."),
 	ROW_END,
 };

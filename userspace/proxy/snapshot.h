@@ -42,7 +42,7 @@ struct snapshot {
 	unsigned route_count;
 	const struct upstream *upstreams;
 	unsigned upstream_count;
-	const struct router *router;
+	const struct router *router; /* of requests whose listener is gone; with namespaces it has no route */
 
 	struct span *client_fields; /* names of client-cert-headers of all listeners */
 	unsigned client_field_count;

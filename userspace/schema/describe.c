@@ -29,6 +29,8 @@ const char *describe_type(enum schema_type type)
 
 const struct schema_row *describe_rows_below(const struct schema_row *row)
 {
+	if (row->flags & SCHEMA_ELSEWHERE)
+		return NULL;
 	switch (row->type) {
 	case SCHEMA_EMBEDDED:
 	case SCHEMA_OPTIONAL:

@@ -480,7 +480,7 @@ static const struct schema_block *variant_find(struct schema *s, const struct sc
 
 static const char *variant_id(struct schema_frame *f, const struct schema_row *row, const struct kdl_node *node)
 {
-	const struct schema_row id = { .name = "id", .type = SCHEMA_STRING, .max = 255 };
+	const struct schema_row id = { .name = "id", .type = SCHEMA_STRING, .max = 255, .verify = row->verify };
 	const char *text = NULL;
 
 	if (node->arg_count == 0)

@@ -66,6 +66,7 @@ enum schema_flag {
 	SCHEMA_PORT_ZERO = 1 << 8, /* address: port 0 is allowed */
 	SCHEMA_EMPTY = 1 << 9,	  /* string: may be "" */
 	SCHEMA_HIDDEN = 1 << 10,  /* not in the manual */
+	SCHEMA_ELSEWHERE = 1 << 11, /* what is below it is in the manual at another place */
 };
 
 /* Milliseconds; units and bounds of durations. */
@@ -102,7 +103,7 @@ struct schema_row {
 	const struct schema_block *block;	/* EMBEDDED, OPTIONAL, LIST */
 	const struct schema_row *rows;		/* GROUP: rows of the same struct */
 	const struct schema_variants *variants; /* VARIANTS */
-	schema_verify_fn *verify;		/* strings, paths, regexes, and each of STRINGS; or NULL */
+	schema_verify_fn *verify;		/* strings, paths, regexes, each of STRINGS, ids of VARIANTS; or NULL */
 	schema_custom_fn *custom;		/* CUSTOM */
 	const char *value_text; /* CUSTOM: the form of the value, for the manual */
 };

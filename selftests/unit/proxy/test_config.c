@@ -8,116 +8,9 @@
 #include <cmocka.h>
 #include <errno.h>
 
-#include "base/check.h"
-#include "proxy/config.h"
-#include "proxy/handler.h"
-#include "proxy/snapshot.h"
-
-/* ---- features: two filters and the handlers, without their code ---- */
-
-struct note_config {
-	struct schema_meta meta;
-	const char *text;
-};
-
-static void note_check(struct schema *s, void *config)
-{
-	const struct note_config *c = config;
-
-	if (c->text && strcmp(c->text, "wrong") == 0)
-		diag_error(s->diag, c->meta.pos, "the filter does not like this text");
-}
-
-static const struct schema_row note_rows[] = {
-	ROW_STRING(struct note_config, text, "text", NULL, "A text."),
-	ROW_END,
-};
-static const struct filter filters[] = {
-	{ .name = "note",
-	  .rows = note_rows,
-	  .config_size = sizeof(struct note_config),
-	  .worker_size = 40,
-	  .check = note_check },
-	{ .name = "redirect", .rows = note_rows, .config_size = sizeof(struct note_config) },
-};
-static const struct handler handlers[] = {
-	{ .name = "status" },	 { .name = "health" }, { .name = "metrics" },
-	{ .name = "not-found" }, { .name = "config" }, { .name = "upstreams" },
-};
-const struct handler handler_forward = { .name = "forward" };
-
-const struct filter *filter_at(size_t i)
-{
-	return i < ARRAY_LEN(filters) ? &filters[i] : NULL;
-}
-
-const struct filter *filter_find(const char *name)
-{
-	for (size_t i = 0; i < ARRAY_LEN(filters); i++)
-		if (strcmp(filters[i].name, name) == 0)
-			return &filters[i];
-	return NULL;
-}
-
-const struct handler *handler_at(size_t i)
-{
-	return i < ARRAY_LEN(handlers) ? &handlers[i] : NULL;
-}
-
-const struct handler *handler_find(const char *name)
-{
-	for (size_t i = 0; i < ARRAY_LEN(handlers); i++)
-		if (strcmp(handlers[i].name, name) == 0)
-			return &handlers[i];
-	return NULL;
-}
-
-/* ---- helpers ---- */
-
-static struct config_registry registry;
-static struct snapshot *built;
-static struct diag diag;
-static struct strbuf text;
-
-static int setup(void **state)
-{
-	(void)state;
-	config_registry_init(&registry);
-	strbuf_init(&text);
-	built = NULL;
-	diag_init(&diag, NULL);
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	(void)state;
-	snapshot_put(built);
-	diag_fini(&diag);
-	strbuf_fini(&text);
-	config_registry_fini(&registry);
-	return 0;
-}
-
-static int build(const char *file)
-{
-	int err = config_build_text(&built, "t.kdl", span_str(file), &registry, NULL, &diag);
-
-	diag_print(&diag, &text);
-	return err;
-}
-
-#define LISTENERS   "listeners { listener \"web\" { address \"0.0.0.0:80\" } }\n"
-#define UPSTREAMS   "upstreams { upstream \"u\" { target \"127.0.0.1:1\" } }\n"
-#define ROUTE(body) "routes { route \"r\" { " body " } }\n"
-#define ALL	    "matches { path-prefix \"/\" }; "
+#include "config_fixture.h"
 
 /* ---- what is said about a wrong file ---- */
-
-struct mistake {
-	const char *file;
-	const char *says; /* in the diagnostics */
-};
 
 #define PAIR "cert-file \"/nowhere/c.pem\"; key-file \"/nowhere/k.pem\"; "
 #define SNI  "sni { cert-file \"/a\"; key-file \"/b\"; "
@@ -238,16 +131,8 @@ static const struct mistake mistakes[] = {
 
 static void test_each_mistake_is_an_error_that_names_it(void **state)
 {
-	for (size_t i = 0; i < ARRAY_LEN(mistakes); i++) {
-		if (i)
-			setup(state);
-		if (build(mistakes[i].file) != -EINVAL || !strstr(text.ptr, mistakes[i].says) ||
-		    !strstr(text.ptr, "error: "))
-			fail_msg("%s\nshould say: %s\nbut says:\n%s", mistakes[i].file, mistakes[i].says,
-				 text.ptr);
-		if (i + 1 < ARRAY_LEN(mistakes))
-			teardown(state);
-	}
+	(void)state;
+	check_errors(mistakes, ARRAY_LEN(mistakes));
 }
 
 static void test_several_mistakes_are_told_at_once_with_places_and_hints(void **state)
@@ -321,27 +206,14 @@ static const char *const unsuspicious[] = {
 
 static void test_other_files_are_built_without_a_word(void **state)
 {
-	for (size_t i = 0; i < ARRAY_LEN(unsuspicious); i++) {
-		if (i)
-			setup(state);
-		if (build(unsuspicious[i]) != 0 || text.len > 0)
-			fail_msg("%s\nsays:\n%s", unsuspicious[i], text.ptr);
-		if (i + 1 < ARRAY_LEN(unsuspicious))
-			teardown(state);
-	}
+	(void)state;
+	check_silence(unsuspicious, ARRAY_LEN(unsuspicious));
 }
 
 static void test_doubtful_files_are_built_with_a_warning(void **state)
 {
-	for (size_t i = 0; i < ARRAY_LEN(warnings); i++) {
-		if (i)
-			setup(state);
-		if (build(warnings[i].file) != 0 || !strstr(text.ptr, warnings[i].says))
-			fail_msg("%s\nshould warn: %s\nbut says:\n%s", warnings[i].file, warnings[i].says,
-				 text.ptr);
-		if (i + 1 < ARRAY_LEN(warnings))
-			teardown(state);
-	}
+	(void)state;
+	check_warnings(warnings, ARRAY_LEN(warnings));
 }
 
 /* ---- what is built ---- */
@@ -425,17 +297,6 @@ static void test_request_timeout_is_short_for_two_deadlines(void **state)
 			 0);
 	assert_int_equal(built->listeners[0].server.head_timeout_ms, 7000);
 	assert_int_equal(built->listeners[0].server.body_idle_timeout_ms, 250);
-}
-
-static const struct route *match(const struct listener *l, const char *path)
-{
-	struct headers none = { 0 };
-	const struct route_request q = { SPAN("GET"), SPAN("h"), span_str(path), { "", 0 }, &none };
-	struct router_scratch *scratch = router_scratch_new();
-	const struct route *r = router_match(l->router, scratch, &q);
-
-	router_scratch_free(scratch);
-	return r;
 }
 
 static void test_a_route_with_listeners_is_served_there_only(void **state)

@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* config_namespace.c - rows of `namespace`, and how what it holds becomes a part of the file's lists. */
+#include "proxy/config_namespace.h"
+
+#include "proxy/config_rows.h"
+
+#define SCOPE struct config_scope
+#define SCOPE_ID_MAX 63
+
+const char *config_id_verify(const char *text, struct arena *a)
+{
+	(void)a;
+	return strchr(text, ':') ? "is not an id: `:` stands between namespace, service and name" : NULL;
+}
+
+/* Canonical ids are labels of metrics and parts of log lines. */
+static const char *scope_verify(const char *text, struct arena *a)
+{
+	return strlen(text) > SCOPE_ID_MAX ? "is longer than 63 bytes" : config_id_verify(text, a);
+}
+
+/* ---- what is in a scope ---- */
+
+static const struct schema_row upstreams_rows[] = {
+	ROW_LIST(SCOPE, upstreams, upstream_count, "upstream", &config_upstream_block,
+		 "As in `upstreams` of the file."),
+	ROW_END,
+};
+
+static const struct schema_row routes_rows[] = {
+	ROW_LIST(SCOPE, routes, route_count, "route", &config_route_block, "As in `routes` of the file."),
+	ROW_END,
+};
+
+static const struct schema_row filters_rows[] = {
+	ROW_VARIANTS(SCOPE, filters, filter_count, "filter", &config_filter_variants, "As in `filters` of the file.",
+		     .verify = config_id_verify),
+	ROW_END,
+};
+
+#define ROWS_CONTENT(what)                                                                                        \
+	ROW_GROUP("upstreams", upstreams_rows,                                                             \
+			  "As `upstreams` of the file; names are those of the " what ".",                          \
+			  .flags = SCHEMA_REPEAT | SCHEMA_ELSEWHERE),                                              \
+		ROW_GROUP("routes", routes_rows,                                                                   \
+			  "As `routes` of the file.  `upstream` and `filters` find names of the service, then of "  \
+			  "the namespace, then of the file, then those that a namespace exports; one with `:` is " \
+			  "taken as it is: `namespace:name` or `namespace:service:name`.",                         \
+			  .flags = SCHEMA_REPEAT | SCHEMA_ELSEWHERE),                                              \
+		ROW_GROUP("filters", filters_rows, "As `filters` of the file; names are those of the " what ".",   \
+			  .flags = SCHEMA_REPEAT | SCHEMA_ELSEWHERE),                                              \
+		ROW_LATER("limits"), ROW_LATER("agents")
+
+static const struct schema_row service_rows[] = {
+	ROW_ID(SCOPE, id, "Name of the service, unique in its namespace; without `:`.", .verify = scope_verify),
+	ROWS_CONTENT("service"),
+	ROW_LATER("listener"),
+	ROW_LATER("listeners"),
+	ROW_END,
+};
+
+static const struct schema_block service_block =
+	SCHEMA_BLOCK(SCOPE, "service", service_rows, NULL, "A part of a namespace with names and limits of its own.");
+
+#define EXPORTS struct config_exports
+
+static const struct schema_row exports_rows[] = {
+	ROW_STRINGS(EXPORTS, upstreams, "upstreams", NULL,
+		    "Upstreams of the namespace; of a service as `namespace:service:name`."),
+	ROW_STRINGS(EXPORTS, filters, "filters", NULL, "Filters, the same."),
+	ROW_LATER("agents"),
+	ROW_END,
+};
+
+static const struct schema_block exports_block =
+	SCHEMA_BLOCK(EXPORTS, "exports", exports_rows, NULL, "What others find by its short name.");
+
+static const struct schema_row namespace_rows[] = {
+	ROW_ID(SCOPE, id,
+	       "Name of the namespace, without `:`: for `namespace` of listeners, and in the ids of what is in it.",
+	       .verify = scope_verify),
+	ROWS_CONTENT("namespace"),
+	ROW_LIST(SCOPE, services, service_count, "service", &service_block,
+		 "A part of the namespace with names and limits of its own; its routes are served where those of the "
+		 "namespace are."),
+	ROW_BLOCK(SCOPE, exports, "exports", &exports_block,
+		  "What routes elsewhere find by its short name, if nothing nearer has that name.  With its whole name "
+		  "they find everything."),
+	ROW_LATER("listeners"),
+	ROW_END,
+};
+
+const struct schema_block config_namespace_block = SCHEMA_BLOCK(
+	SCOPE, "namespace", namespace_rows, NULL,
+	"Routes, upstreams and filters with names of their own, served by listeners that name the namespace.");
+
+/* ---- into the lists of the file ---- */
+
+struct totals {
+	size_t routes, upstreams, filters;
+};
+
+static void totals_add(struct totals *t, const SCOPE *scope)
+{
+	t->routes += scope->route_count;
+	t->upstreams += scope->upstream_count;
+	t->filters += scope->filter_count;
+	for (size_t i = 0; i < scope->service_count; i++)
+		totals_add(t, &scope->services[i]);
+}
+
+static void *grown(struct arena *a, const void *items, size_t count, size_t room, size_t size)
+{
+	void *more = arena_array(a, room, size);
+
+	if (count)
+		memcpy(more, items, count * size);
+	return more;
+}
+
+/* NULL and "" were errors. */
+static const char *canonical(struct schema *s, const SCOPE *scope, const char *id)
+{
+	return id && *id ? arena_printf(s->arena, "%s:%s", scope->name, id) : id;
+}
+
+static void scope_move(struct schema *s, struct config *c, SCOPE *scope)
+{
+	for (size_t i = 0; i < scope->upstream_count; i++) {
+		c->upstreams[c->upstream_count] = scope->upstreams[i];
+		c->upstreams[c->upstream_count++].id = canonical(s, scope, scope->upstreams[i].id);
+	}
+	for (size_t i = 0; i < scope->filter_count; i++) {
+		c->filters[c->filter_count] = scope->filters[i];
+		c->filters[c->filter_count++].id = canonical(s, scope, scope->filters[i].id);
+	}
+	for (size_t i = 0; i < scope->route_count; i++) {
+		struct config_route *r = &c->routes[c->route_count++];
+
+		*r = scope->routes[i];
+		r->id = canonical(s, scope, r->id);
+		r->scope = scope;
+	}
+	scope->has_routes = scope->route_count > 0;
+	scope->upstream_count = scope->filter_count = scope->route_count = 0;
+	scope->index = c->scope_count++;
+}
+
+void config_scopes_flatten(struct schema *s, struct config *c)
+{
+	struct totals t = { c->route_count, c->upstream_count, c->filter_count };
+
+	if (c->namespace_count == 0)
+		return;
+	for (size_t i = 0; i < c->namespace_count; i++)
+		totals_add(&t, &c->namespaces[i]);
+	c->routes = grown(s->arena, c->routes, c->route_count, t.routes, sizeof(*c->routes));
+	c->upstreams = grown(s->arena, c->upstreams, c->upstream_count, t.upstreams, sizeof(*c->upstreams));
+	c->filters = grown(s->arena, c->filters, c->filter_count, t.filters, sizeof(*c->filters));
+	for (size_t i = 0; i < c->namespace_count; i++) {
+		SCOPE *space = &c->namespaces[i];
+
+		space->name = space->id ? space->id : "";
+		scope_move(s, c, space);
+		for (size_t k = 0; k < space->service_count; k++) {
+			SCOPE *service = &space->services[k];
+
+			service->parent = space;
+			service->name = arena_printf(s->arena, "%s:%s", space->name, service->id ? service->id : "");
+			scope_move(s, c, service);
+			space->has_routes |= service->has_routes;
+		}
+	}
+}
+
+/* ---- looking up ---- */
+
+const SCOPE *config_namespace_find(const struct config *c, const char *id)
+{
+	for (size_t i = 0; i < c->namespace_count; i++)
+		if (c->namespaces[i].id && strcmp(c->namespaces[i].id, id) == 0)
+			return &c->namespaces[i];
+	return NULL;
+}
+
+static bool is_in(const struct config_route *r, const char *namespace_id)
+{
+	const SCOPE *scope = r->scope;
+
+	if (!scope || !namespace_id)
+		return !scope && !namespace_id;
+	return strcmp((scope->parent ? scope->parent : scope)->name, namespace_id) == 0;
+}
+
+bool config_route_is_on(const struct config_route *r, const char *namespace_id, const char *listener)
+{
+	if (!is_in(r, namespace_id))
+		return false;
+	for (size_t i = 0; listener && i < r->listeners.count; i++)
+		if (strcmp(r->listeners.items[i].text, listener) == 0)
+			return true;
+	return r->listeners.count == 0;
+}
