@@ -216,7 +216,8 @@ static bool move_some(struct splice *sp, struct round *r)
 			r->wait = want == 0 ? SPLICE_WAITS_TO : SPLICE_WAITS_FROM;
 		return false;
 	}
-	n = drain(sp, sp->left > 0 && got > 0 && got == want);
+	/* The kernel's TLS would keep a record that is promised more for as long as none comes. */
+	n = drain(sp, sp->left > 0 && got > 0 && got == want && !stream_tls(sp->to));
 	if (n < 0) {
 		*r = over(*r, SPLICE_TO_FAILED, (int)n);
 		return false;

@@ -70,8 +70,9 @@ struct stream_ops {
 	int (*fd)(const struct stream *s);
 	struct tlsio *(*tls)(struct stream *s);
 	bool (*busy)(const struct stream *s, enum stream_side side);
-	bool (*lend)(struct stream *s, enum stream_side side); /* NULL: never */
-	bool (*pause)(struct stream *s); /* NULL: as lend */
+	bool (*may_lend)(const struct stream *s, enum stream_side side);
+	bool (*lend)(struct stream *s, enum stream_side side);
+	bool (*pause)(struct stream *s); /* NULL: it lends no input */
 	void (*take_back)(struct stream *s, enum stream_side side, int err);
 };
 
@@ -190,28 +191,29 @@ static inline struct tlsio *stream_tls(struct stream *s)
 /*
  * Let somebody else move the bytes of one direction on stream_fd(): who receives or sends them itself, keeps bytes_in,
  * bytes_out and queued true, and calls on_sent().  False: not now (it is busy: a receive is under way, bytes are
- * queued), or never.  The other direction goes on as it was.  The direction goes back before the stream is closed;
+ * queued), or never.  A socket lends both directions; TLS only its output, and only when the kernel makes the records.
+ * The other direction goes on as it was.  The direction goes back before the stream is closed;
  * err < 0: it ended with that, which the stream then tells as if it had met it itself.
  */
-static inline bool stream_may_lend(const struct stream *s)
+static inline bool stream_may_lend(const struct stream *s, enum stream_side side)
 {
-	return s->ops->lend != NULL;
+	return s->ops->may_lend(s, side);
 }
 
 static inline bool stream_lend(struct stream *s, enum stream_side side)
 {
-	return s->ops->lend && s->ops->lend(s, side);
+	return s->ops->lend(s, side);
 }
 
 static inline bool stream_is_busy(const struct stream *s, enum stream_side side)
 {
-	return s->ops->busy && s->ops->busy(s, side);
+	return s->ops->busy(s, side);
 }
 
 /*
  * Take back stream_read() and stream_watch().  True: nothing is in flight on the input any more.  False: it has been
  * cancelled, and on_paused() comes when it is over, after on_data() or on_eof() if these were faster.  Asking to read
- * again ends the pause, and on_paused() need not come.  Only for a stream that may lend.
+ * again ends the pause, and on_paused() need not come.  Only for a stream that may lend its input.
  */
 static inline bool stream_pause(struct stream *s)
 {

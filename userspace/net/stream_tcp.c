@@ -531,6 +531,7 @@ static const struct stream_ops tcp_ops = {
 	.fd = op_fd,
 	.tls = op_tls,
 	.busy = stream_tcp_busy,
+	.may_lend = stream_tcp_may_lend,
 	.lend = stream_tcp_lend,
 	.pause = stream_tcp_pause,
 	.take_back = stream_tcp_take_back,

@@ -81,6 +81,7 @@ static inline void flush_later(struct stream_tcp *s)
 
 /* stream_tcp_lend.c */
 bool stream_tcp_busy(const struct stream *face, enum stream_side side);
+bool stream_tcp_may_lend(const struct stream *face, enum stream_side side);
 bool stream_tcp_lend(struct stream *face, enum stream_side side);
 void stream_tcp_take_back(struct stream *face, enum stream_side side, int err);
 bool stream_tcp_pause(struct stream *face);

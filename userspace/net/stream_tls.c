@@ -385,6 +385,10 @@ static const struct stream_ops tls_ops = {
 	.local = op_local,
 	.fd = op_fd,
 	.tls = op_tls,
+	.busy = stream_tls_busy,
+	.may_lend = stream_tls_may_lend,
+	.lend = stream_tls_lend,
+	.take_back = stream_tls_take_back,
 };
 
 static struct stream_tls *stream_tls_new(struct stream *below, unsigned flags, const struct stream_events *ev,

@@ -65,7 +65,7 @@ void stream_tls_busy_end(struct stream_tls *s)
 
 static bool is_idle(const struct busy *b)
 {
-	if (b->was_used || b->s->face.state != STREAM_OPEN || b->s->face.queued > 0)
+	if (b->was_used || b->s->face.state != STREAM_OPEN || b->s->face.queued > 0 || is(b->s, IS_LENT_OUT))
 		return false;
 	if (timer_is_armed(&b->drain))
 		return false;

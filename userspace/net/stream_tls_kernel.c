@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* stream_tls_kernel.c - TLS streams whose records the kernel makes: taking over, and the end. */
+/* stream_tls_kernel.c - TLS streams whose records the kernel makes: taking over, lending, and the end. */
 #include "net/ktls.h"
 #include "net/stream_tls_private.h"
 
@@ -66,5 +66,63 @@ void stream_tls_drain_expired(struct timer *t)
 			stream_tls_linger_end(s);
 		else
 			look_later(s->busy);
+	}
+}
+
+/* --- lending the output: who has the socket writes plain bytes --- */
+
+bool stream_tls_busy(const struct stream *face, enum stream_side side)
+{
+	const struct stream_tls *s = tls_of(face);
+
+	if (face->state != STREAM_OPEN)
+		return face->state == STREAM_CONNECTING;
+	if (side == STREAM_IN)
+		return is(s, IS_READING);
+	return face->queued > 0 || stream_is_busy(s->below, STREAM_OUT);
+}
+
+bool stream_tls_may_lend(const struct stream *face, enum stream_side side)
+{
+	return side == STREAM_OUT && tlsio_kernel_sends(&tls_of(face)->tls);
+}
+
+/* What below was given while it is lent, it learns at the end. */
+static void bytes_out_forget(struct stream_tls *s)
+{
+	s->below->bytes_out -= s->face.bytes_out;
+}
+
+static void bytes_out_learn(struct stream_tls *s)
+{
+	s->below->bytes_out += s->face.bytes_out;
+}
+
+bool stream_tls_lend(struct stream *face, enum stream_side side)
+{
+	struct stream_tls *s = tls_of(face);
+
+	if (!stream_tls_may_lend(face, side) || face->state != STREAM_OPEN || stream_tls_busy(face, side))
+		return false;
+	if (is(s, IS_DROPPED | ENDS_SOON | WANTS_SHUTDOWN | IS_NOTIFIED | IS_LENT_OUT))
+		return false;
+	if (!stream_lend(s->below, side))
+		return false;
+	set(s, IS_LENT_OUT);
+	bytes_out_forget(s);
+	return true;
+}
+
+void stream_tls_take_back(struct stream *face, enum stream_side side, int err)
+{
+	struct stream_tls *s = tls_of(face);
+
+	CHECK(side == STREAM_OUT && is(s, IS_LENT_OUT));
+	unset(s, IS_LENT_OUT);
+	bytes_out_learn(s);
+	stream_take_back(s->below, side, err);
+	if (face->state == STREAM_OPEN && s->busy) {
+		stream_tls_send_out(s);
+		flush_later(s);
 	}
 }

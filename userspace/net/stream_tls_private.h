@@ -51,6 +51,7 @@ enum {
 	HAS_ALERT = 1 << 9,	  /* TLS failed and the peer has to hear of it */
 	IS_LINGERING = 1 << 10,
 	IS_SERVER = 1 << 11,
+	IS_LENT_OUT = 1 << 12, /* stream_lend(): what TLS itself has to say waits in io.out */
 };
 
 static inline bool is(const struct stream_tls *s, unsigned flags)
@@ -87,7 +88,7 @@ void stream_tls_fail_engine(struct stream_tls *s);
 /* Hand the engine's bytes to the stream below.  After close_notify there is nothing to be said any more. */
 static inline void stream_tls_send_out(struct stream_tls *s)
 {
-	if (s->busy->io.out.count == 0)
+	if (s->busy->io.out.count == 0 || is(s, IS_LENT_OUT))
 		return;
 	if (is(s, IS_NOTIFIED))
 		slice_queue_clear(&s->busy->io.out);
@@ -106,6 +107,10 @@ bool stream_tls_kernel_is_drained(struct stream_tls *s);
 void stream_tls_kernel_shutdown(struct stream_tls *s); /* of below, when it is drained */
 void stream_tls_kernel_close(struct stream_tls *s);    /* the same */
 void stream_tls_drain_expired(struct timer *t);
+bool stream_tls_busy(const struct stream *face, enum stream_side side);
+bool stream_tls_may_lend(const struct stream *face, enum stream_side side);
+bool stream_tls_lend(struct stream *face, enum stream_side side);
+void stream_tls_take_back(struct stream *face, enum stream_side side, int err);
 
 /* stream_tls_idle.c */
 struct busy *stream_tls_busy_new(struct stream_tls *s);

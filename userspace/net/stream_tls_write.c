@@ -19,7 +19,7 @@ void stream_tls_note_dropped(struct stream_tls *s)
 
 static bool takes_writes(const struct stream_tls *s)
 {
-	CHECK(!is(s, WANTS_SHUTDOWN | IS_NOTIFIED));
+	CHECK(!is(s, WANTS_SHUTDOWN | IS_NOTIFIED | IS_LENT_OUT));
 	return s->face.state <= STREAM_OPEN && !is(s, IS_DROPPED);
 }
 
@@ -127,7 +127,9 @@ static void finish(struct stream_tls *s)
 void stream_tls_flush(struct stream_tls *s)
 {
 	encrypt(s);
-	if (s->face.state == STREAM_OPEN && s->busy->plain.count == 0 && is(s, ENDS_SOON | WANTS_SHUTDOWN))
+	if (s->face.state != STREAM_OPEN || s->busy->plain.count > 0 || is(s, IS_LENT_OUT))
+		return;
+	if (is(s, ENDS_SOON | WANTS_SHUTDOWN))
 		finish(s);
 }
 

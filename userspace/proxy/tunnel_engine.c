@@ -459,7 +459,8 @@ void tunnel_top_up(struct tunnel *t, enum side from)
 
 void tunnel_engine_init(struct tunnel *t)
 {
-	t->is_plain = transfer_is_possible(t->streams[CLIENT], t->streams[ORIGIN]);
+	t->is_plain = transfer_is_possible(t->streams[CLIENT], t->streams[ORIGIN]) &&
+		      transfer_is_possible(t->streams[ORIGIN], t->streams[CLIENT]);
 	for (unsigned i = 0; i < SIDES; i++) {
 		t->transfers[i].owner = t;
 		t->transfers[i].on_moved = transfer_moved;

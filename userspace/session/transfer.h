@@ -3,11 +3,11 @@
  * transfer.h - body bytes (or those of a tunnel) of one http_stream that go to another inside the kernel.
  *
  * Both sessions lend one direction of their connection for exactly the bytes that are left of the body.  They do that
- * only over a plain connection of HTTP/1 or without a protocol, when no body byte is in userspace: nothing is queued,
- * received or being received.  The owner brings that about by http_stream_hold() and by waiting for on_sent().
- * Meanwhile both sessions keep their deadlines, http_stream_queued() of `to` counts what is in the pipe, and the owner
- * gets on_sent() of it as ever.  The end of a body, and whatever fails, is told by the http_streams themselves after
- * on_end(): credit is asked for as before.
+ * only on HTTP/1 or without a protocol, from a plain connection to a plain one or to TLS that the kernel makes, and
+ * when no body byte is in userspace: nothing is queued, received or being received.  The owner brings that about by
+ * http_stream_hold() and by waiting for on_sent().  Meanwhile both sessions keep their deadlines,
+ * http_stream_queued() of `to` counts what is in the pipe, and the owner gets on_sent() of it as ever.  The end of a
+ * body, and whatever fails, is told by the http_streams themselves after on_end(): credit is asked for as before.
  */
 #ifndef SN_SESSION_TRANSFER_H
 #define SN_SESSION_TRANSFER_H
@@ -30,8 +30,8 @@ struct transfer {
 static inline bool transfer_is_possible(const struct http_stream *from, const struct http_stream *to)
 {
 	return from->ops->lend && to->ops->lend &&
-	       stream_may_lend(from->ops->transport((struct http_stream *)from)) &&
-	       stream_may_lend(to->ops->transport((struct http_stream *)to));
+	       stream_may_lend(from->ops->transport((struct http_stream *)from), STREAM_IN) &&
+	       stream_may_lend(to->ops->transport((struct http_stream *)to), STREAM_OUT);
 }
 
 static inline bool transfer_is_running(const struct transfer *t)
