@@ -3,6 +3,8 @@
 #include "base/mem.h"
 
 #include <malloc.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "base/check.h"
 
@@ -34,6 +36,13 @@ void *mem_alloc(size_t size)
 void *mem_zalloc(size_t size)
 {
 	return checked(calloc(1, at_least_one(size)));
+}
+
+void *mem_zalloc_lines(size_t size)
+{
+	size_t lines = (at_least_one(size) + MEM_LINE - 1) / MEM_LINE;
+
+	return memset(checked(aligned_alloc(MEM_LINE, lines * MEM_LINE)), 0, lines * MEM_LINE);
 }
 
 void *mem_array(size_t n, size_t size)

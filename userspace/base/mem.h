@@ -5,8 +5,11 @@
 
 #include <stddef.h>
 
+#define MEM_LINE 64 /* bytes of a cache line */
+
 void *mem_alloc(size_t size);	      /* uninitialised */
 void *mem_zalloc(size_t size);	      /* zeroed */
+void *mem_zalloc_lines(size_t size); /* zeroed, in cache lines of its own */
 void *mem_array(size_t n, size_t size); /* zeroed; overflow of n * size aborts */
 /* Grow or shrink; p may be NULL.  Overflow aborts. */
 void *mem_resize(void *p, size_t n, size_t size);

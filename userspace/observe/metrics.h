@@ -41,16 +41,16 @@ enum metric_id {
 };
 
 struct metrics_shard;
-struct metric_histogram;
 
 /* One series of one shard.  `value` first, so that adding is inline; the rest belongs to metrics.c. */
 struct metric_cell {
 	_Atomic uint64_t value;
 
 	enum metric_id id;
-	struct metric_histogram *histogram; /* owned; NULL for counters and gauges */
-	struct metric_cell *next;	    /* of this metric in this shard; const once published */
-	struct span key;		    /* the label values, encoded; owned */
+	struct metric_cell *next; /* of this metric in this shard; const once published */
+	struct span key;	  /* the label values, encoded; owned */
+	/* Of a histogram: not cumulative, the last one is for everything above the bounds.  Else none. */
+	_Atomic uint64_t counts[];
 };
 
 /* Any thread.  The caller becomes the shard's only writer.  Never fails. */

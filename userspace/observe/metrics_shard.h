@@ -6,7 +6,6 @@
 #include "base/hmap.h"
 #include "observe/metrics.h"
 
-#define METRIC_BUCKETS_MAX	12
 #define METRIC_KEY_LENGTH_BYTES 2
 
 struct metric_desc {
@@ -22,11 +21,6 @@ extern const struct metric_desc metric_descs[METRIC_COUNT];
 struct metric_buckets {
 	const uint64_t *bounds;
 	size_t count;
-};
-
-struct metric_histogram {
-	/* Not cumulative; the last one in use is for everything above the bounds. */
-	_Atomic uint64_t counts[METRIC_BUCKETS_MAX + 1];
 };
 
 struct metrics_shard {

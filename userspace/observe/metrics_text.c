@@ -187,7 +187,7 @@ static uint64_t sum_bucket(struct metric_cell *const *cells, size_t count, size_
 	uint64_t sum = 0;
 
 	for (size_t i = 0; i < count; i++)
-		sum += atomic_load_explicit(&cells[i]->histogram->counts[bucket], memory_order_relaxed);
+		sum += atomic_load_explicit(&cells[i]->counts[bucket], memory_order_relaxed);
 	return sum;
 }
 
@@ -235,7 +235,7 @@ static void write_metric(struct strbuf *out, enum metric_id id, const struct cel
 
 		for (to = from + 1; to < l->count && span_eq(l->cells[to]->key, equal[0]->key); to++)
 			;
-		if (equal[0]->histogram)
+		if (metric_buckets(metric_descs[id].kind).count)
 			write_histogram(out, equal, to - from);
 		else
 			write_sample(out, equal[0], "", metric_descs[id].kind,

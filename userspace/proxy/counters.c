@@ -3,6 +3,7 @@
 #include "proxy/counters.h"
 
 #include "base/check.h"
+#include "base/mem.h"
 
 #define METHOD_COUNT (METHOD_PATCH + 1)
 
@@ -17,8 +18,13 @@ struct method_counters {
 	struct status_cell statuses[COUNTERS_STATUSES_MAX];
 };
 
+/* What the usual request needs is in the first cache line. */
 struct route_counters {
+	struct metric_cell *requests, *duration; /* of the last method and status; NULL: there was none */
+	uint32_t method, status;
 	struct metric_cell *request_bytes, *response_bytes;
+	struct metric_cell *attempts; /* NULL: there was none */
+
 	struct method_counters *methods[METHOD_COUNT]; /* made when they are first seen */
 };
 
@@ -72,18 +78,35 @@ static struct route_counters *route_counters(struct metrics_shard *shard, struct
 
 	if (likely(rc))
 		return rc;
-	rc = arena_zalloc(&pin->arena, sizeof(*rc));
+	rc = arena_zalloc(&pin->arena, sizeof(*rc) + MEM_LINE);
+	rc = (struct route_counters *)(((uintptr_t)rc + MEM_LINE - 1) & ~(uintptr_t)(MEM_LINE - 1));
 	rc->request_bytes = metric_cell(shard, METRIC_REQUEST_BODY_SIZE_BYTES, &label);
 	rc->response_bytes = metric_cell(shard, METRIC_RESPONSE_BODY_SIZE_BYTES, &label);
 	pin->route_counters[route->index] = rc;
 	return rc;
 }
 
+/* Another method or status than the last one. */
+static void recent_find(struct route_counters *rc, struct metrics_shard *shard, struct pin *pin,
+			const struct route *route, const struct counters_sample *s)
+{
+	struct method_counters *mc = rc->methods[s->method];
+
+	if (!mc) {
+		mc = arena_zalloc(&pin->arena, sizeof(*mc));
+		mc->duration = duration_find(shard, span_str(route->id), s->method);
+		rc->methods[s->method] = mc;
+	}
+	rc->requests = status_cell(mc, shard, span_str(route->id), s);
+	rc->duration = mc->duration;
+	rc->method = s->method;
+	rc->status = s->status;
+}
+
 void counters_record(struct metrics_shard *shard, struct pin *pin, const struct route *route,
 		     const struct counters_sample *s)
 {
 	struct route_counters *rc;
-	struct method_counters *mc;
 
 	if (!route) {
 		metric_cell_add(status_find(shard, SPAN("none"), s->method, s->status), 1);
@@ -91,14 +114,22 @@ void counters_record(struct metrics_shard *shard, struct pin *pin, const struct 
 		return;
 	}
 	rc = route_counters(shard, pin, route);
-	mc = rc->methods[s->method];
-	if (unlikely(!mc)) {
-		mc = arena_zalloc(&pin->arena, sizeof(*mc));
-		mc->duration = duration_find(shard, span_str(route->id), s->method);
-		rc->methods[s->method] = mc;
-	}
-	metric_cell_add(status_cell(mc, shard, span_str(route->id), s), 1);
-	metric_cell_observe_us(mc->duration, s->duration_us);
+	if (unlikely(!rc->requests || rc->method != s->method || rc->status != s->status))
+		recent_find(rc, shard, pin, route, s);
+	metric_cell_add(rc->requests, 1);
+	metric_cell_observe_us(rc->duration, s->duration_us);
 	metric_cell_observe(rc->request_bytes, s->request_bytes);
 	metric_cell_observe(rc->response_bytes, s->response_bytes);
+}
+
+void counters_attempt(struct metrics_shard *shard, struct pin *pin, const struct route *route)
+{
+	struct route_counters *rc = route_counters(shard, pin, route);
+
+	if (unlikely(!rc->attempts)) {
+		const struct span labels[2] = { span_str(route->upstream->id), span_str(route->id) };
+
+		rc->attempts = metric_cell(shard, METRIC_UPSTREAM_ATTEMPTS_TOTAL, labels);
+	}
+	metric_cell_add(rc->attempts, 1);
 }

@@ -25,5 +25,7 @@ struct counters_sample {
 /* route NULL: no route matched; shown as "none". */
 void counters_record(struct metrics_shard *shard, struct pin *pin, const struct route *route,
 		     const struct counters_sample *s);
+/* A request is given to the route's upstream, again or for the first time. */
+void counters_attempt(struct metrics_shard *shard, struct pin *pin, const struct route *route);
 
 #endif

@@ -230,19 +230,7 @@ void record_session_fault(struct proxy_worker *w, uint32_t listener_id, struct s
 
 void record_attempt(struct exchange *x)
 {
-	struct pin *pin = x->pin;
-	struct metric_cell **cell;
-
-	if (!pin->attempt_cells)
-		pin->attempt_cells =
-			arena_array(&pin->arena, pin->snapshot->route_count, sizeof(*pin->attempt_cells));
-	cell = &pin->attempt_cells[x->route->index];
-	if (!*cell) {
-		const struct span labels[2] = { span_str(x->route->upstream->id), span_str(x->route->id) };
-
-		*cell = metric_cell(x->worker->metrics, METRIC_UPSTREAM_ATTEMPTS_TOTAL, labels);
-	}
-	metric_cell_add(*cell, 1);
+	counters_attempt(x->worker->metrics, x->pin, x->route);
 }
 
 void record_failure(struct exchange *x, enum failure f)

@@ -21,7 +21,6 @@ struct config;
 /* Of connections and requests in progress; 0: no limit. */
 struct client_limits {
 	uint32_t connections_per_client;
-	uint64_t connections_per_route; /* requests and tunnels of one route */
 	uint64_t in_flight, in_flight_per_worker;
 };
 
@@ -77,9 +76,7 @@ struct pin {
 	struct arena arena;		   /* worker states below */
 	struct upstream_worker *upstreams; /* by upstream->index */
 	void **filter_states;		   /* by slot */
-	struct route_counters *
-		*route_counters; /* cached metric cells by route->index; see proxy/counters.h */
-	struct metric_cell **attempt_cells; /* upstream_attempts_total by route->index; see record.c */
+	struct route_counters **route_counters; /* by route->index; see proxy/counters.h */
 	struct metric_cell **accept_cells;  /* accepted_connections_total by place of the listener */
 	bool is_current;
 };
