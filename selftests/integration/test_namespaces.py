@@ -3,11 +3,13 @@
 import json
 
 from lib import Client, PeerClosed, PeerReset, check, check_eq, check_in, fetch, wait_for
+from lib.origin import never
 
 
 def named(t, name):
     o = t.origin()
     o.on("/who", lambda c, request: c.answer(body=name.encode()))
+    o.on("/cart/never", never)
     return o
 
 
@@ -119,3 +121,142 @@ def test_listener_that_leaves_keeps_its_namespace_to_the_end(t):
         except (PeerClosed, PeerReset):
             pass
     check_eq(len(two.origins["main"].requests), 0)
+
+
+# ---- limits
+
+
+def rate_of(s, verdict, scope, limit):
+    return s.metrics().sum("rate_limit_requests_total", verdict=verdict, scope=scope, limit=limit)
+
+
+def statuses(get, count):
+    return [get().status for _ in range(count)]
+
+
+def rates(**keys):
+    """Ten times as many may come at once: a test that takes less than 0.1 s a key sees at most one come back."""
+    return "limits { %s }\n" % "; ".join("max-requests-per-second-%s %d" % (k.replace("_", "-"), v)
+                                         for k, v in keys.items())
+
+
+GLOBAL = "max-requests-per-second-global"
+
+
+def test_rates_of_every_level_apply(t):
+    """Whoever has the smallest bucket refuses, and is the one that clients are told of."""
+    two = Two(t, workers=2, limits="%s 5" % GLOBAL, shop=rates(**{"global": 3}), cart=rates(**{"global": 1}))
+    r = two.get("shop", "/who/cart")
+    check_eq((r.status, r.get("ratelimit-limit")), (200, "10"))
+    check_eq(two.get("shop").get("ratelimit-limit"), "30")
+    check_eq(two.get("blog").get("ratelimit-limit"), "50")
+    check_eq(two.get("main").get("ratelimit-limit"), "50")
+    seen = statuses(lambda: two.get("shop", "/who/cart"), 14)
+    check(seen.count(429) >= 2, seen)
+    refused = rate_of(two.s, "refused", "shop:cart", "shop:cart:" + GLOBAL)
+    check_eq(refused, seen.count(429))
+    check_eq((rate_of(two.s, "refused", "shop", "shop:" + GLOBAL), rate_of(two.s, "refused", "global", GLOBAL)), (0, 0))
+    check_eq([two.get(n).status for n in ("shop", "blog", "main")], [200] * 3)
+    seen = statuses(lambda: two.get("shop"), 34)
+    check_in(429, seen)
+    check_eq(rate_of(two.s, "refused", "shop", "shop:" + GLOBAL), seen.count(429))
+    # what the namespace refuses does not empty the bucket of the whole file
+    check_eq(two.get("blog").status, 200)
+
+
+def test_rates_are_kept_over_a_reload(t):
+    two = Two(t, shop=rates(**{"global": 1}))
+    check_in(429, statuses(lambda: two.get("shop"), 15))
+    two.s.check_reload(system="graceful-shutdown-timeout-secs 5")
+    check_in(429, statuses(lambda: two.get("shop"), 3))
+    two.s.check_reload(top=two.scopes(shop=rates(**{"global": 2})))  # another limit begins full
+    check_eq(statuses(lambda: two.get("shop"), 10), [200] * 10)
+
+
+def test_rates_of_clients_and_routes(t):
+    two = Two(t, shop=rates(per_client=1))
+    seen = statuses(lambda: two.get("shop"), 14)
+    check(seen.count(429) >= 2, seen)
+    # over all routes of the namespace: the same client has nothing left in its service
+    check_in(429, statuses(lambda: two.get("shop", "/who/cart"), 3))
+    check_eq(two.get("blog").status, 200)
+    check(rate_of(two.s, "refused", "shop", "shop:max-requests-per-second-per-client") >= 3)
+    two = Two(t, shop=rates(per_route=1))
+    check_in(429, statuses(lambda: two.get("shop"), 14))
+    check_eq(two.get("shop", "/cart").status, 200)  # its own bucket
+    check(rate_of(two.s, "refused", "shop:site", "shop:max-requests-per-second-per-route") >= 2)
+
+
+def test_explain_tells_the_level_of_each_limit(t):
+    two = Two(t, limits="%s 5" % GLOBAL, shop="limits { %s 1; max-in-flight-requests 4; }\n" % GLOBAL,
+              cart="limits { max-connections-per-route 2; }\n")
+    check_in(429, statuses(lambda: two.get("shop"), 15))
+    text = two.s.command("explain", "GET", "http://h:%d/cart" % two.ports["shop"])
+    for line in ("filter 1  " + GLOBAL, "filter 2  shop:" + GLOBAL, " of 10 left",
+                 "at most 2 requests and tunnels of the route", "at most 4 requests and tunnels of shop in progress"):
+        check_in(line, text)
+    told = json.loads(two.s.command("explain", "GET", "http://h:%d/cart" % two.ports["shop"], "--json"))
+    check_eq((told["namespace"], told["route"]), ("shop", "shop:cart:site"))
+    check_eq(told["in_progress"], [{"max": 2, "scope": None}, {"max": 4, "scope": "shop"}])
+
+
+def hold(port, path, count):
+    clients = [Client(port) for _ in range(count)]
+    for c in clients:
+        c.send("GET %s HTTP/1.1\r\nHost: a\r\n\r\n" % path)
+    return clients
+
+
+def test_requests_in_progress_of_every_level(t):
+    two = Two(t, workers=2, limits="max-in-flight-requests 20",
+              shop="limits { max-in-flight-requests 5; }\n", cart="limits { max-in-flight-requests 2; }\n")
+
+    def arrived(name, count):
+        wait_for(lambda: len([r for r in two.origins[name].requests]) >= count, "requests do not get to " + name)
+
+    def free(get):
+        wait_for(lambda: get().status == 200, "the place of who left is not free")
+
+    held = hold(two.ports["shop"], "/cart/never", 2)
+    arrived("cart", 2)
+    r = two.get("shop", "/who/cart")
+    check_eq((r.status, r.get("retry-after")), (503, "1"))
+    check_eq(two.get("shop").status, 200)  # the service is full, not the namespace
+    held += hold(two.ports["shop"], "/never", 3)
+    arrived("shop", 4)
+    check_eq(two.get("shop").status, 503)
+    check_eq((two.get("blog").status, two.get("main").status), (200, 200))
+    check_eq(two.s.metric("blocked_requests_total", reason="namespace_requests"), 2)
+    failures = [json.loads(line) for line in two.s.access_lines(5) if '"namespace_requests"' in line]
+    check_eq([f.get("route_id") for f in failures], ["shop:cart:site", "shop:site"])
+    two.s.check_reload(system="graceful-shutdown-timeout-secs 5")  # the numbers go on
+    check_eq((two.get("shop").status, two.get("shop", "/who/cart").status), (503, 503))
+    held.pop().reset()
+    free(lambda: two.get("shop"))
+    check_eq(two.get("shop", "/who/cart").status, 503)
+    held.pop(0).reset()
+    free(lambda: two.get("shop", "/who/cart"))
+    for c in held:
+        c.reset()
+    wait_for(lambda: two.s.gauges()["active_requests"] == 0, "requests do not end")
+    # all counts are back at nothing: as many as at the beginning fit, and no more
+    for o in two.origins.values():
+        o.clear()
+    held = hold(two.ports["shop"], "/cart/never", 2)
+    arrived("cart", 2)
+    held += hold(two.ports["shop"], "/never", 3)
+    arrived("shop", 3)
+    check_eq(two.get("shop").status, 503)
+    for c in held:
+        c.reset()
+
+
+def test_tightest_number_of_a_route_counts(t):
+    two = Two(t, limits="max-connections-per-route 3", shop="limits { max-connections-per-route 9; }\n",
+              cart="limits { max-connections-per-route 1; }\n")
+    held = hold(two.ports["shop"], "/cart/never", 1) + hold(two.ports["shop"], "/never", 3)
+    wait_for(lambda: two.s.metric("upstream_attempts_total") >= 4, "the requests do not get to the origins")
+    check_eq((two.get("shop").status, two.get("shop", "/who/cart").status), (503, 503))
+    check_eq(two.s.metric("blocked_requests_total", reason="route_connections"), 2)
+    for c in held:
+        c.reset()

@@ -352,6 +352,10 @@ static void route_text(const struct explanation *e, struct strbuf *out)
 	strbuf_printf(out, "limits    body %s", value_size_text(text, r->body_max));
 	strbuf_printf(out, ", total time %s\n",
 		      r->timeout_ms ? value_duration_text(text, r->timeout_ms) : "unlimited");
+	for (unsigned i = 0; i < r->bound_count; i++)
+		strbuf_printf(out, "          at most %llu requests and tunnels of %s in progress\n",
+			      (unsigned long long)r->bounds[i].max,
+			      r->bounds[i].scope ? r->bounds[i].scope : "the route");
 }
 
 /* Whose routes the listener serves; NULL: those that are in no namespace. */
@@ -408,6 +412,14 @@ static void route_json(const struct explanation *e, struct json *j)
 	json_array(j, "targets");
 	for (unsigned i = 0; r->upstream && i < r->upstream->endpoint_count; i++)
 		json_str(j, NULL, r->upstream->endpoints[i]->name);
+	json_end(j, ']');
+	json_array(j, "in_progress");
+	for (unsigned i = 0; i < r->bound_count; i++) {
+		json_object(j, NULL);
+		json_u64(j, "max", r->bounds[i].max);
+		json_str(j, "scope", r->bounds[i].scope);
+		json_end(j, '}');
+	}
 	json_end(j, ']');
 }
 

@@ -73,11 +73,14 @@ static struct limit *limit_of(const struct filter_use *u)
 static void *open_limit(const struct filter_opening *o, const void *config)
 {
 	const struct config_rate_limit *c = config;
-	const char *scope = c->spans_routes ? "global" : o->route_id;
+	const char *space = c->scope ? c->scope : "global", *scope = c->spans_routes ? space : o->route_id;
+	const char *place = c->spans_routes ? "" : o->route_id;
 	struct limit_terms t = { .scope = scope, .name = o->id, .gcra = c->gcra, .keys_max = c->keys_max };
 	struct rate_object *object = arena_zalloc(o->arena, sizeof(*object));
 
-	t.identity = arena_printf(o->arena, "%s\n%s\n%s\n%u\n%llu/%llu\n%u", c->spans_routes ? "" : o->route_id, o->id,
+	if (c->spans_routes && c->scope)
+		place = arena_printf(o->arena, ":%s", c->scope); /* no route is called like this */
+	t.identity = arena_printf(o->arena, "%s\n%s\n%s\n%u\n%llu/%llu\n%u", place, o->id,
 				  c->key_text, c->ipv6_prefix, (unsigned long long)c->rate.count,
 				  (unsigned long long)c->rate.period_ms, c->burst);
 	object->limit = limit_get(o->limits, &t);

@@ -61,11 +61,28 @@ bool client_limits_move(struct proxy_worker *w, const struct listener *l, struct
 
 /* ---- requests in progress ---- */
 
-enum failure client_limits_enter(struct exchange *x)
+/* All of the route's bounds, or none. */
+static enum failure count_in_progress(struct exchange *x, struct span *out_scope)
+{
+	const struct route *r = x->route;
+
+	for (unsigned i = 0; i < r->bound_count; i++) {
+		const struct route_bound *b = &r->bounds[i];
+
+		x->in_progress[i] = b->count;
+		if (atomic_fetch_add_explicit(b->count, 1, memory_order_relaxed) < b->max)
+			continue;
+		client_limits_leave(x);
+		*out_scope = span_str(b->scope ? b->scope : "");
+		return b->scope ? FAIL_NAMESPACE_BUSY : FAIL_ROUTE_BUSY;
+	}
+	return FAIL_NONE;
+}
+
+enum failure client_limits_enter(struct exchange *x, struct span *out_scope)
 {
 	const struct proxy_worker *w = x->worker;
 	const struct client_limits *max = &x->pin->snapshot->limits;
-	_Atomic uint64_t *count = x->route->in_progress;
 
 	if (!x->route->upstream) /* health and admin pages answer whatever happens */
 		return FAIL_NONE;
@@ -74,17 +91,13 @@ enum failure client_limits_enter(struct exchange *x)
 		return FAIL_OVERLOAD;
 	if (max->in_flight_per_worker && w->exchange_count + w->tunnel_count > max->in_flight_per_worker)
 		return FAIL_OVERLOAD;
-	if (!max->connections_per_route)
-		return FAIL_NONE;
-	x->in_progress = count;
-	if (atomic_fetch_add_explicit(count, 1, memory_order_relaxed) < max->connections_per_route)
-		return FAIL_NONE;
-	return FAIL_ROUTE_BUSY;
+	return x->route->bound_count ? count_in_progress(x, out_scope) : FAIL_NONE;
 }
 
 void client_limits_leave(struct exchange *x)
 {
-	if (x->in_progress)
-		atomic_fetch_sub_explicit(x->in_progress, 1, memory_order_relaxed);
-	x->in_progress = NULL;
+	for (unsigned i = 0; i < ROUTE_BOUNDS_MAX && x->in_progress[i]; i++) {
+		atomic_fetch_sub_explicit(x->in_progress[i], 1, memory_order_relaxed);
+		x->in_progress[i] = NULL;
+	}
 }

@@ -21,8 +21,11 @@ void client_limits_adopt(struct proxy_worker *w, const struct addr *peer);
 bool client_limits_move(struct proxy_worker *w, const struct listener *l, struct stream *st, const struct addr *client);
 void client_limits_end(struct proxy_worker *w, const struct addr *peer);
 
-/* A request has found its route: counted until client_limits_leave().  FAIL_NONE, or why it is refused. */
-enum failure client_limits_enter(struct exchange *x);
+/*
+ * A request has found its route: counted until client_limits_leave().  FAIL_NONE, or why it is refused; *out_scope is
+ * the namespace or service that has enough, if it is one.
+ */
+enum failure client_limits_enter(struct exchange *x, struct span *out_scope);
 void client_limits_leave(struct exchange *x); /* was not counted: nothing */
 
 #endif

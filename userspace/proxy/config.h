@@ -383,7 +383,7 @@ struct config_registry {
 	struct config_tls_registry tls;
 	struct limits limits;
 	struct stores stores;
-	struct hmap route_counts; /* route -> _Atomic uint64_t; keys and values are owned */
+	struct hmap progress_counts; /* route, or ":" scope -> _Atomic uint64_t; keys and values are owned */
 };
 
 void config_registry_init(struct config_registry *r);

@@ -206,8 +206,27 @@ static void route_defaults(struct builder *b, struct route *r, const char *id)
 	r->tunnel_idle_ms = 3600 * 1000;
 	r->body_max = b->config->limits.body_max;
 	retry_build(&r->retry, NULL);
-	if (b->config->limits.route_connections_max)
-		r->in_progress = config_route_count(b->registry, id);
+}
+
+static void bound_add(struct builder *b, struct route *r, struct route_bound *to, uint64_t max, const char *scope)
+{
+	const char *name = scope ? arena_printf(b->arena, ":%s", scope) : r->id;
+
+	if (max)
+		to[r->bound_count++] = (struct route_bound){ config_progress_count(b->registry, name), max, scope };
+}
+
+static void bounds_build(struct builder *b, struct route *r, const struct config_route *c)
+{
+	struct route_bound *bounds = arena_array(b->arena, ROUTE_BOUNDS_MAX, sizeof(*bounds));
+	uint64_t max = b->config->limits.route_connections_max;
+
+	for (const struct config_scope *scope = c->scope; scope; scope = scope->parent)
+		max = config_limit_min(max, scope->limits.route_connections_max);
+	bound_add(b, r, bounds, max, NULL);
+	for (const struct config_scope *scope = c->scope; scope; scope = scope->parent)
+		bound_add(b, r, bounds, scope->limits.in_flight_max, scope->name);
+	r->bounds = bounds;
 }
 
 static void route_build(struct builder *b, struct route *r, const struct config_route *c)
@@ -216,6 +235,7 @@ static void route_build(struct builder *b, struct route *r, const struct config_
 
 	route_defaults(b, r, c->id);
 	r->pos = c->meta.pos;
+	bounds_build(b, r, c);
 	config_filters_build(&b->filters, r, c);
 	/* a route that only redirects never gets to its handler */
 	r->handler = c->upstream ? &handler_forward
@@ -566,7 +586,6 @@ static void snapshot_fill(struct builder *b)
 	s->max_connections = connections_max(c);
 	s->limits = (struct client_limits){
 		.connections_per_client = c->limits.client_connections_max,
-		.connections_per_route = c->limits.route_connections_max,
 		.in_flight = c->limits.in_flight_max,
 		.in_flight_per_worker = c->limits.in_flight_worker_max,
 	};

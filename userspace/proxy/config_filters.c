@@ -4,7 +4,56 @@
 
 #include "base/check.h"
 
-#define LIMITS_USES 5 /* at most, before the route's filters */
+enum rate {
+	RATE_GLOBAL,
+	RATE_PER_CLIENT,
+	RATE_PER_ROUTE,
+	RATE_COUNT,
+};
+
+static const struct {
+	const char *name;
+	enum rate_key key;
+} rates[RATE_COUNT] = {
+	{ "max-requests-per-second-global", RATE_KEY_NONE },
+	{ "max-requests-per-second-per-client", RATE_KEY_CLIENT_IP },
+	{ "max-requests-per-second-per-route", RATE_KEY_ROUTE },
+};
+
+/* One scope's; a scope that does not limit one has NULL there. */
+struct config_scope_rates {
+	const char *ids[RATE_COUNT];
+	const struct config_rate_limit *limits[RATE_COUNT];
+};
+
+#define SCOPES_MAX  3 /* around a route: the file, its namespace, its service */
+#define LIMITS_USES (2 + SCOPES_MAX * RATE_COUNT) /* at most, before the route's filters */
+
+static void rate_add(struct config_filters *f, const struct config_scope *scope, enum rate rate, uint64_t rps,
+		     struct schema_pos pos)
+{
+	struct config_scope_rates *to = &f->rates[scope ? scope->index + 1 : 0];
+	struct arena *a = &f->snapshot->arena;
+	struct config_rate_limit *limit;
+
+	if (!rps)
+		return;
+	limit = rate_limit_simple(a, pos, rps, rates[rate].key);
+	limit->scope = scope ? scope->name : NULL;
+	to->limits[rate] = limit;
+	to->ids[rate] = scope ? arena_printf(a, "%s:%s", scope->name, rates[rate].name) : rates[rate].name;
+}
+
+static void scope_rates_add(struct config_filters *f, const struct config_scope *scope)
+{
+	const struct config_scope_limits *l = &scope->limits;
+
+	rate_add(f, scope, RATE_GLOBAL, l->rps_global, SCHEMA_POS(l, rps_global));
+	rate_add(f, scope, RATE_PER_CLIENT, l->rps_client, SCHEMA_POS(l, rps_client));
+	rate_add(f, scope, RATE_PER_ROUTE, l->rps_route, SCHEMA_POS(l, rps_route));
+	for (size_t i = 0; i < scope->service_count; i++)
+		scope_rates_add(f, &scope->services[i]);
+}
 
 void config_filters_begin(struct config_filters *f, struct snapshot *s, const struct config *c,
 			  struct config_registry *registry, struct diag *d)
@@ -19,12 +68,12 @@ void config_filters_begin(struct config_filters *f, struct snapshot *s, const st
 	f->slot_sizes = arena_array(a, uses, sizeof(*f->slot_sizes));
 	s->filter_worker_sizes = f->slot_sizes;
 	f->rate_limit = filter_find("rate-limit");
-	if (l->rps_global)
-		f->rps_global = rate_limit_simple(a, SCHEMA_POS(l, rps_global), l->rps_global, RATE_KEY_NONE);
-	if (l->rps_client)
-		f->rps_client = rate_limit_simple(a, SCHEMA_POS(l, rps_client), l->rps_client, RATE_KEY_CLIENT_IP);
-	if (l->rps_route)
-		f->rps_route = rate_limit_simple(a, SCHEMA_POS(l, rps_route), l->rps_route, RATE_KEY_ROUTE);
+	f->rates = arena_array(a, c->scope_count + 1, sizeof(*f->rates));
+	rate_add(f, NULL, RATE_GLOBAL, l->rps_global, SCHEMA_POS(l, rps_global));
+	rate_add(f, NULL, RATE_PER_CLIENT, l->rps_client, SCHEMA_POS(l, rps_client));
+	rate_add(f, NULL, RATE_PER_ROUTE, l->rps_route, SCHEMA_POS(l, rps_route));
+	for (size_t i = 0; i < c->namespace_count; i++)
+		scope_rates_add(f, &c->namespaces[i]);
 }
 
 static void use_add(struct config_filters *f, struct route *r, struct filter_use *uses, struct filter_use use)
@@ -49,6 +98,18 @@ static void limit_add(struct config_filters *f, struct route *r, struct filter_u
 		use_add(f, r, uses, (struct filter_use){ .filter = f->rate_limit, .id = id, .config = limit });
 }
 
+/* Of the scopes around the route, the widest first. */
+static void rates_use(struct config_filters *f, struct route *r, struct filter_use *uses,
+		      const struct config_scope *scope)
+{
+	const struct config_scope_rates *of = &f->rates[scope ? scope->index + 1 : 0];
+
+	if (scope)
+		rates_use(f, r, uses, scope->parent);
+	for (unsigned i = 0; i < RATE_COUNT; i++)
+		limit_add(f, r, uses, of->ids[i], of->limits[i]);
+}
+
 void config_filters_build(struct config_filters *f, struct route *r, const struct config_route *c)
 {
 	const struct config *config = f->config;
@@ -56,9 +117,7 @@ void config_filters_build(struct config_filters *f, struct route *r, const struc
 
 	r->filters = uses;
 	limit_add(f, r, uses, "global", config->rate_limits.global);
-	limit_add(f, r, uses, "max-requests-per-second-global", f->rps_global);
-	limit_add(f, r, uses, "max-requests-per-second-per-client", f->rps_client);
-	limit_add(f, r, uses, "max-requests-per-second-per-route", f->rps_route);
+	rates_use(f, r, uses, c->scope);
 	limit_add(f, r, uses, "policies", c->policies.rate_limit);
 	for (size_t i = 0; i < c->filters.count; i++) {
 		const struct schema_variant *v = config->filters;

@@ -6,6 +6,8 @@
 #include "proxy/config.h"
 #include "proxy/snapshot.h"
 
+struct config_scope_rates;
+
 struct config_filters {
 	struct snapshot *snapshot; /* being built */
 	const struct config *config;
@@ -13,7 +15,7 @@ struct config_filters {
 	struct diag *diag;
 	uint32_t *slot_sizes;
 	const struct filter *rate_limit;
-	const struct config_rate_limit *rps_global, *rps_client, *rps_route; /* or NULL */
+	struct config_scope_rates *rates; /* max-requests-per-second-*: of the file, then of each scope */
 };
 
 void config_filters_begin(struct config_filters *f, struct snapshot *s, const struct config *c,

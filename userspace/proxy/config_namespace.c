@@ -19,6 +19,67 @@ static const char *scope_verify(const char *text, struct arena *a)
 	return strlen(text) > SCOPE_ID_MAX ? "is longer than 63 bytes" : config_id_verify(text, a);
 }
 
+/* ---- limits ---- */
+
+#define LIMITS struct config_scope_limits
+
+/* A key of the file's `limits` that cannot be kept for some routes only. */
+static void not_here(struct schema *s, const struct kdl_node *node, void *member, void *config)
+{
+	struct diag_item *item =
+		diag_error(s->diag, node->pos, "\"" SPAN_FMT "\" has no meaning in a namespace or service",
+			   SPAN_ARG(node->name));
+
+	(void)member;
+	(void)config;
+	if (span_starts(node->name, SPAN("max-body-size")))
+		diag_hint(s->diag, item, "a route has its own: `policies { max-body-size ... }`");
+	else
+		diag_hint(s->diag, item, "it holds for the whole process: write it in `limits` of the file");
+}
+
+#define ROW_NOT_HERE(key, ...) \
+	ROW_CUSTOM(LIMITS, meta, key, not_here, "", "", .flags = SCHEMA_HIDDEN, __VA_ARGS__)
+
+static const struct schema_row limits_rows[] = {
+	ROW_UINT(LIMITS, rps_global, "max-requests-per-second-global", 1, 100000000, "none",
+		 "Requests of everybody to all its routes together; ten times as many may come at once.  More is 429."),
+	ROW_UINT(LIMITS, rps_client, "max-requests-per-second-per-client", 1, 100000000, "none",
+		 "The same for each client address (of IPv6, for each /64)."),
+	ROW_UINT(LIMITS, rps_route, "max-requests-per-second-per-route", 1, 100000000, "none",
+		 "The same for each of its routes."),
+	ROW_UINT(LIMITS, in_flight_max, "max-in-flight-requests", 1, 10000000, "none",
+		 "Requests and tunnels of all its routes that may be in progress; more are 503.  Builtin handlers have "
+		 "no limit."),
+	ROW_UINT(LIMITS, route_connections_max, "max-connections-per-route", 1, 10000000, "none",
+		 "The same for each of its routes."),
+	ROW_NOT_HERE("max-header-size", .aliases = "max-header-size-bytes"),
+	ROW_NOT_HERE("max-request-line-size", .aliases = "max-request-line-size-bytes"),
+	ROW_NOT_HERE("max-header-count"),
+	ROW_NOT_HERE("max-body-size", .aliases = "max-body-size-bytes"),
+	ROW_NOT_HERE("min-rate"),
+	ROW_NOT_HERE("max-connections-per-client", .aliases = "max-connections"),
+	ROW_NOT_HERE("max-total-connections"),
+	ROW_NOT_HERE("max-in-flight-requests-per-worker"),
+	ROW_LATER("max-header-name-bytes"),
+	ROW_LATER("max-header-value-bytes"),
+	ROW_LATER("max-body-buffer-bytes"),
+	ROW_LATER("max-body-inspection-bytes"),
+	ROW_LATER("max-decompression-ratio"),
+	ROW_LATER("max-decompressed-size-bytes"),
+	ROW_LATER("max-idle-connections-per-upstream"),
+	ROW_LATER("max-queued-requests"),
+	ROW_LATER("max-agent-queue-depth"),
+	ROW_LATER("max-agent-body-bytes"),
+	ROW_LATER("max-agent-response-bytes"),
+	ROW_LATER("max-memory-bytes"),
+	ROW_LATER("max-memory-percent"),
+	ROW_END,
+};
+
+static const struct schema_block limits_block =
+	SCHEMA_BLOCK(LIMITS, "limits", limits_rows, NULL, "What its routes may take; the limits around it apply too.");
+
 /* ---- what is in a scope ---- */
 
 static const struct schema_row upstreams_rows[] = {
@@ -38,18 +99,20 @@ static const struct schema_row filters_rows[] = {
 	ROW_END,
 };
 
-#define ROWS_CONTENT(what)                                                                                        \
-	ROW_GROUP("upstreams", upstreams_rows,                                                             \
-			  "As `upstreams` of the file; names are those of the " what ".",                          \
-			  .flags = SCHEMA_REPEAT | SCHEMA_ELSEWHERE),                                              \
-		ROW_GROUP("routes", routes_rows,                                                                   \
-			  "As `routes` of the file.  `upstream` and `filters` find names of the service, then of "  \
-			  "the namespace, then of the file, then those that a namespace exports; one with `:` is " \
-			  "taken as it is: `namespace:name` or `namespace:service:name`.",                         \
-			  .flags = SCHEMA_REPEAT | SCHEMA_ELSEWHERE),                                              \
-		ROW_GROUP("filters", filters_rows, "As `filters` of the file; names are those of the " what ".",   \
-			  .flags = SCHEMA_REPEAT | SCHEMA_ELSEWHERE),                                              \
-		ROW_LATER("limits"), ROW_LATER("agents")
+#define ROWS_CONTENT(what)                                                                                             \
+	ROW_BLOCK(SCOPE, limits, "limits", &limits_block,                                                              \
+		  "What the routes of the " what " may take; the limits around it apply too."),                        \
+		ROW_GROUP("upstreams", upstreams_rows,                                                                 \
+			  "As `upstreams` of the file; names are those of the " what ".",                              \
+			  .flags = SCHEMA_REPEAT | SCHEMA_ELSEWHERE),                                                  \
+		ROW_GROUP("routes", routes_rows,                                                                       \
+			  "As `routes` of the file.  `upstream` and `filters` find names of the service, then of the " \
+			  "namespace, then of the file, then those that a namespace exports; one with `:` is taken "   \
+			  "as it is: `namespace:name` or `namespace:service:name`.",                                   \
+			  .flags = SCHEMA_REPEAT | SCHEMA_ELSEWHERE),                                                  \
+		ROW_GROUP("filters", filters_rows, "As `filters` of the file; names are those of the " what ".",       \
+			  .flags = SCHEMA_REPEAT | SCHEMA_ELSEWHERE),                                                  \
+		ROW_LATER("agents")
 
 static const struct schema_row service_rows[] = {
 	ROW_ID(SCOPE, id, "Name of the service, unique in its namespace; without `:`.", .verify = scope_verify),

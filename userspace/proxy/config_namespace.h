@@ -12,6 +12,13 @@ struct config;
 struct config_route;
 struct config_upstream;
 
+/* Of the file's `limits` what a scope may have for itself; 0: no limit. */
+struct config_scope_limits {
+	struct schema_meta meta;
+	uint64_t rps_global, rps_client, rps_route;
+	uint64_t route_connections_max, in_flight_max;
+};
+
 struct config_exports {
 	struct schema_meta meta;
 	struct schema_strings upstreams, filters; /* canonical once references are resolved */
@@ -21,6 +28,7 @@ struct config_exports {
 struct config_scope {
 	struct schema_meta meta;
 	const char *id;
+	struct config_scope_limits limits;
 	/* Empty once they have moved. */
 	struct config_upstream *upstreams;
 	size_t upstream_count;
@@ -40,6 +48,12 @@ struct config_scope {
 };
 
 extern const struct schema_block config_namespace_block;
+
+/* The smaller one of two limits, of which 0 is none. */
+static inline uint64_t config_limit_min(uint64_t a, uint64_t b)
+{
+	return a && (!b || a < b) ? a : b;
+}
 
 /* For ids of what can be in a scope, and of scopes: NULL, or why it cannot be one. */
 const char *config_id_verify(const char *text, struct arena *a);

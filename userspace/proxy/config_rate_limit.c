@@ -91,6 +91,7 @@ static const struct schema_row rate_limits_rows[] = {
 	ROW_STRINGS(struct config_rate_limits, default_key, "key", NULL, "`key` of limits that do not say."),
 	ROW_OPTIONAL(struct config_rate_limits, global, "global", &rate_limit_block,
 		     "A limit in front of all routes together, before their own.  Needs `max-rps`."),
+	ROW_LATER("scopes"),
 	ROW_END,
 };
 

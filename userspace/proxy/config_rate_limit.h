@@ -86,7 +86,8 @@ struct config_rate_limit {
 	unsigned part_count;
 	struct span limit_text; /* for RateLimit-Limit */
 	const char *key_text;
-	bool spans_routes; /* one limit for all routes together */
+	bool spans_routes; /* one limit for all routes together, */
+	const char *scope; /* or those of this namespace or service; NULL: of the file */
 };
 
 struct config_rate_limits {
@@ -104,7 +105,7 @@ struct config;
 /* Fill what is missing from `rate-limits`, check all limits of the file, and make what is computed. */
 void rate_limits_check(struct schema *s, struct config *c);
 
-/* Of `limits`: so many requests a second, ten times as many at once.  NONE: of all routes together. */
+/* Of `limits`: so many requests a second, ten times as many at once.  NONE: of all routes together.  Has no scope. */
 struct config_rate_limit *rate_limit_simple(struct arena *a, struct schema_pos pos, uint64_t rps, enum rate_key key);
 
 #endif

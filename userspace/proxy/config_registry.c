@@ -27,11 +27,11 @@ void config_registry_fini(struct config_registry *r)
 	config_tls_registry_fini(&r->tls);
 	limits_fini(&r->limits);
 	pos = 0;
-	while (hmap_next(&r->route_counts, &pos, &key, &value)) {
+	while (hmap_next(&r->progress_counts, &pos, &key, &value)) {
 		free((void *)(uintptr_t)key.ptr);
 		free(value);
 	}
-	hmap_fini(&r->route_counts);
+	hmap_fini(&r->progress_counts);
 	endpoint_registry_fini(&r->endpoints);
 }
 
@@ -53,13 +53,13 @@ uint32_t config_listener_number(struct config_registry *r, const char *id, const
 	return r->listener_number_last;
 }
 
-_Atomic uint64_t *config_route_count(struct config_registry *r, const char *id)
+_Atomic uint64_t *config_progress_count(struct config_registry *r, const char *id)
 {
-	_Atomic uint64_t *count = hmap_get(&r->route_counts, span_str(id));
+	_Atomic uint64_t *count = hmap_get(&r->progress_counts, span_str(id));
 
 	if (count)
 		return count;
 	count = mem_zalloc(sizeof(*count));
-	hmap_set(&r->route_counts, span_str(mem_strdup(id)), (void *)count);
+	hmap_set(&r->progress_counts, span_str(mem_strdup(id)), (void *)count);
 	return count;
 }

@@ -25,8 +25,8 @@ extern const struct schema_word config_splice_words[];
 
 /* config_registry.c: the same id and address have the same number for as long as the process lives. */
 uint32_t config_listener_number(struct config_registry *r, const char *id, const struct addr *addr);
-/* Requests and tunnels of the route of that name: they outlive configurations, so does the number. */
-_Atomic uint64_t *config_route_count(struct config_registry *r, const char *id);
+/* Requests and tunnels in progress of what is called so: they outlive configurations, so does the number. */
+_Atomic uint64_t *config_progress_count(struct config_registry *r, const char *id);
 
 /* What every name in the file means, and which do not mean anything; after config_scopes_flatten(). */
 void config_references_check(struct schema *s, struct config *c);

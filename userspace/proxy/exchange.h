@@ -122,7 +122,7 @@ struct exchange {
 	struct span failure_detail;
 	unsigned failure_status;  /* instead of the failure's; 0: its own */
 	const char *failure_text; /* the same */
-	_Atomic uint64_t *in_progress; /* of the route, if it was counted there */
+	_Atomic uint64_t *in_progress[ROUTE_BOUNDS_MAX]; /* where it is counted; NULL behind the last one */
 	struct rate_report *rate_report; /* of limits that judged it; NULL: none did.  See rate_report.h */
 	uint64_t start_ns, head_ns; /* loop clock: request head seen, response head sent */
 	uint64_t timeout_ms;	    /* total, from route or filter; 0: none */

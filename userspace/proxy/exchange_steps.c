@@ -116,6 +116,7 @@ enum step_verdict exchange_step_route(struct exchange *x)
 	struct route_request q = {m->method_name, x->host, x->path, x->query, &m->headers};
 	const struct router *router = x->listener ? x->listener->router : x->pin->snapshot->router;
 	const struct route *r = router_match(router, x->worker->scratch, &q);
+	struct span scope = SPAN("");
 	enum failure f;
 
 	if (!r && x->listener)
@@ -127,9 +128,9 @@ enum step_verdict exchange_step_route(struct exchange *x)
 	f = check_protocol(x);
 	if (f != FAIL_NONE)
 		return fail(x, f, m->upgrade);
-	f = client_limits_enter(x);
+	f = client_limits_enter(x, &scope);
 	if (f != FAIL_NONE)
-		return fail(x, f, SPAN(""));
+		return fail(x, f, scope);
 	if (m->framing == BODY_LENGTH && r->body_max && m->content_length > r->body_max)
 		return fail(x, FAIL_BODY_TOO_LARGE, SPAN("Content-Length is larger than max-body-size"));
 	if (r->timeout_ms)

@@ -48,6 +48,15 @@ struct listener {
 	bool is_removed; /* left the file with this reload: serves what was accepted, with Connection: close */
 };
 
+/* How many requests and tunnels may be in progress. */
+struct route_bound {
+	_Atomic uint64_t *count; /* of the registry */
+	uint64_t max;
+	const char *scope; /* of all routes in this namespace or service; NULL: of the route */
+};
+
+#define ROUTE_BOUNDS_MAX 3 /* the route, its service, its namespace */
+
 enum route_upgrade {
 	ROUTE_UPGRADE_REFUSED, /* 403 */
 	ROUTE_UPGRADE_ALLOWED,
@@ -73,7 +82,8 @@ struct route {
 	const struct handler *handler; /* forward, or a builtin */
 	const void *handler_config;
 	const struct upstream *upstream; /* forward */
-	_Atomic uint64_t *in_progress; /* of the registry: requests and tunnels, if limited */
+	const struct route_bound *bounds; /* the nearest first */
+	unsigned bound_count;
 
 	struct header_op_set request_headers, response_headers; /* policies */
 	uint64_t timeout_ms;	  /* total; 0: none */

@@ -34,6 +34,7 @@ static const struct filter filters[] = {
 	  .worker_size = 40,
 	  .check = note_check },
 	{ .name = "redirect", .rows = note_rows, .config_size = sizeof(struct note_config) },
+	{ .name = "rate-limit", .rows = rate_limit_rows, .config_size = sizeof(struct config_rate_limit) },
 };
 static const struct handler handlers[] = {
 	{ .name = "status" },	 { .name = "health" }, { .name = "metrics" },

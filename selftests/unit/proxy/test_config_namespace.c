@@ -39,6 +39,18 @@ static const struct mistake mistakes[] = {
 	{ LISTENERS "namespace \"a\" { upstreams { upstream \"u\" { } } }", "has no target" },
 	{ LISTENERS "namespace \"a\" { filters { filter \"f\" { type \"nota\" } } }", "\"nota\" is not a value" },
 
+	/* limits */
+	{ IN("limits { max-header-size 2048 }"), "\"max-header-size\" has no meaning in a namespace or service" },
+	{ IN("service \"s\" { limits { min-rate 10 } }"), "\"min-rate\" has no meaning in a namespace or service" },
+	{ IN("limits { max-body-size 1 }"), "`policies { max-body-size ... }`" },
+	{ IN("limits { max-total-connections 1 }"), "write it in `limits` of the file" },
+	{ IN("limits { max-memory-bytes 1 }"), "is not in this version" },
+	{ IN("limits { max-in-flight-requests 0 }"), "max-in-flight-requests" },
+	{ IN("limits { max-in-flight-request 1 }"), "did you mean \"max-in-flight-requests\"?" },
+	{ IN("limits { max-in-flight-requests 1; max-in-flight-requests 2 }"), "is written twice" },
+	{ IN("scopes { }"), "unknown key \"scopes\" in namespace" },
+	{ LISTENERS "rate-limits { scopes { } }", "\"scopes\" is not in this version" },
+
 	/* ids */
 	{ LISTENERS "routes { " AT("a:b", "/", HEALTH) " }", "\"a:b\" is not an id" },
 	{ LISTENERS "upstreams { " UPSTREAM("a:b", "1") " }", "\"a:b\" is not an id" },
@@ -357,6 +369,131 @@ static void test_json_has_each_thing_once(void **state)
 	assert_null(strstr(strstr(json, "\"routes\"") + 1, "\"routes\""));
 }
 
+/* ---- limits ---- */
+
+#define RATES(g, c, r)                                                                                                 \
+	"limits { max-requests-per-second-global " g "; max-requests-per-second-per-client " c                         \
+	"; max-requests-per-second-per-route " r " }\n"
+
+/* Of the uses of `rate-limit` in a route: "id scope rate", the widest first. */
+static void assert_rates(const char *id, const char *const *want)
+{
+	const struct route *r = route(id);
+	char have[200];
+	unsigned i;
+
+	for (i = 0; want[i]; i++) {
+		const struct config_rate_limit *c;
+
+		assert_true(i < r->filter_count);
+		assert_string_equal(r->filters[i].filter->name, "rate-limit");
+		c = r->filters[i].config;
+		(void)snprintf(have, sizeof(have), "%s %s %llu%s", r->filters[i].id, c->scope ? c->scope : "-",
+			       (unsigned long long)c->rate.count, c->spans_routes ? "" : " each");
+		assert_string_equal(have, want[i]);
+		assert_int_equal(c->burst, 10 * c->rate.count);
+	}
+	assert_int_equal(i, r->filter_count);
+}
+
+static void test_rates_of_all_scopes_around_apply(void **state)
+{
+#define GLOBAL "max-requests-per-second-global"
+#define CLIENT "max-requests-per-second-per-client"
+#define EACH   "max-requests-per-second-per-route"
+	static const char *const file[] = { GLOBAL " - 1", CLIENT " - 2", EACH " - 3 each", NULL };
+	static const char *const space[] = { GLOBAL " - 1",	  CLIENT " - 2",      EACH " - 3 each",
+					     "n:" GLOBAL " n 4", "n:" CLIENT " n 5", "n:" EACH " n 6 each",
+					     NULL };
+	static const char *const service[] = {
+		GLOBAL " - 1",		CLIENT " - 2",		EACH " - 3 each",
+		"n:" GLOBAL " n 4",	"n:" CLIENT " n 5",	"n:" EACH " n 6 each",
+		"n:s:" GLOBAL " n:s 7", "n:s:" CLIENT " n:s 8", "n:s:" EACH " n:s 9 each",
+		NULL,
+	};
+	static const char *const other[] = { GLOBAL " - 1", CLIENT " - 2", EACH " - 3 each", "m:t:" GLOBAL " m:t 1",
+					     NULL };
+
+	(void)state;
+	assert_int_equal(build("listeners { " LISTENER("g", "1", "") LISTENER("n", "2", "namespace \"n\"")
+			       LISTENER("m", "3", "namespace \"m\"") " }\n"
+			       "routes { " AT("g", "/", HEALTH) " }\n" RATES("1", "2", "3")
+			       "namespace \"n\" { " ROUTED RATES("4", "5", "6")
+			       "service \"s\" { routes { " AT("r", "/s", HEALTH) " }\n" RATES("7", "8", "9") " } }\n"
+			       "namespace \"m\" { service \"s\" { " ROUTED " }; service \"t\" { routes { "
+			       AT("r", "/t", HEALTH) " }\nlimits { " GLOBAL " 1 } } }"),
+			 0);
+	assert_rates("g", file);
+	assert_rates("n:r", space);
+	assert_rates("n:s:r", service);
+	assert_rates("m:s:r", file);
+	assert_rates("m:t:r", other);
+	/* one bucket, whichever route of the scope it is */
+	assert_ptr_equal(route("n:r")->filters[3].config, route("n:s:r")->filters[3].config);
+}
+
+static void assert_bound(const char *id, unsigned i, uint64_t max, const char *scope)
+{
+	const struct route *r = route(id);
+
+	assert_true(i < r->bound_count);
+	assert_int_equal(r->bounds[i].max, max);
+	assert_string_equal(r->bounds[i].scope ? r->bounds[i].scope : "", scope);
+}
+
+static void test_bounds_of_requests_in_progress(void **state)
+{
+	struct snapshot *first;
+
+	static const char file[] =
+		"listeners { " LISTENER("g", "1", "") LISTENER("n", "2", "namespace \"n\"") " }\n" UPSTREAMS
+		"limits { max-connections-per-route 50; max-in-flight-requests 99 }\n"
+		"routes { " AT("g", "/", "upstream \"u\"") " }\n"
+		"namespace \"n\" { routes { " AT("r", "/", "upstream \"u\"") " }\n"
+		"limits { max-connections-per-route 60; max-in-flight-requests 7 }\n"
+		"service \"s\" { routes { " AT("r", "/s", "upstream \"u\"") " }\n"
+		"limits { max-connections-per-route 5; max-in-flight-requests 3 } }\n"
+		"service \"t\" { routes { " AT("r", "/t", "upstream \"u\"") " } } }";
+
+	(void)state;
+	assert_int_equal(build(file), 0);
+	assert_int_equal(route("g")->bound_count, 1);
+	assert_bound("g", 0, 50, "");
+	assert_int_equal(route("n:r")->bound_count, 2);
+	assert_bound("n:r", 0, 50, "");
+	assert_bound("n:r", 1, 7, "n");
+	assert_int_equal(route("n:s:r")->bound_count, 3);
+	assert_bound("n:s:r", 0, 5, "");
+	assert_bound("n:s:r", 1, 3, "n:s");
+	assert_bound("n:s:r", 2, 7, "n");
+	assert_bound("n:t:r", 1, 7, "n");
+	assert_ptr_equal(route("n:r")->bounds[1].count, route("n:s:r")->bounds[2].count);
+	assert_ptr_not_equal(route("n:r")->bounds[0].count, route("n:s:r")->bounds[0].count);
+	assert_ptr_not_equal(route("n:s:r")->bounds[1].count, route("n:s:r")->bounds[2].count);
+	first = built;
+	assert_int_equal(config_build_text(&built, "t.kdl", span_str(file), &registry, first, &diag), 0);
+	for (unsigned i = 0; i < first->route_count; i++)
+		for (unsigned k = 0; k < first->routes[i].bound_count; k++)
+			assert_ptr_equal(built->routes[i].bounds[k].count, first->routes[i].bounds[k].count);
+	snapshot_put(first);
+}
+
+/* Each key of the file's limits is either one of a scope's, or an error that says so. */
+static void test_every_key_of_limits_is_known_in_a_scope(void **state)
+{
+	const struct schema_row *limits = schema_row_find(config_block()->rows, SPAN("limits"));
+	char file[1024];
+
+	(void)state;
+	for (const struct schema_row *row = limits->block->rows; row->name; row++, begin_again()) {
+		(void)snprintf(file, sizeof(file), IN(ROUTED "limits { %s 5 }"), row->name);
+		if (build(file) == 0)
+			continue;
+		if (strstr(text.ptr, "unknown key"))
+			fail_msg("%s is not known:\n%s", row->name, text.ptr);
+	}
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -369,6 +506,9 @@ int main(void)
 		T(test_a_listener_serves_its_namespace_and_nothing_else),
 		T(test_listeners_of_a_namespace_share_a_router),
 		T(test_a_removed_listener_keeps_its_namespace),
+		T(test_rates_of_all_scopes_around_apply),
+		T(test_bounds_of_requests_in_progress),
+		T(test_every_key_of_limits_is_known_in_a_scope),
 		T(test_changes_have_canonical_names),
 		T(test_json_has_each_thing_once),
 	};
