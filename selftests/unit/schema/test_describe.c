@@ -68,6 +68,7 @@ static const struct schema_row group_rows[] = {
 static const struct schema_row root_rows[] = {
 	ROW_UINT(struct root_config, threads, "threads", 0, 64, "0", "Threads.", .flags = SCHEMA_REQUIRED),
 	ROW_GROUP("group", group_rows, "Things."),
+	ROW_GROUP("again", group_rows, "As `group`.", .flags = SCHEMA_ELSEWHERE),
 	ROW_BLOCK(struct root_config, deep, "deep", &leaf_block, "Deep."),
 	ROW_LATER("cache"),
 	ROW_END,
@@ -90,13 +91,14 @@ static void test_text_lists_all_keys(void **state)
 
 	(void)state;
 	strbuf_init(&out);
-	assert_int_equal(describe_text(&root, SPAN(""), &out), 21);
+	assert_int_equal(describe_text(&root, SPAN(""), &out), 22);
 	assert_memory_equal(out.ptr, "threads number\n", 15);
 	assert_non_null(strstr(out.ptr, "\ngroup/leaf \"id\" { ... }\n"));
 	assert_non_null(strstr(out.ptr, "\ngroup/leaf/mode fast | slow\n"));
 	assert_non_null(strstr(out.ptr, "\ngroup/filter(leaf)/wait-secs duration\n"));
 	assert_null(strstr(out.ptr, "cache"));
 	assert_null(strstr(out.ptr, "(old)"));
+	assert_non_null(strstr(out.ptr, "\nagain { ... }\n")); /* and nothing of what is below it */
 	strbuf_fini(&out);
 }
 
@@ -150,7 +152,7 @@ static void test_names_are_counted_beyond_the_room(void **state)
 	const char *names[3] = { NULL };
 
 	(void)state;
-	assert_int_equal(describe_names(&root, names, 3), 21);
+	assert_int_equal(describe_names(&root, names, 3), 22);
 	assert_string_equal(names[0], "threads");
 	assert_string_equal(names[2], "leaf");
 }
