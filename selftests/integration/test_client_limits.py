@@ -145,6 +145,43 @@ def test_requests_of_a_worker(t):
     leave(held)
 
 
+def test_memory_above_the_mark(t):
+    s = t.sentinel(t.origin(), limits='max-memory-bytes "1MiB"', routes='''
+        route "h" { matches { path "/health"; }; builtin-handler "health"; }
+        route "all" { matches { path-prefix "/"; }; upstream "o"; }''')
+    with Client(s.port) as c:
+        wait_for(lambda: c.get("/").status == 503, "it was never above")
+        r = c.get("/")
+        check_eq((r.status, r.get("retry-after")), (503, "1"))
+        check_eq(c.get("/health").status, 200)
+        check(s.metric("blocked_requests_total", reason="memory") >= 1)
+        wait_for(lambda: "the mark is 1 MiB" in s.stderr(), "nothing in the log")
+        s.check_reload(limits='max-memory-bytes "1GiB"\nmax-memory-percent 90')
+        wait_for(lambda: c.get("/").status == 200, "it is served no more")
+    check_eq(s.stderr().count("requests are refused (503)"), 1)
+
+
+def test_requests_that_wait_for_a_connection(t):
+    s = t.sentinel(t.origin(), limits="max-queued-requests 1", upstream="connection-pool { max-connections 1; }")
+    held = waiting(s, 1)
+    held.append(Client(s.port))
+    held[1].send("GET /never HTTP/1.1\r\nHost: a\r\n\r\n")
+    wait_for(lambda: s.metric("active_requests") >= 2, "the second one does not wait")
+    check_eq(fetch(s.port, "/").status, 503)
+    leave(held)
+
+
+def test_idle_connections_of_an_upstream(t):
+    o = t.origin()
+    s = t.sentinel(o, limits="max-idle-connections-per-upstream 2")
+    clients = waiting(s, 6)
+    o.gate.set()
+    for c in clients:
+        check_eq(c.response().status, 200)
+    wait_for(lambda: s.metric("connection_pool_idle") == 2, "%d are kept" % s.metric("connection_pool_idle"))
+    leave(clients)
+
+
 def test_requests_of_a_route(t):
     s = t.sentinel(t.origin(), limits="max-connections-per-route 2", workers=2,
                    routes="".join('route "%s" { matches { path-prefix "/%s"; }; upstream "o"; }\n' % (r, r)

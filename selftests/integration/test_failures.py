@@ -18,7 +18,7 @@ ELSEWHERE = {
     "status",  # no failure of a request: test_a_status_that_is_retried_is_a_failure_of_the_attempt
     "response_malformed",  # no filter of ours does that: selftests/unit/proxy/test_exchange.c
     "geo_blocked", "banned",  # test_geo.py, test_guard_budgets.py
-    "overload", "route_connections",  # test_client_limits.py
+    "overload", "route_connections", "memory", "namespace_requests",  # test_client_limits.py, test_namespaces.py
     "rate_limited", "limit_store",  # test_rate_limit.py, test_shared_limits.py
 }
 

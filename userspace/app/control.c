@@ -9,6 +9,7 @@
 #include "app/certificates.h"
 #include "app/limit_metrics.h"
 #include "app/logs.h"
+#include "app/memory.h"
 #include "app/notify.h"
 #include "app/sockets.h"
 #include "app/upgrade.h"
@@ -148,6 +149,7 @@ static void on_second(struct timer *t)
 	if (c->state == CONTROL_RUNNING)
 		certificates_tick(c->certificates);
 	geo_watch_tick(&c->geo);
+	memory_tick(&c->shared, &c->current->limits);
 	audit_flush(c->audit, UINT64_MAX); /* whatever there is: on disk within a second */
 	if (c->seconds % 10 == 0)
 		registry_sweep(&c->registry);

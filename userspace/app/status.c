@@ -13,6 +13,7 @@
 #include "app/store_status.h"
 #include "app/upgrade.h"
 #include "app/about.h"
+#include "app/memory.h"
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/json.h"
@@ -20,19 +21,6 @@
 #include "schema/value.h"
 
 /* ---- metrics ---- */
-
-static uint64_t memory_bytes(void)
-{
-	unsigned long size, resident = 0;
-	FILE *f = fopen("/proc/self/statm", "re");
-
-	if (!f)
-		return 0;
-	if (fscanf(f, "%lu %lu", &size, &resident) != 2)
-		resident = 0;
-	(void)fclose(f);
-	return (uint64_t)resident * (uint64_t)sysconf(_SC_PAGESIZE);
-}
 
 static uint64_t descriptor_count(void)
 {
@@ -64,7 +52,7 @@ static void collect(void *ctx)
 
 	metric_set(c->metrics, METRIC_UP, 1);
 	metric_cell_set(metric_cell(c->metrics, METRIC_BUILD_INFO, &version), 1);
-	metric_set(c->metrics, METRIC_MEMORY_USAGE_BYTES, memory_bytes());
+	metric_set(c->metrics, METRIC_MEMORY_USAGE_BYTES, memory_resident());
 	metric_set(c->metrics, METRIC_CPU_SECONDS_TOTAL, cpu_us());
 	metric_set(c->metrics, METRIC_OPEN_DESCRIPTORS, descriptor_count());
 	log_collect(c->metrics);

@@ -91,6 +91,8 @@ enum failure client_limits_enter(struct exchange *x, struct span *out_scope)
 		return FAIL_OVERLOAD;
 	if (max->in_flight_per_worker && w->exchange_count + w->tunnel_count > max->in_flight_per_worker)
 		return FAIL_OVERLOAD;
+	if (atomic_load_explicit(&w->shared->is_short_of_memory, memory_order_relaxed))
+		return FAIL_MEMORY;
 	return x->route->bound_count ? count_in_progress(x, out_scope) : FAIL_NONE;
 }
 

@@ -253,6 +253,8 @@ struct config_limits {
 	uint32_t client_connections_max;
 	uint32_t min_rate;
 	uint64_t route_connections_max, connections_max, in_flight_max, in_flight_worker_max;
+	uint32_t queued_max, idle_connections_max, memory_percent;
+	uint64_t memory_max;
 };
 
 struct config_metrics {

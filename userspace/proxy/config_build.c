@@ -139,6 +139,16 @@ static void connection_build(struct builder *b, struct upstream_connection_setti
 		to->http = UPSTREAM_HTTP2;
 }
 
+/* Of each target. */
+static unsigned idle_max(const struct builder *b, const struct upstream *u, const struct config_upstream *c)
+{
+	uint32_t all = b->config->limits.idle_connections_max;
+
+	if (all == 0)
+		return c->pool.max_idle;
+	return MIN(c->pool.max_idle, MAX(all / MAX(u->endpoint_count, 1U), 1U));
+}
+
 static void upstream_build(struct builder *b, struct upstream *u, const struct config_upstream *c)
 {
 	u->id = c->id;
@@ -159,7 +169,7 @@ static void upstream_build(struct builder *b, struct upstream *u, const struct c
 	connection_build(b, &u->connection, c);
 	u->pool = (struct upstream_pool_settings){
 		.max_connections = c->pool.max_connections,
-		.max_idle = c->pool.max_idle,
+		.max_idle = idle_max(b, u, c),
 		.idle_timeout_ms = c->pool.idle_timeout_ms,
 		.max_lifetime_ms = c->pool.max_lifetime_ms,
 		.max_requests = c->pool.max_requests,
@@ -588,6 +598,9 @@ static void snapshot_fill(struct builder *b)
 		.connections_per_client = c->limits.client_connections_max,
 		.in_flight = c->limits.in_flight_max,
 		.in_flight_per_worker = c->limits.in_flight_worker_max,
+		.queued = c->limits.queued_max,
+		.memory_bytes = c->limits.memory_max,
+		.memory_percent = c->limits.memory_percent,
 	};
 	if (log->is_enabled) {
 		struct access_log_settings *a = arena_zalloc(b->arena, sizeof(*a));

@@ -236,13 +236,16 @@ static const struct schema_row limits_rows[] = {
 		 "limit."),
 	ROW_UINT(struct config_limits, connections_max, "max-total-connections", 1, 10000000, NULL,
 		 "As `max-connections` of `system`; if both are written, the smaller one counts."),
-	ROW_LATER("max-idle-connections-per-upstream"),
+	ROW_UINT(struct config_limits, idle_connections_max, "max-idle-connections-per-upstream", 1, 10000000, "none",
+		 "Idle connections kept for an upstream, split over its targets (at least one each) and the workers; "
+		 "`max-idle` of its `connection-pool` counts if it is less."),
 	ROW_UINT(struct config_limits, in_flight_max, "max-in-flight-requests", 1, 10000000, "10000",
 		 "Requests and tunnels of the whole process in progress; more are 503.  Builtin handlers answer all "
 		 "the same."),
 	ROW_UINT(struct config_limits, in_flight_worker_max, "max-in-flight-requests-per-worker", 1, 10000000, "none",
 		 "The same for each worker."),
-	ROW_LATER("max-queued-requests"),
+	ROW_UINT(struct config_limits, queued_max, "max-queued-requests", 1, 1000000, "1000",
+		 "Requests that may wait for a connection to one target, in each worker; more are 503."),
 	ROW_LATER("max-agent-queue-depth"),
 	ROW_LATER("max-agent-body-bytes"),
 	ROW_LATER("max-agent-response-bytes"),
@@ -252,8 +255,11 @@ static const struct schema_row limits_rows[] = {
 		 "The same for each client address (of IPv6, for each /64)."),
 	ROW_UINT(struct config_limits, rps_route, "max-requests-per-second-per-route", 1, 100000000, "none",
 		 "The same for each route."),
-	ROW_LATER("max-memory-bytes"),
-	ROW_LATER("max-memory-percent"),
+	ROW_SIZE(struct config_limits, memory_max, "max-memory-bytes", 1 << 20, 1LL << 50, "none",
+		 "Resident memory of the process above which requests are refused with 503; looked at every second.  "
+		 "Builtin handlers answer all the same."),
+	ROW_UINT(struct config_limits, memory_percent, "max-memory-percent", 1, 100, "none",
+		 "The same, of the machine's memory or of what its control group may have."),
 	ROW_END,
 };
 

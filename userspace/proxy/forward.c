@@ -11,7 +11,6 @@
 #include "upstream/bitmap.h"
 
 #define REPLAY_SLICE_COST 64 /* bytes that count for each kept slice */
-#define WAITERS_MAX 1024 /* requests that wait for a connection to one target, a worker */
 
 enum forward_state {
 	FORWARD_PICK,	 /* choose a target and open */
@@ -343,7 +342,7 @@ static void send_request(struct forward *f)
 
 static enum handler_verdict wait_for_connection(struct forward *f, uint64_t timeout_ms)
 {
-	if (f->ew->waiter_count >= WAITERS_MAX) {
+	if (f->ew->waiter_count >= f->x->pin->snapshot->limits.queued) {
 		attempt_failed(f, FAIL_POOL_FULL, SPAN("too many requests wait for a connection"));
 		return HANDLER_WAIT;
 	}

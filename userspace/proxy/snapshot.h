@@ -22,6 +22,9 @@ struct config;
 struct client_limits {
 	uint32_t connections_per_client;
 	uint64_t in_flight, in_flight_per_worker;
+	unsigned queued; /* requests that wait for a connection to one target, of each worker; never 0 */
+	uint64_t memory_bytes;	 /* of the process; see app/memory.h */
+	unsigned memory_percent; /* of what it may have */
 };
 
 struct snapshot {

@@ -43,6 +43,7 @@ struct proxy_shared {
 	struct retry_budget retry_budget;
 	struct pipe_pool pipes; /* splice(2) goes through these */
 	_Atomic bool is_draining;
+	_Atomic bool is_short_of_memory; /* above the mark of `limits` */
 	uint64_t start_wall_ns, start_mono_ns;
 	const char *version; /* static */
 	char instance_uuid[37];

@@ -113,6 +113,7 @@ static inline void fill_snapshot(struct fixture *f)
 	f->snapshot->router = f->router;
 	f->snapshot->worker_count = 1;
 	f->snapshot->max_connections = 100;
+	f->snapshot->limits.queued = 1000;
 }
 
 static inline int set_up(void **state)

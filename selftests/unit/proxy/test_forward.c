@@ -362,10 +362,10 @@ static void test_request_beyond_the_queue_is_503(void **state)
 	b = dial(f, 1);
 	ask(a, GET);
 	origin_hears(f, 0, "\r\n\r\n");
-	side_of(f, 0)->waiter_count += 1024;
+	side_of(f, 0)->waiter_count += 1000;
 	ask(b, GET);
 	client_hears(f, b, "HTTP/1.1 503");
-	side_of(f, 0)->waiter_count -= 1024;
+	side_of(f, 0)->waiter_count -= 1000;
 	assert_int_equal(failures_of(f, FAIL_POOL_FULL), 1);
 	assert_attempts(f, 2, 1);
 	origin_says(f, 0, OK_EMPTY);
