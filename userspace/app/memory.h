@@ -19,7 +19,7 @@ struct proxy_shared;
 
 /* Resident bytes of this process; 0: /proc is not there. */
 uint64_t memory_resident(void);
-/* Of the machine, or what this process's control group may have (cgroup v2 or v1, and those above it), if that is less. */
+/* Of the machine; or less, where this process's control group (version 2 or 1) or one above it may have less. */
 uint64_t memory_allowed(void);
 /*
  * The folder of the memory controller in the text of /proc/self/cgroup, as a path below /sys/fs/cgroup, in path (of

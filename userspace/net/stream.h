@@ -104,8 +104,8 @@ struct stream *stream_connect(struct loop *l, const struct addr *to, const struc
 			      int *out_err);
 
 /*
- * Ask for bytes once (already asked: nothing).  Not after eof.  class: the most that is wanted; where a large buffer was
- * asked for and little came, the next one is a small one.
+ * Ask for bytes once (already asked: nothing).  Not after eof.  class: the most that is wanted; where a large buffer
+ * was asked for and little came, the next one is a small one.
  */
 static inline void stream_read(struct stream *s, enum loop_buffers class)
 {

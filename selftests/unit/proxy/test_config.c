@@ -121,7 +121,7 @@ static const struct mistake mistakes[] = {
 	{ LISTENERS "system { worker-threads \"many\" }", "worker-threads" },
 	{ LISTENERS "limits { max-header-size 1024; max-request-line-size 2048 }",
 	  "larger than the whole head" },
-	{ LISTENERS "limits { max-memory-bytes 1 }", "is not in this version" },
+	{ LISTENERS "limits { max-agent-queue-depth 1 }", "is not in this version" },
 	{ LISTENERS "agents { }", "\"agents\" is not in this version" },
 	{ LISTENERS "kernel { acl { deny \"1.2.3.4/33\" } }", "1.2.3.4/33" },
 	{ LISTENERS "kernel { interface \"lo\"; interface \"lo\" }", "lo" },
