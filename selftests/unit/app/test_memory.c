@@ -19,7 +19,7 @@ static void test_the_group_is_found(void **state)
 	} rows[] = {
 		{ "0::/\n", "/sys/fs/cgroup/", "memory.max" },
 		{ "0::/system.slice/a.service\n", "/sys/fs/cgroup/system.slice/a.service", "memory.max" },
-		{ "5:cpu,memory:/a:b\n1:name=systemd:/x\n0::/\n", "/sys/fs/cgroup/memory/a:b", "memory.limit_in_bytes" },
+		{ "5:cpu,memory:/a:b\n1:name=x:/x\n0::/\n", "/sys/fs/cgroup/memory/a:b", "memory.limit_in_bytes" },
 		{ "2:memory:/c", "/sys/fs/cgroup/memory/c", "memory.limit_in_bytes" },
 		{ "4:memory2,cpu:/a\n0::/b\n", "/sys/fs/cgroup/b", "memory.max" },
 		{ "1:name=systemd:/x\n", NULL, NULL },
