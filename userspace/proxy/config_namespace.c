@@ -246,18 +246,23 @@ const SCOPE *config_namespace_find(const struct config *c, const char *id)
 	return NULL;
 }
 
-static bool is_in(const struct config_route *r, const char *namespace_id)
+const char *config_route_namespace(const struct config_route *r)
 {
-	const SCOPE *scope = r->scope;
+	if (!r->scope)
+		return NULL;
+	return r->scope->parent ? r->scope->parent->name : r->scope->name;
+}
 
-	if (!scope || !namespace_id)
-		return !scope && !namespace_id;
-	return strcmp((scope->parent ? scope->parent : scope)->name, namespace_id) == 0;
+bool config_route_is_in(const struct config_route *r, const char *namespace_id)
+{
+	const char *of = config_route_namespace(r);
+
+	return of && namespace_id ? strcmp(of, namespace_id) == 0 : !of && !namespace_id;
 }
 
 bool config_route_is_on(const struct config_route *r, const char *namespace_id, const char *listener)
 {
-	if (!is_in(r, namespace_id))
+	if (!config_route_is_in(r, namespace_id))
 		return false;
 	for (size_t i = 0; listener && i < r->listeners.count; i++)
 		if (strcmp(r->listeners.items[i].text, listener) == 0)

@@ -62,10 +62,10 @@ const char *config_id_verify(const char *text, struct arena *a);
 void config_scopes_flatten(struct schema *s, struct config *c);
 const struct config_scope *config_namespace_find(const struct config *c, const char *id);
 
-/*
- * Is the route served on listeners of that namespace (NULL: on those that have none), and on this one of them?
- * listener NULL: on all of them.
- */
+const char *config_route_namespace(const struct config_route *r); /* NULL: it is in none */
+/* Listeners of that namespace serve routes that are in it; those of none (NULL) routes that are in none. */
+bool config_route_is_in(const struct config_route *r, const char *namespace_id);
+/* And on this one of them?  listener NULL: on all of them. */
 bool config_route_is_on(const struct config_route *r, const char *namespace_id, const char *listener);
 
 #endif

@@ -7,7 +7,7 @@
 enum kind {
 	UPSTREAM,
 	FILTER,
-	ROUTE, /* these can be in scopes, the next ones cannot */
+	ROUTE,
 	LISTENER,
 	NAMESPACE,
 };
@@ -91,6 +91,13 @@ static bool is_near(const struct lookup *l, const char *canonical)
 	return space && strncmp(canonical, space->name, len) == 0 && canonical[len] == ':';
 }
 
+/* Would its whole name do where that name was not found?  Routes of other namespaces are not served. */
+static bool is_meant(const struct lookup *l, const char *canonical, const char *name)
+{
+	return (l->kind == UPSTREAM || l->kind == FILTER || (l->kind == ROUTE && is_near(l, canonical))) &&
+	       strcmp(last_part(canonical), last_part(name)) == 0;
+}
+
 static void missing(const struct lookup *l, struct schema_pos pos, const char *name)
 {
 	struct diag_item *item = diag_error(l->s->diag, pos, "there is no %s \"%s\"", kind_names[l->kind], name);
@@ -102,8 +109,7 @@ static void missing(const struct lookup *l, struct schema_pos pos, const char *n
 
 		if (!id || !*id)
 			continue;
-		if (l->kind <= ROUTE && strcmp(last_part(id), last_part(name)) == 0 &&
-		    (!elsewhere || (!is_near(l, elsewhere) && is_near(l, id))))
+		if (is_meant(l, id, name) && (!elsewhere || (!is_near(l, elsewhere) && is_near(l, id))))
 			elsewhere = id;
 		if (count < NAMES_MAX)
 			names[count++] = strchr(name, ':') ? id : short_name(l, id);
@@ -191,20 +197,6 @@ static const char *resolve(const struct lookup *l, struct schema_pos pos, const 
 	return id;
 }
 
-static const char *namespace_of(const struct config_route *r)
-{
-	if (!r->scope)
-		return NULL;
-	return r->scope->parent ? r->scope->parent->name : r->scope->name;
-}
-
-static bool is_served_by(const struct config_route *r, const struct config_listener *l)
-{
-	const char *of = namespace_of(r);
-
-	return of && l->namespace_id ? strcmp(of, l->namespace_id) == 0 : !of && !l->namespace_id;
-}
-
 static void not_served(struct schema *s, struct schema_pos pos, const struct config_route *r,
 		       const struct config_listener *l)
 {
@@ -214,7 +206,7 @@ static void not_served(struct schema *s, struct schema_pos pos, const struct con
 	if (l->namespace_id)
 		diag_hint(s->diag, item, "it serves only what is in namespace \"%s\"", l->namespace_id);
 	else
-		diag_hint(s->diag, item, "only a listener with `namespace \"%s\"` does", namespace_of(r));
+		diag_hint(s->diag, item, "only a listener with `namespace \"%s\"` does", config_route_namespace(r));
 }
 
 static bool route_always_answers(const struct config *c, const struct config_route *r)
@@ -252,7 +244,7 @@ static void route_resolve(struct schema *s, const struct config *c, struct confi
 
 		if (!l)
 			missing(&(struct lookup){ s, c, NULL, LISTENER }, item->pos, item->text);
-		else if (!is_served_by(r, l))
+		else if (!config_route_is_in(r, l->namespace_id))
 			not_served(s, item->pos, r, l);
 	}
 	if (!SCHEMA_HAS(r, upstream) && !SCHEMA_HAS(r, builtin_handler) && !route_always_answers(c, r))
@@ -277,7 +269,7 @@ static void listener_resolve(struct schema *s, const struct config *c, struct co
 		return;
 	l->default_route = id;
 	r = config_route_find(c, id);
-	if (!is_served_by(r, l))
+	if (!config_route_is_in(r, l->namespace_id))
 		not_served(s, SCHEMA_POS(l, default_route), r, l);
 }
 

@@ -106,6 +106,9 @@ static const struct mistake mistakes[] = {
 	{ "listeners { " LISTENER("l", "1", "namespace \"n\"; default-route \"s:r\"") " }\n"
 	  "namespace \"n\" { service \"s\" { "
 	  ROUTED " } }", "it is \"n:s:r\" elsewhere" },
+	{ "listeners { " LISTENER("l", "1", "default-route \"site\"") " }\n"
+	  "namespace \"n\" { routes { " AT("site", "/", HEALTH) " } }\n"
+	  "routes { " AT("sites", "/", HEALTH) " }", "did you mean \"sites\"?" },
 };
 
 static const struct mistake warnings[] = {
