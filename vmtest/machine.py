@@ -32,33 +32,52 @@ class Result:
             self.text += "\n(exit code %d%s)\n" % (code, ": killed, out of time" if code in (124, 137) else "")
 
 
-def boot(image, initrd, folder, seconds, cpus):
-    """Runs the machine to its end; (text of the suites, text of the console, seconds, seconds of CPU)."""
-    out, console = os.path.join(folder, "suites.log"), os.path.join(folder, "console.log")
-    command = QEMU + ["-smp", str(cpus), "-kernel", image, "-initrd", initrd, "-append", COMMAND_LINE,
-                      "-serial", "file:" + console, "-serial", "file:" + out]
-    began, used = time.monotonic(), os.times()
-    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    said = b""
-    try:
-        said, _ = process.communicate(timeout=seconds)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        said, _ = process.communicate()
-        said += b"\n(the machine was ended after %d s)\n" % seconds
-    except BaseException:
-        process.kill()
-        process.wait()
-        raise
+class Machine:
+    """One that runs: its suites from `first` on, then those before it."""
 
-    def text(path):
-        if not os.path.exists(path):
+    def __init__(self, image, initrd, folder, seconds, cpus, first):
+        self.folder, self.limit = folder, seconds
+        self.seconds = self.cpu = 0.0
+        command = QEMU + ["-smp", str(cpus), "-kernel", image, "-initrd", initrd, "-append",
+                          COMMAND_LINE + " suite=" + first, "-serial", "file:" + self.path("console.log"),
+                          "-serial", "file:" + self.path("suites.log")]
+        self.began = time.monotonic()
+        with open(self.path("qemu.log"), "wb") as said:
+            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=said, stderr=subprocess.STDOUT)
+
+    def path(self, name):
+        return os.path.join(self.folder, name)
+
+    def is_running(self):
+        """Ends it if it is late."""
+        if self.process.returncode is None:
+            pid, status, usage = os.wait4(self.process.pid, os.WNOHANG)
+            self.seconds = time.monotonic() - self.began
+            if pid:
+                self.process.returncode = os.waitstatus_to_exitcode(status)
+                self.cpu = usage.ru_utime + usage.ru_stime
+            elif self.seconds > self.limit:
+                self.end()
+                with open(self.path("qemu.log"), "a", encoding="utf-8") as said:
+                    said.write("\n(the machine was ended after %d s)\n" % self.limit)
+        return self.process.returncode is None
+
+    def end(self):
+        if self.process.returncode is None:
+            self.process.kill()
+            self.process.wait()
+
+    def text(self, name):
+        if not os.path.exists(self.path(name)):
             return ""
-        with open(path, encoding="utf-8", errors="replace") as file:
+        with open(self.path(name), encoding="utf-8", errors="replace") as file:
             return file.read().replace("\r\n", "\n")
-    now = os.times()
-    cpu = now.children_user + now.children_system - used.children_user - used.children_system
-    return text(out), text(console) + said.decode("utf-8", "replace"), time.monotonic() - began, cpu
+
+    def suites(self):
+        return self.text("suites.log")
+
+    def console(self):
+        return self.text("console.log") + self.text("qemu.log")
 
 
 def known_split(console):
