@@ -42,14 +42,15 @@ enum splice_engine tunnel_engine_now(const struct tunnel *t, enum side from)
 
 static bool has_sockmap(const struct tunnel *t)
 {
-	return t->worker->offload.join && !t->mover && !t->is_refused && !t->flows[CLIENT].is_ended &&
+	return t->worker->offload.join && !t->worker->mover && !t->is_refused && !t->flows[CLIENT].is_ended &&
 	       !t->flows[ORIGIN].is_ended;
 }
 
 /* To another process, as soon as it is quiet. */
 static bool is_moving(const struct tunnel *t)
 {
-	return t->mover && !t->is_refused && t->is_plain && !t->flows[CLIENT].is_ended && !t->flows[ORIGIN].is_ended;
+	return t->worker->mover && !t->is_refused && t->is_plain && !t->flows[CLIENT].is_ended &&
+	       !t->flows[ORIGIN].is_ended;
 }
 
 static enum splice_engine choose(const struct tunnel *t, bool is_bulk)
@@ -246,7 +247,8 @@ static void join_refused(struct tunnel *t, int err)
 
 static void join_try(struct tunnel *t)
 {
-	int err = offloaded_start(&t->offloaded, is_moving(t) ? &t->mover->hook : &t->worker->offload, t->streams);
+	const struct offload_hook *to = is_moving(t) ? &t->worker->mover->hook : &t->worker->offload;
+	int err = offloaded_start(&t->offloaded, to, t->streams);
 
 	if (err == OFFLOADED_LATER) {
 		if (!timer_is_armed(&t->join_timer))
@@ -343,7 +345,7 @@ static void offloaded_left(struct offloaded *o, enum offload_why why, struct sli
 	}
 	for (unsigned i = 0; i < SIDES; i++)
 		send_held(t, (enum side)i, held[i]);
-	t->join_at_ms = t->mover ? 0 : loop_now_ms(t->worker->loop) + JOIN_AGAIN_MS;
+	t->join_at_ms = t->worker->mover ? 0 : loop_now_ms(t->worker->loop) + JOIN_AGAIN_MS;
 	if (why == OFFLOAD_LEFT_REFUSED)
 		t->is_refused = note_refusal(t, -ECANCELED);
 	come_home(t);
@@ -390,7 +392,7 @@ static bool has_stuck_receiver(struct tunnel *t)
 /* Out of the kernel, out of the pipes; then it may join the mover. */
 static bool move_look(struct tunnel *t)
 {
-	if (t->place == TUNNEL_IN && t->offloaded.hook != &t->mover->hook) {
+	if (t->place == TUNNEL_IN && t->offloaded.hook != &t->worker->mover->hook) {
 		leave(t, false);
 		return true;
 	}

@@ -14,9 +14,7 @@
 #include "proxy/client_limits.h"
 #include "proxy/tunnel_private.h"
 
-#define LOOK_MS	     20
-#define LOOKS_A_TURN 500
-#define MOVES_A_TURN 32
+#define LOOK_MS 20
 
 /* ---- packing ---- */
 
@@ -153,7 +151,7 @@ static void mover_progress(const struct offload_pair *p, struct offload_progress
 static void sockets_forget(const struct tunnel_moving *what)
 {
 	for (unsigned i = 0; i < SIDES; i++)
-		CHECK(syscall(SYS_dup3, what->tunnel->mover->nowhere, what->fd[i], O_CLOEXEC) == what->fd[i]);
+		CHECK(syscall(SYS_dup3, what->tunnel->worker->mover->nowhere, what->fd[i], O_CLOEXEC) == what->fd[i]);
 }
 
 void tunnel_moved(struct tunnel_moving *what, bool is_gone)
@@ -180,30 +178,14 @@ void tunnel_moved(struct tunnel_moving *what, bool is_gone)
 static void on_look(struct timer *timer)
 {
 	struct tunnel_mover *m = container_of(timer, struct tunnel_mover, timer);
-	struct proxy_worker *w = m->worker;
-	unsigned looks = 0, moves = 0;
-	struct list *pos, *next;
 
-	list_for_each_safe(pos, next, &w->tunnels)
-	{
-		struct tunnel *t = list_entry(pos, struct tunnel, node);
-
-		if (!t->is_plain)
-			continue;
-		if (looks++ == LOOKS_A_TURN || moves == MOVES_A_TURN)
-			break;
-		if (!t->mover) {
-			t->mover = m;
-			t->is_refused = false;
-			t->join_at_ms = 0;
-		}
-		moves += tunnel_look(t);
-	}
-	timer_arm(w->loop, timer, LOOK_MS);
+	tunnels_look(m->worker);
+	timer_arm(m->worker->loop, timer, LOOK_MS);
 }
 
 void tunnels_move(struct proxy_worker *w, struct tunnel_mover *m)
 {
+	struct list *pos;
 	int ends[2];
 
 	m->worker = w;
@@ -216,6 +198,14 @@ void tunnels_move(struct proxy_worker *w, struct tunnel_mover *m)
 	(void)close(ends[1]);
 	m->nowhere = ends[0];
 	w->mover = m;
+	list_for_each(pos, &w->tunnels)
+	{
+		struct tunnel *t = list_entry(pos, struct tunnel, node);
+
+		/* What the kernel said does not count for the other process. */
+		t->is_refused = false;
+		t->join_at_ms = 0;
+	}
 	timer_arm(w->loop, &m->timer, 0);
 }
 

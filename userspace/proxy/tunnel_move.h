@@ -54,7 +54,7 @@ struct tunnel_mover {
 	struct proxy_worker *worker;
 	struct offload_hook hook;
 	struct timer timer;
-	int nowhere; /* what a descriptor names whose socket has moved; owned; -1: moving is over */
+	int nowhere; /* what a descriptor names whose socket has moved; owned */
 };
 
 /* From now on all tunnels move as soon as they are quiet, those too that begin later.  Set pass first. */

@@ -68,7 +68,6 @@ struct tunnel {
 	unsigned joins;
 	uint64_t kernel_bytes[SIDES], undelivered;
 	struct stall stalls[SIDES]; /* of that side as a receiver */
-	struct tunnel_mover *mover; /* NULL unless it is to go on in another process */
 };
 
 static inline enum side other(enum side s)

@@ -41,7 +41,7 @@ void tunnels_fini(struct proxy_worker *w)
 
 void tunnels_look(struct proxy_worker *w)
 {
-	if (!w->offload.join || w->tunnels_next != &w->tunnels)
+	if ((!w->offload.join && !w->mover) || w->tunnels_next != &w->tunnels)
 		return;
 	w->tunnels_next = w->tunnels.next;
 	look_on(&w->tunnels_timer);

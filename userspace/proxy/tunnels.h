@@ -29,7 +29,10 @@ struct tunnel_facts {
 /* Of proxy_worker: its list of tunnels.  After fini there are none. */
 void tunnels_init(struct proxy_worker *w);
 void tunnels_fini(struct proxy_worker *w);
-/* Twice a second: counts of those in the kernel, and whether they belong there.  A few hundred a turn. */
+/*
+ * Twice a second: counts of those in the kernel, and whether they belong there; more often while they go to another
+ * process.  Goes through all of them, a few hundred a turn.
+ */
 void tunnels_look(struct proxy_worker *w);
 
 /* Oldest first. */

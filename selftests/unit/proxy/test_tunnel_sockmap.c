@@ -5,6 +5,8 @@
 
 #include "base/clock.h"
 #include "forward_fixture.h"
+#include "proxy/tunnel_move.h"
+#include "proxy/tunnel_private.h"
 #include "proxy/tunnels.h"
 
 enum fake_state {
@@ -517,6 +519,47 @@ static void test_bulk_leaves_unless_it_is_forced(void **state)
 
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, set_up_kernel, tear_down)
 
+/* ---- to another process ---- */
+
+static struct {
+	struct tunnel_mover mover;
+	struct tunnel_moving *what;
+} moving;
+
+static void note_pass(struct tunnel_mover *m, const struct tunnel_parcel *p, const int fd[2],
+		      struct tunnel_moving *what)
+{
+	(void)p;
+	(void)fd;
+	assert_ptr_equal(m, &moving.mover);
+	moving.what = what;
+}
+
+/* Tunnels that are about to end stand before it: more than are looked at in a turn. */
+static void test_a_tunnel_moves_however_many_stay(void **state)
+{
+	struct tunnel *staying = calloc(1200, sizeof(*staying));
+	struct fixture *f = *state;
+	struct client *c;
+
+	moving.mover.pass = note_pass;
+	moving.what = NULL;
+	c = tunnel(f);
+	for (unsigned i = 0; i < 1200; i++) {
+		staying[i] = (struct tunnel){ .worker = &f->worker, .is_plain = true, .broken_by = "test" };
+		list_push(&f->worker.tunnels, &staying[i].node);
+	}
+	tunnels_move(&f->worker, &moving.mover);
+	TURN_UNTIL(f, moving.what);
+	for (unsigned i = 0; i < 1200; i++)
+		list_remove(&staying[i].node);
+	tunnel_moved(moving.what, true);
+	turns(f, 10);
+	assert_true(list_is_empty(&f->worker.tunnels));
+	free(staying);
+	client_leaves(c);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -533,6 +576,7 @@ int main(void)
 		TEST(test_stop_while_it_leaves),
 		TEST(test_half_way_refusal_is_copied),
 		TEST(test_bulk_leaves_unless_it_is_forced),
+		TEST(test_a_tunnel_moves_however_many_stay),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
