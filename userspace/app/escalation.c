@@ -107,6 +107,11 @@ bool escalation_is_on(const struct escalation *e)
 	return atomic_load_explicit(&e->is_on, memory_order_relaxed);
 }
 
+const _Atomic bool *escalation_flag(const struct escalation *e)
+{
+	return &e->is_on;
+}
+
 /* ---- windows ---- */
 
 static void window_move(struct window *w, uint64_t at, unsigned slots)

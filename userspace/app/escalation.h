@@ -41,6 +41,8 @@ void escalation_free(struct escalation *e); /* NULL ok */
 void escalation_set(struct escalation *e, const struct escalation_policy *p);
 /* Any thread, as the next. */
 bool escalation_is_on(const struct escalation *e);
+/* The same, to be looked at without a call: for the workers, as long as e lives. */
+const _Atomic bool *escalation_flag(const struct escalation *e);
 
 /* now_ns: CLOCK_MONOTONIC, of the loop.  BAN at most per_second times a second; the client's count starts anew then. */
 enum escalation_verdict escalation_refused(struct escalation *e, const struct refusal *r, uint64_t now_ns);

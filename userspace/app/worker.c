@@ -562,6 +562,7 @@ static void *worker_main(void *arg)
 	w->proxy.render = render;
 	w->proxy.admits = admits;
 	w->proxy.audit = audit;
+	w->proxy.counts_refusals = escalation_flag(w->config.clients->escalation);
 	w->proxy.refused = refused;
 	w->proxy.admitted = admitted;
 	w->proxy.is_banned = is_banned;

@@ -237,7 +237,7 @@ static enum filter_verdict refuse(struct exchange *x, const struct filter_use *u
 	count(x, u, VERDICT_REFUSED);
 	audit(x, c, l);
 	/* a fallback refuses for want of a store: nobody is banned for that */
-	if (rate_key_has_client(c) && (!st->question || st->charge.question))
+	if (refusal_is_counted(x) && rate_key_has_client(c) && (!st->question || st->charge.question))
 		refusal_report(x, "rate-limit", l->number, others_of(x, c, l));
 	x->failure_status = c->status;
 	x->failure_text = c->message;
@@ -341,7 +341,7 @@ static enum filter_verdict decided(struct exchange *x, const struct filter_use *
 	r->charges = &st->charge;
 	if (c->action != RATE_LOG_ONLY)
 		report_take(x, r, c, d, false);
-	if (x->worker->admitted && rate_key_has_client(c))
+	if (refusal_is_counted(x) && rate_key_has_client(c))
 		refusal_report_admitted(x, st->charge.limit->number, others_of(x, c, st->charge.limit));
 	return wait_turn(x, u, st);
 }

@@ -77,11 +77,16 @@ int socket_local(int fd, struct addr *out_addr)
 	return name_done(getsockname(fd, &a.sa, &len), len, &a, out_addr);
 }
 
-void socket_close_reset(int fd)
+void socket_reset_on_close(int fd)
 {
 	const struct linger reset = { .l_onoff = 1 };
 
 	(void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
+}
+
+void socket_close_reset(int fd)
+{
+	socket_reset_on_close(fd);
 	(void)close(fd);
 }
 

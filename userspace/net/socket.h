@@ -20,7 +20,8 @@ int socket_peer(int fd, struct addr *out_addr);	 /* getpeername(); 0 or -errno (
 /* Of a connection: one that was reset already has none, and counts as a Unix socket without a name. */
 void socket_peer_find(int fd, struct addr *out_addr);
 int socket_local(int fd, struct addr *out_addr); /* getsockname(); 0 or -errno */
-void socket_close_reset(int fd); /* the peer sees a reset; what is queued is forgotten */
+void socket_reset_on_close(int fd); /* then the peer sees a reset, and what is queued is forgotten */
+void socket_close_reset(int fd);    /* now */
 bool socket_has_input(int fd); /* bytes wait to be received */
 /* Bytes that can be written before the socket is full; 0: when there is room again, POLLOUT comes. */
 size_t socket_room(int fd);

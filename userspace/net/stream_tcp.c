@@ -454,13 +454,12 @@ static void task_run(struct task *t)
 
 static void op_close(struct stream *face, bool with_reset)
 {
-	const struct linger linger = { .l_onoff = 1, .l_linger = 0 };
 	struct stream_tcp *s = tcp_of(face);
 
 	if (face->state == STREAM_CLOSING)
 		return;
 	if (with_reset) {
-		(void)setsockopt(s->fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger));
+		socket_reset_on_close(s->fd);
 		unset(s, IS_HELD);
 	}
 	face->state = STREAM_CLOSING;

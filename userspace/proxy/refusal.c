@@ -18,12 +18,19 @@ static bool is_peer_of_socket(struct exchange *x)
 	       addr_to_ip16(&x->client_addr, theirs) && memcmp(mine, theirs, sizeof(mine)) == 0;
 }
 
+bool refusal_is_counted(const struct exchange *x)
+{
+	const _Atomic bool *flag = x->worker->counts_refusals;
+
+	return flag && atomic_load_explicit(flag, memory_order_relaxed);
+}
+
 void refusal_report(struct exchange *x, const char *reason, uint64_t limit, uint64_t others)
 {
 	struct proxy_worker *w = x->worker;
 	struct refusal r = { .client = &x->client_addr, .reason = reason, .limit = limit, .others = others };
 
-	if (!w->refused)
+	if (!refusal_is_counted(x))
 		return;
 	r.is_named = !is_peer_of_socket(x);
 	w->refused(w, &r);
@@ -33,7 +40,7 @@ void refusal_report_admitted(struct exchange *x, uint64_t limit, uint64_t others
 {
 	struct proxy_worker *w = x->worker;
 
-	if (w->admitted && others)
+	if (others && refusal_is_counted(x))
 		w->admitted(w, &(struct refusal){ .client = &x->client_addr, .limit = limit, .others = others });
 }
 
@@ -41,7 +48,7 @@ void refusal_count_request(struct exchange *x)
 {
 	struct proxy_worker *w = x->worker;
 
-	if (w->admitted)
+	if (refusal_is_counted(x))
 		w->admitted(w, &(struct refusal){ .client = &x->client_addr });
 }
 

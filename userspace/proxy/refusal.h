@@ -4,7 +4,7 @@
  *
  * Filters report; app/ counts, over all workers, and bans (`kernel { ban }`).  Only what is the client's own doing is
  * reported: a limit whose key contains the client's address, geo, an agent.  Never a 503, a store that failed, a limit
- * that clients share.  Everything here costs one comparison while no automatic bans are configured.
+ * that clients share.  Reports cost a look at a flag while no automatic bans are configured.
  */
 #ifndef SN_PROXY_REFUSAL_H
 #define SN_PROXY_REFUSAL_H
@@ -25,6 +25,8 @@ struct refusal {
 	uint64_t others; /* hash of the values of the key's other parts; 0: the key is the address alone */
 };
 
+/* Is there a `ban` block?  Else what a report needs need not be worked out. */
+bool refusal_is_counted(const struct exchange *x);
 /* The request was refused, and that is the client's doing. */
 void refusal_report(struct exchange *x, const char *reason, uint64_t limit, uint64_t others);
 /*

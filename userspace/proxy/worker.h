@@ -90,6 +90,7 @@ struct proxy_worker {
 	 * Whom filters refused and admitted, for automatic bans, and whether a client that a header named is banned.
 	 * Filters call refusal.h, not these.  Set by app; may be NULL.
 	 */
+	const _Atomic bool *counts_refusals; /* whether anybody listens to the next two */
 	void (*refused)(struct proxy_worker *w, const struct refusal *r);
 	void (*admitted)(struct proxy_worker *w, const struct refusal *r);
 	bool (*is_banned)(struct proxy_worker *w, const struct addr *client);

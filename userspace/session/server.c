@@ -6,6 +6,7 @@
 #include <sys/socket.h>
 
 #include "base/ip16.h"
+#include "net/socket.h"
 #include "session/incoming.h"
 #include "session/server_h1.h"
 #include "session/server_h2.h"
@@ -110,12 +111,11 @@ void server_abort_all(struct server_host *h)
 static void reset_socket(int fd)
 {
 	const struct sockaddr nobody = {.sa_family = AF_UNSPEC};
-	const struct linger reset = {1, 0};
 
 	if (fd < 0 || connect(fd, &nobody, sizeof(nobody)) == 0)
 		return;
 	/* TLS in the kernel allows no disconnect. */
-	(void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
+	socket_reset_on_close(fd);
 	(void)shutdown(fd, SHUT_RDWR);
 }
 
