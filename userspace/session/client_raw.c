@@ -402,6 +402,20 @@ static const struct client_session_ops client_raw_session_ops = {
 	.open = session_open, /* never in pool->ready */
 };
 
+static struct client_raw *session_new(struct client_pool *p, const struct client_settings *settings, struct stream *st)
+{
+	struct client_raw *c = mem_zalloc(sizeof(*c));
+
+	c->tag = CLIENT_RAW_TAG;
+	client_session_init(&c->base, &client_raw_session_ops, p, settings);
+	c->stream = st;
+	st->events = &raw_stream_events;
+	st->owner = c;
+	c->go_on_task.run = run_go_on;
+	waits_init(&c->waits, on_expire);
+	return c;
+}
+
 struct client_session *client_raw_connect(struct client_pool *p, const struct addr *addr,
 					  const struct client_settings *settings, int *out_err)
 {
@@ -410,31 +424,17 @@ struct client_session *client_raw_connect(struct client_pool *p, const struct ad
 
 	if (!st)
 		return NULL;
-	c = mem_zalloc(sizeof(*c));
-	c->tag = CLIENT_RAW_TAG;
-	client_session_init(&c->base, &client_raw_session_ops, p, settings);
+	c = session_new(p, settings, st);
 	c->state = R_CONNECTING;
-	c->stream = st;
-	st->owner = c;
-	c->go_on_task.run = run_go_on;
-	waits_init(&c->waits, on_expire);
 	wait_begin(p->loop, &c->waits, WAIT_IDLE, settings->connect_timeout_ms);
 	return &c->base;
 }
 
 struct http_stream *client_raw_adopt(struct client_pool *p, struct stream *st, uint64_t write_timeout_ms)
 {
-	const struct client_settings plain = { .protocol = CLIENT_RAW };
-	struct client_raw *c = mem_zalloc(sizeof(*c));
+	struct client_raw *c = session_new(p, &(struct client_settings){ .protocol = CLIENT_RAW }, st);
 
-	c->tag = CLIENT_RAW_TAG;
-	client_session_init(&c->base, &client_raw_session_ops, p, &plain);
 	c->state = R_OPEN;
-	c->stream = st;
-	st->events = &raw_stream_events;
-	st->owner = c;
-	c->go_on_task.run = run_go_on;
-	waits_init(&c->waits, on_expire);
 	c->write_timeout_ms = write_timeout_ms;
 	c->is_request_done = c->is_answered = true;
 	c->hs = (struct http_stream){.tag = HTTP_STREAM_TAG, .ops = &client_raw_ops, .id = 1};

@@ -408,49 +408,44 @@ static struct message *request_new(struct arena *a, struct span name)
 	return m;
 }
 
-struct http_stream *server_raw_adopt(struct server_host *h, uint32_t listener_id, struct stream *st,
-				     uint64_t write_idle_ms)
+static struct server_raw *session_new(struct server_host *h, uint32_t listener_id, struct stream *st)
 {
 	struct server_raw *s = pool_take(&h->raw_sessions);
 
 	CHECK(s);
 	s->tag = SERVER_RAW_TAG;
 	server_session_begin(&s->base, &session_ops, h, listener_id);
-	s->write_idle_ms = write_idle_ms;
 	waits_init(&s->waits, on_expire);
 	s->pump_task.run = run_pump;
 	s->stream = st;
 	st->events = &stream_events;
 	st->owner = s;
-	s->state = RAW_TUNNEL;
-	s->is_head_ended = true;
 	s->hs.tag = HTTP_STREAM_TAG;
 	s->hs.ops = &raw_ops;
 	s->hs.id = 1;
+	return s;
+}
+
+struct http_stream *server_raw_adopt(struct server_host *h, uint32_t listener_id, struct stream *st,
+				     uint64_t write_idle_ms)
+{
+	struct server_raw *s = session_new(h, listener_id, st);
+
+	s->write_idle_ms = write_idle_ms;
+	s->state = RAW_TUNNEL;
+	s->is_head_ended = true;
 	return &s->hs;
 }
 
 void server_raw_open(struct server_host *h, uint32_t listener_id, struct stream *st, struct slice first,
 		     struct span name)
 {
-	struct server_raw *s = pool_take(&h->raw_sessions);
+	struct server_raw *s = session_new(h, listener_id, st);
+	const struct server_settings *set = server_session_settings(&s->base);
 	struct arena *a = arena_cache_take(&h->arenas);
-	const struct server_settings *set;
 
-	CHECK(s);
-	s->tag = SERVER_RAW_TAG;
-	server_session_begin(&s->base, &session_ops, h, listener_id);
-	set = server_session_settings(&s->base);
 	s->write_idle_ms = set ? set->write_idle_timeout_ms : LINGER_MS;
-	waits_init(&s->waits, on_expire);
-	s->pump_task.run = run_pump;
-	s->stream = st;
-	st->events = &stream_events;
-	st->owner = s;
 	slice_queue_push(&s->input, loop_keep(h->loop, first));
-	s->hs.tag = HTTP_STREAM_TAG;
-	s->hs.ops = &raw_ops;
-	s->hs.id = 1;
 	loop_defer(h->loop, &s->pump_task); /* the end of the request */
 	h->on_request(h, &s->hs, listener_id, request_new(a, name), a);
 }
