@@ -219,7 +219,7 @@ static struct metric_cell *recalled_cell(struct proxy_worker *w, bool is_bulk)
 
 void tunnel_engine_metrics(struct proxy_worker *w)
 {
-	for (size_t i = 0; i < sizeof(stays) / sizeof(stays[0]); i++)
+	for (size_t i = 0; i < ARRAY_LEN(stays); i++)
 		(void)stayed_cell(w, &stays[i]);
 	(void)recalled_cell(w, false);
 	(void)recalled_cell(w, true);
@@ -232,7 +232,8 @@ static bool note_refusal(struct tunnel *t, int err)
 
 	while (r->err && r->err != err)
 		r++;
-	metric_cell_add(stayed_cell(t->worker, r), 1);
+	if (!t->worker->mover) /* or it was another process that did not get it, not the kernel */
+		metric_cell_add(stayed_cell(t->worker, r), 1);
 	return r->is_for_good;
 }
 
