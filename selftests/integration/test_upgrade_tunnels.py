@@ -6,7 +6,7 @@ import socket
 import threading
 import time
 
-from lib import Client, check, check_eq, wait_for
+from lib import Client, check, check_eq, fetch, wait_for
 from lib.case import scale
 from lib.origin import pattern
 from test_tunnel import UPGRADE, echoes, exactly, tunnel_open
@@ -156,6 +156,17 @@ def test_idle_limit_holds_across_processes(t):
     line = lines_of(s, "/upgrade")[0]
     check_eq((line["tunnel_end"], line["body_bytes_received"]), ("idle", 5))
     check(5000 <= line["duration_ms"] < 6500 * scale(), "%r", line)
+
+
+def test_a_tunnel_that_moved_is_a_request_of_its_route(t):
+    s = t.sentinel(t.origin(), limits="max-connections-per-route 1", route="websocket #true")
+    c = tunnel_open(s)
+    echoes(c, b"before")
+    ended(upgrade(t, s))
+    echoes(c, b"after")
+    check_eq(fetch(s.port, "/").status, 503)
+    c.close()
+    wait_for(lambda: fetch(s.port, "/").status == 200, "the place of the tunnel is not free")
 
 
 def test_plain_tcp_and_connect_move(t):

@@ -96,6 +96,14 @@ enum failure client_limits_enter(struct exchange *x, struct span *out_scope)
 	return x->route->bound_count ? count_in_progress(x, out_scope) : FAIL_NONE;
 }
 
+void client_limits_enter_adopted(struct exchange *x, const struct route *r)
+{
+	for (unsigned i = 0; r && i < r->bound_count; i++) {
+		x->in_progress[i] = r->bounds[i].count;
+		atomic_fetch_add_explicit(x->in_progress[i], 1, memory_order_relaxed);
+	}
+}
+
 void client_limits_leave(struct exchange *x)
 {
 	for (unsigned i = 0; i < ROUTE_BOUNDS_MAX && x->in_progress[i]; i++) {

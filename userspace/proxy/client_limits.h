@@ -26,6 +26,8 @@ void client_limits_end(struct proxy_worker *w, const struct addr *peer);
  * the namespace or service that has enough, if it is one.
  */
 enum failure client_limits_enter(struct exchange *x, struct span *out_scope);
+/* A tunnel of another process, of this route (NULL: it is in no file any more): counted, whatever the limits. */
+void client_limits_enter_adopted(struct exchange *x, const struct route *r);
 void client_limits_leave(struct exchange *x); /* was not counted: nothing */
 
 #endif

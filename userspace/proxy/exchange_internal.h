@@ -45,8 +45,9 @@ void body_response_release(struct exchange *x);
 void body_response_credit(struct exchange *x);
 
 /* tunnel.c: take both streams.  The exchange becomes the tunnel's log record.  is_origin_ended: it said so already. */
-void tunnel_start(struct exchange *x, struct http_stream *client, struct http_stream *origin, bool is_origin_ended,
-		  uint64_t idle_ms);
+struct tunnel;
+struct tunnel *tunnel_start(struct exchange *x, struct http_stream *client, struct http_stream *origin,
+			    bool is_origin_ended, uint64_t idle_ms);
 void exchange_become_tunnel(struct exchange *x);
 /* forward.c: the origin's side of a tunnel; forward lets go of it. */
 struct http_stream *forward_take_stream(struct exchange *x, bool *out_is_ended);

@@ -283,7 +283,7 @@ static enum step_verdict start_tunnel(struct exchange *x)
 	x->tunnel_write_ms[0] = x->listener->server.write_idle_timeout_ms;
 	x->tunnel_write_ms[1] = x->route->upstream->timeouts.write_ms;
 	exchange_become_tunnel(x);
-	tunnel_start(x, client, origin, is_origin_ended, idle_ms);
+	(void)tunnel_start(x, client, origin, is_origin_ended, idle_ms);
 	return STEP_WAIT;
 }
 

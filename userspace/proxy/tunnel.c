@@ -152,8 +152,8 @@ static void run_end(struct task *task)
 	exchange_end_tunnel(record);
 }
 
-void tunnel_start(struct exchange *x, struct http_stream *client, struct http_stream *origin, bool is_origin_ended,
-		  uint64_t idle_ms)
+struct tunnel *tunnel_start(struct exchange *x, struct http_stream *client, struct http_stream *origin,
+			    bool is_origin_ended, uint64_t idle_ms)
 {
 	struct tunnel *t = arena_zalloc(x->arena, sizeof(*t));
 	struct proxy_worker *w = x->worker;
@@ -184,4 +184,5 @@ void tunnel_start(struct exchange *x, struct http_stream *client, struct http_st
 		tunnel_end(t, ORIGIN);
 	else
 		tunnel_top_up(t, ORIGIN);
+	return t;
 }

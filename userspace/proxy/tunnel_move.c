@@ -242,6 +242,16 @@ static struct message *request_make(struct arena *a, const struct tunnel_parcel 
 	return m;
 }
 
+static const struct route *route_find(const struct proxy_worker *w, const char *id)
+{
+	const struct snapshot *s = w->current->snapshot;
+
+	for (unsigned i = 0; i < s->route_count; i++)
+		if (strcmp(s->routes[i].id, id) == 0)
+			return &s->routes[i];
+	return NULL;
+}
+
 static const struct listener *listener_find(const struct proxy_worker *w, const char *id)
 {
 	const struct snapshot *s = w->current->snapshot;
@@ -332,9 +342,9 @@ int tunnel_adopt(struct proxy_worker *w, const struct tunnel_parcel *p, const in
 	}
 	client_limits_adopt(w, &p->peer);
 	x = record_make(w, p);
+	client_limits_enter_adopted(x, route_find(w, p->route));
 	client = server_raw_adopt(&w->host, l ? l->number : 0, streams[CLIENT], p->write_limit_ms[CLIENT]);
 	origin = client_raw_adopt(&w->adopted, streams[ORIGIN], p->write_limit_ms[ORIGIN]);
-	tunnel_start(x, client, origin, false, p->idle_limit_ms);
-	counts_restore(list_entry(w->tunnels.prev, struct tunnel, node), p);
+	counts_restore(tunnel_start(x, client, origin, false, p->idle_limit_ms), p);
 	return 0;
 }
