@@ -6,6 +6,8 @@ import time
 from lib import Client, PeerReset, check, check_eq
 from lib.client import PeerClosed
 
+LONG = ("test_slow_clients_are_cut_and_others_are_not", "test_no_rate_no_limit")
+
 # A quarter of the bytes that 240 a second would be, or four times as many; often enough for every idle limit.
 SLOW, FAST, PAUSE = 30, 480, 0.5
 

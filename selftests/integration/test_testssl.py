@@ -9,6 +9,7 @@ from lib.case import scale
 from lib.tls import Authority, tls_block, tool
 
 LIMIT_S = 150
+LONG = ("test_nothing_above_info",)
 
 # Not ours to decide: policy of a site, its DNS, the certificate of this test, and what the local tool lacks.
 IGNORED = ("HSTS", "security_headers", "DNS_CAArecord")

@@ -9,6 +9,7 @@ from lib.case import scale
 from lib.tls import Authority, TlsClient, context, read, replace, sni_block, tls_block, tls_fetch
 
 LIMIT_S = 90
+LONG = ("test_a_broken_pair_found_by_the_watch_keeps_the_old_one",)
 
 
 class Load:

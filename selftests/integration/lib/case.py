@@ -7,7 +7,7 @@ import socket
 import tempfile
 import time
 
-PORT_FIRST, PORT_LAST = 10000, 32000  # below the range of ephemeral ports: no client's socket takes one of these
+PORTS = "10000-32000"  # below the range of ephemeral ports: no client's socket takes one of these
 
 
 class Skip(Exception):
@@ -54,6 +54,7 @@ class Case:
         os.chmod(self.dir, 0o755)
         self.proxies = []
         self.closers = []
+        self.ports = set()
         self.random = random.Random(int.from_bytes(os.urandom(8), "big"))
 
     def path(self, name):
@@ -66,16 +67,20 @@ class Case:
         return path
 
     def port(self):
-        """A port that nobody listens on."""
+        """A port that nobody listens on, of this test's own range; the same one is not given twice."""
+        first, last = (int(n) for n in os.environ.get("SENTINEL_TEST_PORTS", PORTS).split("-"))
         for _ in range(200):
-            port = self.random.randrange(PORT_FIRST, PORT_LAST)
+            port = self.random.randrange(first, last)
+            if port in self.ports:
+                continue
             with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as probe:
                 probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
                 try:
                     probe.bind(("::", port))
-                    return port
                 except OSError:
                     continue
+            self.ports.add(port)
+            return port
         raise AssertionError("no free port")
 
     def origin(self, **keys):
