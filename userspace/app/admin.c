@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "app/privilege.h"
 #include "base/check.h"
 #include "base/mem.h"
 #include "net/listener.h"
@@ -40,7 +41,7 @@ const char *admin_path(const struct config_system *system, struct arena *a)
 
 	if (system->admin.socket)
 		return system->admin.socket;
-	if (geteuid() == 0)
+	if (privilege_was_root())
 		return arena_printf(a, "/run/sentinel/%s.sock", system->instance);
 	if (runtime && runtime[0] == '/')
 		return arena_printf(a, "%s/sentinel-%s.sock", runtime, system->instance);

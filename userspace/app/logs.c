@@ -14,13 +14,15 @@
 _Static_assert((int)CONFIG_LOG_DEBUG == LOG_LEVEL_DEBUG && (int)CONFIG_LOG_ERROR == LOG_LEVEL_ERROR,
 	       "words of the configuration");
 
-/* /var/log/sentinel for root, else the user's state folder; NULL: there is none. */
+#define ROOT_FOLDER "/var/log/sentinel/"
+
+/* ROOT_FOLDER for root, else the user's state folder; NULL: there is none. */
 static const char *default_path(const char *name, struct arena *a)
 {
 	const char *state = getenv("XDG_STATE_HOME"), *home = getenv("HOME");
 
-	if (geteuid() == 0)
-		return arena_printf(a, "/var/log/sentinel/%s", name);
+	if (privilege_was_root())
+		return arena_printf(a, ROOT_FOLDER "%s", name);
 	if (state && state[0] == '/')
 		return arena_printf(a, "%s/sentinel/%s", state, name);
 	if (home && home[0] == '/' && home[1])
@@ -93,16 +95,24 @@ static void file_own(const char *path, const struct identity *id)
 		log_warn("%s cannot be given to the daemon's user: %s", path, strerror(errno));
 }
 
+/* With the default folder, in which it is to make new files when logs are rotated. */
+static void log_own(const char *path, const struct identity *id)
+{
+	if (path && strncmp(path, ROOT_FOLDER, strlen(ROOT_FOLDER)) == 0)
+		file_own(ROOT_FOLDER, id);
+	file_own(path, id);
+}
+
 void logs_own(const struct snapshot *s, const struct identity *id)
 {
 	const struct config_logging *l = &s->config->observability.logging;
 
 	if (s->access_log)
-		file_own(s->access_log->file, id);
+		log_own(s->access_log->file, id);
 	if (schema_is_present(&l->audit.meta) && l->audit.is_enabled)
-		file_own(l->audit.file, id);
+		log_own(l->audit.file, id);
 	if (l->error.is_enabled)
-		file_own(l->error.file, id);
+		log_own(l->error.file, id);
 }
 
 void logs_apply(struct control *c)

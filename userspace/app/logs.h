@@ -15,7 +15,7 @@
  * a sentence in out.
  */
 int logs_prepare(struct snapshot *s, struct strbuf *out);
-/* The files belong to the user that the daemon will be. */
+/* The files, and /var/log/sentinel if they are in it, belong to the user that the daemon will be. */
 void logs_own(const struct snapshot *s, const struct identity *id);
 /* After publishing: level, format, error log, audit log.  Workers follow with their access logs by themselves. */
 void logs_apply(struct control *c);

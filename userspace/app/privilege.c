@@ -7,6 +7,7 @@
 #include <linux/capability.h>
 #include <pwd.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -19,6 +20,7 @@ static const unsigned kept[] = {
 	CAP_NET_BIND_SERVICE, CAP_NET_ADMIN, CAP_BPF, CAP_PERFMON, CAP_DAC_READ_SEARCH,
 };
 
+#define WAS_ROOT_ENV "SENTINEL_WAS_ROOT"
 #define CAP_BIT(cap) (1ull << (cap))
 
 static uint64_t kept_mask(void)
@@ -85,6 +87,11 @@ static void bounding_set_shrink(uint64_t mask)
 			(void)prctl(PR_CAPBSET_DROP, cap);
 }
 
+bool privilege_was_root(void)
+{
+	return geteuid() == 0 || getenv(WAS_ROOT_ENV);
+}
+
 int privilege_become(const struct identity *id)
 {
 	uint64_t mask = permitted() & kept_mask();
@@ -96,6 +103,8 @@ int privilege_become(const struct identity *id)
 	bounding_set_shrink(kept_mask() | CAP_BIT(CAP_IPC_LOCK));
 	if (!is_change)
 		return 0;
+	if (geteuid() == 0 && setenv(WAS_ROOT_ENV, "1", 1) < 0)
+		return -errno;
 	if (prctl(PR_SET_KEEPCAPS, 1) < 0)
 		return -errno;
 	if ((id->name[0] ? initgroups(id->name, id->gid) : setgroups(1, &id->gid)) < 0)

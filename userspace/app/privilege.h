@@ -3,6 +3,7 @@
 #ifndef SN_APP_PRIVILEGE_H
 #define SN_APP_PRIVILEGE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <sys/types.h>
 
@@ -23,6 +24,11 @@ int identity_find(struct identity *out, const char *user, const char *group);
  * set shrinks.  Before any other thread is started.  0 or -errno.
  */
 int privilege_become(const struct identity *id);
+/*
+ * Are we root, or were we before privilege_become()?  Then default places are those of the system, whoever we are now.
+ * The process of an upgrade inherits it, by the environment.
+ */
+bool privilege_was_root(void);
 /* Calling thread: no capability at all. */
 void privilege_drop_thread(void);
 /* Raise the limit of open descriptors to what is allowed; returns it. */

@@ -20,7 +20,7 @@ const char *state_folder(const struct config_system *system, struct arena *a)
 		return system->state_directory;
 	if (given && given[0] == '/')
 		return arena_strndup(a, given, strcspn(given, ":"));
-	if (geteuid() == 0)
+	if (privilege_was_root())
 		return arena_printf(a, "/var/lib/sentinel/%s", system->instance);
 	if (home && home[0] == '/')
 		return arena_printf(a, "%s/sentinel/%s", home, system->instance);
