@@ -24,7 +24,7 @@ def test_sigterm_under_new_connections_resets_nothing_accepted(t):
                     c = Client(s.port)
                 except OSError:
                     if s.process.poll() is not None or done[0] > 0:
-                        time.sleep(0.001)
+                        time.sleep(0.006)
                     continue  # refused: never accepted
                 try:
                     check_eq(c.get("/bytes/10").status, 200)
@@ -143,3 +143,24 @@ def test_killed_daemon_leaves_nothing_in_the_way(t):
     wait_for(is_free, "the sockets of the killed daemon")
     s.start()
     check_eq(fetch(s.port, "/bytes/1").status, 200)
+
+
+def test_questions_at_the_very_end_do_no_harm(t):
+    """What the daemon is asked when workers and guard are gone is not answered, and nothing else happens."""
+    s = t.sentinel(t.origin(), start=False, top='kernel { interface "lo"; mode "tc"; acl { deny "127.0.0.9"; }; }')
+    for _ in range(4):
+        s.start()
+        askers = [socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) for _ in range(28)]
+        for asker in askers:
+            asker.connect(s.socket_path)
+        fetch(s.port, "/bytes/1")
+        s.admin("stop now")
+        for asker in askers:
+            try:
+                asker.send(b"text status\n")
+            except OSError:
+                pass  # gone
+            time.sleep(0.006)
+        check_eq(s.wait_exit(), 0)
+        for asker in askers:
+            asker.close()

@@ -19,6 +19,7 @@ struct admin {
 	char *path; /* owned */
 	unsigned count;
 	uid_t uid;
+	bool is_closed; /* what commands are about is gone */
 	bool is_left; /* the socket is another process's, or removed */
 };
 
@@ -67,6 +68,7 @@ static void answer_send(struct admin_connection *n, bool is_ok, const struct str
 {
 	const char *word = is_ok ? "ok\n" : "error\n";
 
+	timer_arm(n->admin->control->loop, &n->timer, ADMIN_TIMEOUT_MS); /* anew: the command may have been slow */
 	stream_write(n->stream, slice_copy(word, (uint32_t)strlen(word)));
 	if (text->len)
 		stream_write(n->stream, slice_copy(text->ptr, (uint32_t)text->len));
@@ -105,7 +107,7 @@ static void on_data(struct stream *s, struct slice data)
 	struct admin_connection *n = s->owner;
 	size_t take = MIN(data.len, sizeof(n->line) - n->used);
 
-	if (n->is_answered || take < data.len) {
+	if (n->is_answered || take < data.len || n->admin->is_closed) {
 		slice_put(&data);
 		connection_close(n);
 		return;
@@ -291,6 +293,9 @@ void admin_leave(struct admin *a, bool is_taken)
 
 void admin_close(struct admin *a)
 {
-	if (a && !a->is_left)
+	if (!a)
+		return;
+	a->is_closed = true;
+	if (!a->is_left)
 		(void)unlink(a->path);
 }

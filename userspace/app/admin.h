@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * admin.h - the Unix socket by which `sentinel reload`, `status`, `stop` and `ban` talk to the daemon.
+ * admin.h - the Unix socket by which the commands of `sentinel` talk to the daemon.
  *
- * One request a connection: a line "text|json COMMAND [ARGUMENT]...", at most 1 KiB.  The answer is a line "ok" or
+ * One request a connection: a line (admin_request.h), at most ADMIN_LINE_MAX bytes.  The answer is a line "ok" or
  * "error", then text until the end.  Mode 0600; only root and the daemon's own user are answered.  Control thread.
  */
 #ifndef SN_APP_ADMIN_H
@@ -18,7 +18,7 @@
 const char *admin_path(const struct config_system *system, struct arena *a);
 /* Listen; 0 or -errno (-EADDRINUSE: a daemon of this instance runs). */
 int admin_open(struct admin **out, struct control *c, const char *path, const struct addr *addr);
-/* Remove the socket; connections end with the process.  NULL ok. */
+/* Remove the socket; connections end with the process, and none is answered any more.  NULL ok. */
 void admin_close(struct admin *a);
 
 enum admin_result {
