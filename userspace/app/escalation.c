@@ -228,7 +228,7 @@ void escalation_admitted(struct escalation *e, const struct refusal *r, uint64_t
 static bool has_other_people(const struct client *c, const struct refusal *r, uint64_t now_ns)
 {
 	for (const struct parts *p = c->parts; r->limit && p < c->parts + PARTS_MAX; p++)
-		if (p->at_ns && p->limit == r->limit && p->others != r->others && now_ns - p->at_ns < MINUTE_NS)
+		if (p->at_ns && p->limit == r->limit && p->others != r->others && now_ns < p->at_ns + MINUTE_NS)
 			return true;
 	return false;
 }
@@ -252,7 +252,7 @@ static bool may_ban(struct escalation *e, uint64_t now_ns)
 	bool may;
 
 	pthread_mutex_lock(&e->lock);
-	if (now_ns / SECOND_NS != e->second) {
+	if (now_ns / SECOND_NS > e->second) { /* a worker whose clock is behind asks within the newest */
 		e->second = now_ns / SECOND_NS;
 		e->second_count = 0;
 	}

@@ -66,6 +66,23 @@ static void test_enough_refusals_in_time(void **state)
 	escalation_free(e);
 }
 
+/* Loops of workers read their clocks at different times: one may know what another has admitted a moment later. */
+static void test_worker_whose_clock_is_behind(void **state)
+{
+	struct escalation *e = make(2, 10, 1);
+
+	(void)state;
+	admit(e, "192.0.2.1", 7, 100, START + 1000);
+	assert_int_equal(refuse(e, "192.0.2.1", 7, 200, START), ESCALATION_NOTHING);
+	assert_int_equal(refuse(e, "192.0.2.1", 7, 200, START), ESCALATION_SHARED);
+	/* One ban a second, whoever's second it is. */
+	(void)refuse(e, "192.0.2.2", 1, 0, START + 2 * SECOND);
+	assert_int_equal(refuse(e, "192.0.2.2", 1, 0, START + 2 * SECOND), ESCALATION_BAN);
+	(void)refuse(e, "192.0.2.3", 1, 0, START + 2 * SECOND - 1);
+	assert_int_equal(refuse(e, "192.0.2.3", 1, 0, START + 2 * SECOND - 1), ESCALATION_NOTHING);
+	escalation_free(e);
+}
+
 static void test_refusals_that_are_too_old_do_not_count(void **state)
 {
 	struct escalation *e = make(3, 10, 1000);
@@ -260,6 +277,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_enough_refusals_in_time),
+		cmocka_unit_test(test_worker_whose_clock_is_behind),
 		cmocka_unit_test(test_refusals_that_are_too_old_do_not_count),
 		cmocka_unit_test(test_ipv6_counts_by_its_network),
 		cmocka_unit_test(test_loopback_is_never_counted),
