@@ -2,6 +2,7 @@
 # test_cli.py - what a person at a terminal meets: help, exit codes, version, describe, explain, bans.
 import json
 import re
+import subprocess
 
 from lib import PeerReset, check, check_eq, check_in, fetch
 
@@ -94,17 +95,30 @@ def test_explain_refuses_what_the_proxy_would_refuse(t):
     code, out, err = s.command("explain", "GET", "http://a.example/../x", check_code=None)
     check_eq((code, out), (2, ""))
     check_in("400", err)
+    code, out, err = s.command("explain", "GET", "/", "-H", "Host: a:b:c", check_code=None)
+    check_eq((code, out), (2, ""))
+    check_in("a:b:c", err)
 
 
 def test_every_json_answer_is_json_and_ends_its_line(t):
     s = t.sentinel(t.origin())
     for words, config in ((["check"], True), (["explain", "GET", "/"], True), (["status"], True), (["ban", "list"], True),
-                          (["kernel", "status"], True), (["reload"], True), (["version"], False), (["version", "-v"], False),
+                          (["kernel", "status"], True), (["ban", "add", "192.0.2.7"], True), (["ban", "remove", "192.0.2.7"], True),
+                          (["reload"], True), (["version"], False), (["version", "-v"], False),
                           (["config", "describe", "address"], False), (["stop"], True)):
         out = s.command(*words, "--json", config=config)
         json.loads(out)
         check(out.endswith("\n"), "%s: the last line has no end", " ".join(words))
     check_eq(s.wait_exit(), 0)
+    for what in ("status", "detach"):  # also without a daemon
+        json.loads(s.command("kernel", what, "--json"))
+
+
+def test_an_answer_that_cannot_be_written_is_a_failure(t):
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run([t.binary, "config", "describe"], stdout=full, stderr=subprocess.PIPE, timeout=20)
+    check_eq(done.returncode, 1)
+    check_in(b"No space left", done.stderr)
 
 
 def test_errors_go_to_stderr_and_answers_to_stdout(t):
@@ -127,6 +141,7 @@ def test_ban_refuses_a_client_after_accept(t):
     check(is_refused(s, "127.0.0.9"), "a banned client was served")
     check_eq(fetch(s.port, "/bytes/1", source="127.0.0.8").status, 200)
     s.command("ban", "remove", "127.0.0.9")
+    check_eq(json.loads(s.command("ban", "remove", "127.0.0.9", "--json", check_code=None)[2])["result"], "refused")
     check_eq(fetch(s.port, "/bytes/1", source="127.0.0.9").status, 200)
 
 
@@ -136,6 +151,9 @@ def test_operator_rules_hold_for_accepted_connections(t):
     check_eq(fetch(s.port, "/bytes/1", source="127.0.0.99").status, 200)
     check(is_refused(s, "127.0.0.9"), "a denied client was served")
     check(s.metric("refused_connections_total") >= 1)
+    code, out, err = s.command("ban", "add", "127.0.0.1", check_code=None)
+    check_eq((code, out), (1, ""))
+    check_in("allow", err)
     s.check_reload(top='kernel { acl { deny "127.0.0.99"; }; }')
     check(is_refused(s, "127.0.0.99"), "the new rule does not hold")
     check_eq(fetch(s.port, "/bytes/1", source="127.0.0.9").status, 200)

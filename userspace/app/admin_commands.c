@@ -112,12 +112,16 @@ static bool ban_add(struct control *c, const struct admin_request *r, struct str
 
 	if (!is_changeable(c, out))
 		return false;
+	(void)snprintf(text, sizeof(text), "%.*s", SPAN_ARG(r->address));
+	if (punisher_is_allowed(&c->punisher, r->ip)) {
+		strbuf_printf(out, "%s is not banned: kernel { acl { allow } } names it\n", text);
+		return false;
+	}
 	err = bans_add(bans, r->ip, now, now + r->ban_ms * 1000000, SN_BAN_MANUAL);
 	if (err == -ENOSPC) {
 		strbuf_printf(out, "%u sources are banned: there is no room for another\n", SN_BLOCK_MAX);
 		return false;
 	}
-	(void)snprintf(text, sizeof(text), "%.*s", SPAN_ARG(r->address));
 	audit_event(c->audit, "admin_action", "ban_add", text);
 	punisher_reset(&c->punisher, r->ip);
 	strbuf_printf(out, "%s is banned for ", text);
@@ -147,6 +151,21 @@ static bool ban_remove(struct control *c, const struct admin_request *r, struct 
 	return err == 0;
 }
 
+static bool do_ban(struct control *c, const struct admin_request *r, struct strbuf *out)
+{
+	struct strbuf text = { 0 };
+	bool is_done;
+
+	strbuf_init(&text);
+	is_done = (r->verb == ADMIN_BAN_ADD ? ban_add : ban_remove)(c, r, &text);
+	if (r->wants_json)
+		admin_message(out, is_done ? "done" : "refused", span_trim(strbuf_span(&text)));
+	else
+		strbuf_add_span(out, strbuf_span(&text));
+	strbuf_fini(&text);
+	return is_done;
+}
+
 static bool ban_list(struct control *c, const struct admin_request *r, struct strbuf *out)
 {
 	ban_list_render(c, r->wants_json, out);
@@ -174,7 +193,7 @@ static command_fn *const commands[ADMIN_VERB_COUNT] = {
 	[ADMIN_KERNEL] = do_kernel,
 	[ADMIN_KERNEL_TOP] = do_kernel_top,
 	[ADMIN_METRICS] = do_metrics, [ADMIN_BAN_LIST] = ban_list,
-	[ADMIN_BAN_ADD] = ban_add,  [ADMIN_BAN_REMOVE] = ban_remove,
+	[ADMIN_BAN_ADD] = do_ban,  [ADMIN_BAN_REMOVE] = do_ban,
 	[ADMIN_LIMIT] = admin_limit,
 };
 

@@ -2,6 +2,7 @@
 /* cli.c - finds the command, reads its options, prints help. */
 #include "app/cli.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <unistd.h>
@@ -190,8 +191,10 @@ static int command_start(const struct command *cmd, int argc, char **argv)
 	}
 	arena_init(&c.arena, 4096);
 	code = cmd->run(&c);
-	if (fflush(stdout) != 0 && code == EXIT_CODE_OK)
+	if ((fflush(stdout) != 0 || ferror(stdout)) && code == EXIT_CODE_OK) {
+		cli_complain("standard output cannot be written: %s", strerror(errno));
 		code = EXIT_CODE_ERROR;
+	}
 	arena_fini(&c.arena);
 	return code;
 }

@@ -12,6 +12,8 @@
 #include "app/admin.h"
 #include "base/check.h"
 
+#define PATIENCE_SECS 60
+
 const struct config_system *client_system(struct cli *c)
 {
 	const char *path = cli_config_find(c);
@@ -33,7 +35,7 @@ const struct config_system *client_system(struct cli *c)
 static int socket_connect(const char *path)
 {
 	struct sockaddr_un addr = { .sun_family = AF_UNIX };
-	const struct timeval patience = { .tv_sec = 60 };
+	const struct timeval patience = { .tv_sec = PATIENCE_SECS };
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
 	if (fd < 0)
@@ -44,6 +46,7 @@ static int socket_connect(const char *path)
 	}
 	memcpy(addr.sun_path, path, strlen(path));
 	(void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+	(void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience)); /* also of connect() */
 	if (connect(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0) {
 		int err = -errno;
 
@@ -51,6 +54,11 @@ static int socket_connect(const char *path)
 		return err;
 	}
 	return fd;
+}
+
+static const char *failure_text(int err)
+{
+	return err == -EAGAIN ? "it is silent for too long" : strerror(-err);
 }
 
 static int answer_read(int fd, struct strbuf *out)
@@ -77,7 +85,7 @@ int client_ask_text(struct cli *c, const char *request, struct strbuf *out, bool
 		return EXIT_CODE_NOT_RUNNING;
 	}
 	if (fd < 0) {
-		cli_complain("%s: %s", path, strerror(-fd));
+		cli_complain("%s: %s", path, failure_text(fd));
 		return EXIT_CODE_ERROR;
 	}
 	strbuf_init(&answer);
@@ -91,7 +99,7 @@ int client_ask_text(struct cli *c, const char *request, struct strbuf *out, bool
 	if (err < 0 || !span_next(&rest, '\n', &word) || word.len == 0) {
 		cli_complain("the daemon at %s gave no answer%s%s", path,
 			     err < 0 ? ": " : " (only root and its own user get one)",
-			     err < 0 ? strerror(-err) : "");
+			     err < 0 ? failure_text(err) : "");
 		strbuf_fini(&answer);
 		return EXIT_CODE_ERROR;
 	}

@@ -102,8 +102,10 @@ static int headers_read(struct explanation *e)
 		if (header_token_of(name) == TOKEN_HOST) {
 			unsigned port;
 
-			if (!uri_split_authority(value, &e->host, &port))
+			if (!uri_split_authority(value, &e->host, &port)) {
+				cli_complain("the Host \"%.*s\" is not HOST or HOST:PORT", SPAN_ARG(value));
 				return -1;
+			}
 		}
 	}
 	return 0;

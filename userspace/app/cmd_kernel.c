@@ -8,21 +8,50 @@
 #include "app/admin.h"
 #include "app/client.h"
 #include "app/top_screen.h"
+#include "base/json.h"
 #include "fastpath/fastpath.h"
 #include "proxy/config.h"
 
-static int pins_answer(int n, const char *name, const struct strbuf *text)
+/* {"kernel": null, key: [line, ...]}: no daemon runs, and these are the lines. */
+static void pins_json(const char *key, const struct strbuf *text)
 {
-	if (n == -ENOENT || n == 0) {
+	struct span rest = strbuf_span(text), line;
+	struct strbuf out = { 0 };
+	struct json j;
+
+	strbuf_init(&out);
+	json_init(&j, &out, false);
+	json_object(&j, NULL);
+	json_null(&j, "kernel");
+	json_array(&j, key);
+	while (span_next(&rest, '\n', &line))
+		if (line.len)
+			json_span(&j, NULL, line);
+	json_end(&j, ']');
+	json_end(&j, '}');
+	(void)printf(SPAN_FMT "\n", SPAN_ARG(strbuf_span(&out)));
+	strbuf_fini(&out);
+}
+
+/* Of pins without a daemon, or of taking them off. */
+static int pins_answer(const struct cli *c, const char *name, bool is_status)
+{
+	struct strbuf text = { 0 };
+	int n;
+
+	strbuf_init(&text);
+	n = is_status ? fastpath_pins_describe(NULL, name, &text) : fastpath_pins_detach(NULL, name, &text);
+	if (c->wants_json)
+		pins_json(is_status ? "pinned" : "removed", &text);
+	else if (n == -ENOENT || n == 0)
 		(void)printf("nothing of instance \"%s\" is in the kernel\n", name);
-		return EXIT_CODE_OK;
-	}
-	(void)fwrite(text->ptr, 1, text->len, stdout);
-	if (n > 0)
-		return EXIT_CODE_OK;
-	cli_complain("the pins of instance \"%s\": %s%s", name, strerror(-n),
-		     n == -EPERM || n == -EACCES ? "; this needs root" : "");
-	return EXIT_CODE_ERROR;
+	else
+		(void)fwrite(text.ptr, 1, text.len, stdout);
+	if (n < 0 && n != -ENOENT)
+		cli_complain("the pins of instance \"%s\": %s%s", name, strerror(-n),
+			     n == -EPERM || n == -EACCES ? "; this needs root" : "");
+	strbuf_fini(&text);
+	return n < 0 && n != -ENOENT ? EXIT_CODE_ERROR : EXIT_CODE_OK;
 }
 
 static int reading_ask(struct cli *c, struct top_reading *out)
@@ -123,12 +152,10 @@ static int kernel(struct cli *c)
 	if (is_status)
 		code = client_ask_text(c, "kernel", &text, &is_ok);
 	if (code == EXIT_CODE_OK) {
-		(void)fwrite(text.ptr, 1, text.len, stdout);
+		(void)fwrite(text.ptr, 1, text.len, is_ok ? stdout : stderr);
+		code = is_ok ? EXIT_CODE_OK : EXIT_CODE_ERROR;
 	} else if (code == EXIT_CODE_NOT_RUNNING) {
-		int n = is_status ? fastpath_pins_describe(NULL, name, &text)
-				  : fastpath_pins_detach(NULL, name, &text);
-
-		code = pins_answer(n, name, &text);
+		code = pins_answer(c, name, is_status);
 	}
 	strbuf_fini(&text);
 	return code;

@@ -81,7 +81,7 @@ static bool is_of_endpoint(const uint8_t ip[16], struct endpoint *e)
 	return is_hit;
 }
 
-static bool is_allowed(const struct punisher *p, const uint8_t ip[16])
+bool punisher_is_allowed(const struct punisher *p, const uint8_t ip[16])
 {
 	struct rules_verdict v = rules_judge(p->control->rules->rules, NULL, ip, clock_boot_ns());
 
@@ -92,7 +92,7 @@ static bool is_spared(const struct punisher *p, const uint8_t ip[16])
 {
 	const struct snapshot *s = p->control->current;
 
-	if (is_allowed(p, ip))
+	if (punisher_is_allowed(p, ip))
 		return true;
 	for (unsigned i = 0; i < s->listener_count; i++) {
 		const struct listener *l = &s->listeners[i];
@@ -129,7 +129,7 @@ static void reset_ask(struct worker *w, const uint8_t ip[16])
 
 void punisher_reset(struct punisher *p, const uint8_t ip[16])
 {
-	for (unsigned i = 0; p->control->workers && i < p->control->worker_count && !is_allowed(p, ip); i++)
+	for (unsigned i = 0; p->control->workers && i < p->control->worker_count && !punisher_is_allowed(p, ip); i++)
 		reset_ask(p->control->workers[i], ip);
 }
 
@@ -165,6 +165,7 @@ static void ban(struct punisher *p, const struct addr *client, const uint8_t ip[
 void punisher_punish(struct punisher *p, const struct addr *client, const char *reason, bool is_named,
 		     enum escalation_verdict verdict)
 {
+	static struct log_limit limit = { .interval_ns = 1000000000ull };
 	uint8_t ip[16];
 	char text[ADDR_TEXT_MAX];
 
@@ -173,9 +174,10 @@ void punisher_punish(struct punisher *p, const struct addr *client, const char *
 		return;
 	if (verdict == ESCALATION_SHARED) {
 		text[addr_format_ip(client, text)] = '\0';
-		log_warn("%s is refused often (%s), but others seem to come from there too: a shared address?  "
-			 "It is not banned",
-			 text, reason);
+		if (log_every(&limit, clock_mono_ns()))
+			log_warn("%s is refused often (%s), but others seem to come from there too: a shared address?"
+				 "  It is not banned",
+				 text, reason);
 		audit_refused(p->control->audit, client, "shared_address", reason, NULL);
 		return;
 	}

@@ -27,7 +27,9 @@ void punisher_init(struct punisher *p, struct control *c);
 void punisher_fini(struct punisher *p);
 /* The policy of the current configuration. */
 void punisher_apply(struct punisher *p);
-/* Reset what a client that was banned has open, unless `acl` allows it, which no ban does away with. */
+/* Does `acl` allow ip, which no ban does away with? */
+bool punisher_is_allowed(const struct punisher *p, const uint8_t ip[16]);
+/* Reset what a client that was banned has open, unless `acl` allows it. */
 void punisher_reset(struct punisher *p, const uint8_t ip[16]);
 /* A worker's verdict about a client. */
 void punisher_punish(struct punisher *p, const struct addr *client, const char *reason, bool is_named,

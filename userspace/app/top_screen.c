@@ -215,14 +215,14 @@ bool screen_open(void)
 	for (size_t i = 0; i < ARRAY_LEN(ends); i++)
 		(void)sigaction(ends[i], &end, NULL);
 	(void)sigaction(SIGWINCH, &size, NULL);
-	(void)fputs("\033[?1049h\033[?25l", stdout); /* the other screen, no cursor */
+	(void)fputs("\033[?1049h\033[?25l\033[?7l", stdout); /* the other screen, no cursor, no wrapping */
 	(void)fflush(stdout);
 	return true;
 }
 
 void screen_close(void)
 {
-	(void)fputs("\033[?25h\033[?1049l", stdout);
+	(void)fputs("\033[?7h\033[?25h\033[?1049l", stdout);
 	(void)fflush(stdout);
 	(void)tcsetattr(STDIN_FILENO, TCSANOW, &cooked);
 }
