@@ -24,7 +24,7 @@ def test_sigterm_under_new_connections_resets_nothing_accepted(t):
                     c = Client(s.port)
                 except OSError:
                     if s.process.poll() is not None or done[0] > 0:
-                        time.sleep(0.006)
+                        time.sleep(0.001)
                     continue  # refused: never accepted
                 try:
                     check_eq(c.get("/bytes/10").status, 200)
