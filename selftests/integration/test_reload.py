@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # test_reload.py - a new file under load: nothing is lost, everything is replaced, a wrong file changes nothing.
+import shutil
 import signal
+import subprocess
 import threading
 import time
 
-from lib import Client, accepts, check, check_eq, check_in, fetch, wait_for
+from lib import Client, Skip, accepts, check, check_eq, check_in, fetch, wait_for
 from lib.case import scale
 
 LIMIT_S = 90
@@ -79,6 +81,19 @@ def test_change_of_the_file_reloads_by_itself_if_asked(t):
         file.write("nonsense {")
     wait_for(lambda: s.metric("config_reloads_total", result="failure") >= 1, "the failure")
     check_eq(fetch(s.port, "/bytes/1").get("x-new"), "1")
+
+
+def test_without_inotify_traffic_is_served_and_the_log_says_so(t):
+    own = ["unshare", "--user", "--map-root-user"]
+    if not shutil.which("unshare") or subprocess.run(own + ["true"], stderr=subprocess.DEVNULL).returncode != 0:
+        raise Skip("takes user namespaces")
+    s = t.sentinel(t.origin(), start=False, system="auto-reload #true", prefix=own + [
+        "sh", "-c", "echo 0 > /proc/sys/user/max_inotify_instances && exec \"$@\"", "sh"])
+    s.start()
+    check_in("inotify", s.stderr())
+    check_eq(fetch(s.port, "/bytes/10").status, 200)
+    s.check_reload(route='policies { response-headers { set { X-New "1"; }; }; }')
+    check_eq(fetch(s.port, "/bytes/10").get("x-new"), "1")
 
 
 def test_file_is_not_watched_by_default(t):

@@ -439,8 +439,8 @@ static int prepare(struct control *c)
 		log_warn("names of targets cannot be resolved: %s", strerror(-err));
 	err = watch_new(&c->watch, c->loop, on_file_change, c);
 	if (err < 0)
-		complain("inotify: %s", strerror(-err));
-	return err;
+		log_warn("auto-reload will see no change: inotify: %s", strerror(-err));
+	return 0;
 }
 
 #define NAMES_MS 3000

@@ -10,6 +10,7 @@
 #include "app/poller.h"
 #include "base/check.h"
 #include "base/mem.h"
+#include "observe/log.h"
 
 #define FOLDERS_MAX 256
 #define CHANGES (IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE | IN_CREATE)
@@ -97,6 +98,8 @@ static void folder_add(struct watch *w, const char *path)
 	if (slash)
 		(void)snprintf(folder, sizeof(folder), "%.*s", (int)MAX(slash - path, 1), path);
 	wd = inotify_add_watch(w->fd, folder, CHANGES); /* the same folder gives the same number */
+	if (wd < 0)
+		log_warn("auto-reload does not see what changes in %s: inotify: %s", folder, strerror(errno));
 	for (unsigned i = 0; i < w->folder_count; i++)
 		if (w->folders[i] == wd)
 			return;
@@ -106,6 +109,8 @@ static void folder_add(struct watch *w, const char *path)
 
 void watch_set(struct watch *w, const struct config *c)
 {
+	if (!w)
+		return;
 	for (unsigned i = 0; i < w->folder_count; i++)
 		(void)inotify_rm_watch(w->fd, w->folders[i]);
 	w->folder_count = 0;
