@@ -10,6 +10,8 @@ import time
 from lib import Client, check, check_eq, check_in, fetch, wait_for
 from lib.case import scale
 
+ALONE = ("test_lines_are_on_disk_within_a_second",)
+
 COMBINED = re.compile(r'(\S+) - - \[(\d\d/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d:\d\d \+0000)\] "((?:[^"\\]|\\x[0-9a-f]{2})*)" (\d{3}) '
                       r'(\d+) "((?:[^"\\]|\\x[0-9a-f]{2})*)" "((?:[^"\\]|\\x[0-9a-f]{2})*)" (\S+) (\d+)ms')
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")

@@ -189,9 +189,12 @@ def test_one_of_a_thousand_streams_is_stuck(t):
     with H2Client(s.port) as c:
         check_eq(c.wait_settings()[h2.MAX_STREAMS], 1000)
         thousand(c, False)
+        free = stuck = float("inf")
         with Peak(s) as peak:
-            free = min(thousand(c, False) for _ in range(2))
-            stuck = min(thousand(c, True) for _ in range(3))
+            for i in range(6):  # one beside the other, and the best of them: the machine has other work
+                free, stuck = min(free, thousand(c, False)), min(stuck, thousand(c, True))
+                if i > 0 and stuck < free * 1.5:
+                    break
         check(stuck < free * 1.5, "%.2f s with a stuck reader, %.2f s without", stuck, free)
         check(peak.growth < 1000 * (128 << 10) or scale() > 1, "%d bytes more", peak.growth)
         check(not c.goaways, "%s", c.goaways)

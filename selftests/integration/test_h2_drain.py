@@ -11,6 +11,8 @@ from lib import h2, tls
 from lib.case import scale
 from lib.h2 import H2C, TO_H2, H2Client, h2_origin
 
+ALONE = ("test_a_round_trip_is_enough",)
+
 WEBSOCKET = [(":method", "CONNECT"), (":protocol", "websocket"), (":scheme", "http"), (":path", "/upgrade"),
              (":authority", "a")]
 

@@ -12,7 +12,11 @@ from lib import Client, Skip, check, check_eq, check_in, fetch, wait_for
 from lib.case import scale
 from lib.tls import Authority
 
-IS_ALONE = True  # rates are measured
+# Rates and waits are measured.
+ALONE = ("test_two_proxies_share_a_rate_in_redis", "test_two_proxies_share_a_rate_in_memcached",
+         "test_idle_bucket_is_full_again_in_redis", "test_idle_bucket_is_full_again_in_memcached",
+         "test_redis_is_killed", "test_memcached_is_killed", "test_redis_stands_still", "test_memcached_stands_still",
+         "test_slow_store", "test_garbage_and_half_replies", "test_delay_waits_for_its_turn")
 LIMIT_S = 120
 PAUSE_S = 0.3
 SLOW = "max-rps \"1/m\"; burst %d; "  # nothing comes back while a test runs
@@ -71,14 +75,14 @@ class Store:
                               timeout=10).stdout.decode().strip()
 
 
-def limit(url, rate="", more="", timeout=50):
+def limit(url, rate="", more="", timeout=1000):
     kind = "memcached" if url.startswith("memcache") else "redis"
     return 'filter "l" { type "rate-limit"; %s backend "%s"; %s-url "%s"; %s-timeout-ms %d; %s }' % (
         rate or SLOW % 5, kind, kind, url, kind, timeout, more)
 
 
 def proxy(t, url, o=None, **keys):
-    rate, more, timeout = keys.pop("rate", ""), keys.pop("more", ""), keys.pop("timeout", 50)
+    rate, more, timeout = keys.pop("rate", ""), keys.pop("more", ""), keys.pop("timeout", 1000)
     return t.sentinel(o or t.origin(), filters=limit(url, rate, more, timeout), route='filters "l"', **keys)
 
 
@@ -172,7 +176,7 @@ def test_two_proxies_share_a_bucket_in_memcached(t):
 def shared_rate(t, store):
     o = t.origin()
     rate = "max-rps 100; burst 50; "
-    a, b = (proxy(t, store.url, o, rate=rate, timeout=1000) for _ in range(2))
+    a, b = (proxy(t, store.url, o, rate=rate) for _ in range(2))
     fetch(a.port, "/")  # connections are there
     fetch(b.port, "/")
     time.sleep(0.5)  # full again
@@ -294,10 +298,10 @@ def test_redis_over_tls(t):
     with Store(t, "redis", "--tls-port", str(port), "--tls-cert-file", pair.cert, "--tls-key-file", pair.key,
                "--tls-ca-cert-file", ca.cert, "--tls-auth-clients", "no"):
         url = "rediss://127.0.0.1:%d" % port
-        s = proxy(t, url, more='redis-ca-file "%s"; ' % ca.cert, timeout=1000)
+        s = proxy(t, url, more='redis-ca-file "%s"; ' % ca.cert)
         check_eq(statuses(s, 6), [200] * 5 + [429])
         check_eq(checks(s), checks(s, "answered"))
-        s = proxy(t, url, more='redis-ca-file "%s"; ' % other.cert, timeout=1000)
+        s = proxy(t, url, more='redis-ca-file "%s"; ' % other.cert)
         check_eq(statuses(s, 6), [200] * 5 + [429])
         check_eq(checks(s, "answered"), 0)
         check(checks(s, "tls") > 0, text(s))
@@ -431,7 +435,7 @@ def test_garbage_and_half_replies(t):
                b"$536870912\r\n" + b"x" * 20000,
                b"\0" * 5000, b":1\r\n" * 3000, b"*4\r\n:1\r\n:-1\r\n:-1\r\n:-1\r\n"]
     with Store(t, "redis") as store, Between(store) as bad:
-        s = proxy(t, bad.url, rate="max-rps 1000; burst 1000; ")
+        s = proxy(t, bad.url, rate="max-rps 1000; burst 1000; ", timeout=50)
         for answer in answers:
             bad.answer = answer
             check_eq(set(statuses(s, 10)), {200}, repr(answer[:20]))
@@ -511,7 +515,7 @@ def test_reload_keeps_the_store_and_lets_go_of_another(t):
 
 def test_stop_while_requests_wait(t):
     with Store(t, "redis") as store:
-        s = proxy(t, store.url, timeout=1000)
+        s = proxy(t, store.url)
         check_eq(statuses(s, 1), [200])
         store.signal(signal.SIGSTOP)
         with Client(s.port) as c:

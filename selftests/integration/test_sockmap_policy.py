@@ -11,7 +11,9 @@ from test_sockmap import MIB, Traffic, by_kernel, echoes, exactly, in_kernel, is
     sockmap_lines, tunnel_open
 
 LIMIT_S = 180
-IS_ALONE = True  # it measures how busy a worker is
+# How busy a worker is, is measured.
+ALONE = ("test_busy_worker_sends_them_in_and_a_calm_one_recalls_them", "test_bulk_leaves_for_splice_and_may_come_back")
+LONG = ("test_random_traffic_through_all_engines_with_reloads",)
 # None of these matches, and each takes a while to say so.
 SLOW_ROUTES = "\n".join('route "slow%d" { priority 1000; matches { path-regex "^/slow/%d?(a|aa|a?)*(a|aa)*[cd]$"; }; upstream "o"; }'
                         % (i, i) for i in range(8))
