@@ -249,24 +249,40 @@ void limit_give_back(struct limit *l, struct limit_key k, uint64_t now_ns, const
 							memory_order_acq_rel, memory_order_acquire));
 }
 
+/* False: this is not the key's bucket (any more). */
+static bool entry_set(struct entry *e, struct limit_key k, uint64_t to)
+{
+	uint64_t word = atomic_load_explicit(&e->word, memory_order_acquire);
+
+	do {
+		if (word == WORD_FREE || word == WORD_BUSY || !entry_is(e, k))
+			return false;
+	} while (!atomic_compare_exchange_weak_explicit(&e->word, &word, to, memory_order_acq_rel,
+							memory_order_acquire));
+	return true;
+}
+
+/* The key had no bucket a moment ago. */
+static void set_locked(struct limits_shard *s, struct limit *l, struct limit_key k, uint64_t now_ns, uint64_t full_ns)
+{
+	struct entry *e = entry_find(s, k);
+
+	if ((e && entry_set(e, k, now_ns + full_ns)) || !full_ns || !limit_has_room(l, s, now_ns))
+		return;
+	e = place_find(s, k, now_ns);
+	if (e)
+		entry_make(s, e, l, k, now_ns + full_ns);
+}
+
 void limit_set_level(struct limit *l, struct limit_key k, uint64_t now_ns, uint64_t full_ns)
 {
 	struct limits_shard *s = shard_of(l->limits, k);
-	struct entry *e;
-	uint64_t word;
+	struct entry *e = entry_find(s, k);
 
+	if (likely(e && entry_set(e, k, now_ns + full_ns)))
+		return;
 	pthread_mutex_lock(&s->lock);
-	e = entry_find(s, k);
-	if (e) {
-		word = atomic_load_explicit(&e->word, memory_order_acquire);
-		while (!atomic_compare_exchange_weak_explicit(&e->word, &word, now_ns + full_ns, memory_order_acq_rel,
-							      memory_order_acquire))
-			;
-	} else if (full_ns && limit_has_room(l, s, now_ns)) {
-		e = place_find(s, k, now_ns);
-		if (e)
-			entry_make(s, e, l, k, now_ns + full_ns);
-	}
+	set_locked(s, l, k, now_ns, full_ns);
 	pthread_mutex_unlock(&s->lock);
 }
 
