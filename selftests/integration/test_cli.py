@@ -130,6 +130,16 @@ def test_errors_go_to_stderr_and_answers_to_stdout(t):
     check_in('did you mean "status"?', s.command("statsu", config=False, check_code=None)[2])
 
 
+def test_check_counts_what_does_not_fit_into_the_kernel(t):
+    s = t.sentinel(t.origin(), start=False)
+    s.write_config(top="kernel { acl { deny %s; }; }" % " ".join('"10.%d.%d.%d"' % (i >> 16, i >> 8 & 255, i & 255)
+                                                               for i in range(0, 40000, 2)))
+    code, out, err = s.command("check", "--json", check_code=None)
+    check_eq((code, err), (1, ""))
+    check_eq(json.loads(out)["errors"], 1)
+    check_in("20000 IPv4", out)
+
+
 def test_ban_refuses_a_client_after_accept(t):
     s = t.sentinel(t.origin(), start=False)
     s.write_config(listeners='listener "main" { address "127.0.0.1:%d"; }' % s.port)

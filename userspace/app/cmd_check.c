@@ -6,13 +6,28 @@
 #include "app/guard.h"
 #include "proxy/config.h"
 
+/* What is too much for the kernel's maps is a mistake of the file as well. */
+static int plan_check_too(const struct snapshot *s, struct diag *d)
+{
+	struct fastpath_plan plan = { 0 };
+	struct strbuf why = { 0 };
+	int err;
+
+	strbuf_init(&why);
+	err = guard_plan(&plan, s, &why);
+	if (err < 0)
+		diag_error(d, s->config->kernel.meta.pos, "%s", why.ptr);
+	strbuf_fini(&why);
+	plan_fini(&plan);
+	return err;
+}
+
 static int check(struct cli *c)
 {
 	const char *path = cli_config(c);
 	struct config_registry registry;
 	struct snapshot *s = NULL;
 	struct strbuf text = { 0 };
-	struct fastpath_plan plan = { 0 };
 	struct diag d;
 	int err;
 
@@ -22,20 +37,13 @@ static int check(struct cli *c)
 	diag_init(&d, NULL);
 	config_registry_init(&registry);
 	err = config_build(&s, path, &registry, NULL, &d);
+	if (err == 0)
+		err = plan_check_too(s, &d);
 	if (c->wants_json) {
 		diag_print_json(&d, &text);
 		strbuf_add_char(&text, '\n');
 	} else {
 		diag_print(&d, &text);
-	}
-	if (err == 0) {
-		struct strbuf why = { 0 };
-
-		err = guard_plan(&plan, s, &why);
-		if (err < 0)
-			cli_complain("%s: %s", path, why.ptr);
-		strbuf_fini(&why);
-		plan_fini(&plan);
 	}
 	(void)fwrite(text.ptr, 1, text.len, c->wants_json ? stdout : stderr);
 	if (!c->wants_json && err == 0)
