@@ -7,7 +7,6 @@
 #include <stdbool.h>
 #include <string.h>
 
-#define SAMPLE 1024
 #define HALVING_S 10
 
 static struct drop_top_row *row_of(struct drop_top_row *rows, const uint8_t ip[16])
@@ -28,7 +27,7 @@ static void count(struct drop_top_row *rows, const uint8_t ip[16], uint8_t len, 
 {
 	struct drop_top_row *r = row_of(rows, ip);
 
-	r->count += SAMPLE;
+	r->count += DROP_TOP_SAMPLE;
 	r->len = len;
 	r->reason = reason;
 }
@@ -64,7 +63,7 @@ static unsigned most(const struct drop_top_row *rows, const struct drop_top_row 
 	for (const struct drop_top_row *r = rows; r < rows + DROP_TOP_ROWS; r++) {
 		unsigned at = found;
 
-		if (r->count < SAMPLE / 2)
+		if (r->count < DROP_TOP_SAMPLE / 2)
 			continue;
 		while (at > 0 && out[at - 1]->count < r->count)
 			at--;

@@ -15,12 +15,13 @@
 
 #define DROP_TOP_ROWS 256
 #define DROP_TOP_SHOWN 10
+#define DROP_TOP_SAMPLE 1024 /* of a count */
 
 struct drop_top_row {
 	uint8_t ip[16];
 	uint8_t len; /* of the network; 128: a source */
 	uint8_t reason; /* of its last sample, SN_DROP_* */
-	uint64_t count; /* in 1/1024 samples; 0: free */
+	uint64_t count; /* in 1/DROP_TOP_SAMPLE; 0: free */
 };
 
 /* Zero-initialised. */

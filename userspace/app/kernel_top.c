@@ -38,6 +38,12 @@ static void row_text(const struct drop_top_row *r, char text[ADDR_TEXT_MAX + 4])
 		(void)snprintf(text + len, 5, "/%u", addr.sa.sa_family == AF_INET ? r->len - V4_BITS : r->len);
 }
 
+/* Whole ones, and never none of what is shown: counts are halved with time. */
+static uint64_t samples(const struct drop_top_row *r)
+{
+	return (r->count + DROP_TOP_SAMPLE / 2) / DROP_TOP_SAMPLE;
+}
+
 /* ---- lines ---- */
 
 static void country_line(void *ctx, const struct geo_kernel_count *n)
@@ -52,7 +58,7 @@ static void rows_lines(const char *what, const struct drop_top_row **rows, unsig
 
 	for (unsigned i = 0; i < count; i++) {
 		row_text(rows[i], text);
-		strbuf_printf(out, "%s\t%s\t%llu\t%s\n", what, text, (unsigned long long)rows[i]->count / 1024,
+		strbuf_printf(out, "%s\t%s\t%llu\t%s\n", what, text, (unsigned long long)samples(rows[i]),
 			      rules_reason_label(rows[i]->reason));
 	}
 }
@@ -96,7 +102,7 @@ static void rows_json(const char *what, const char *key, const struct drop_top_r
 		row_text(rows[i], text);
 		json_object(j, NULL);
 		json_str(j, key, text);
-		json_u64(j, "samples", rows[i]->count / 1024);
+		json_u64(j, "samples", samples(rows[i]));
 		json_str(j, "reason", rules_reason_label(rows[i]->reason));
 		json_end(j, '}');
 	}
