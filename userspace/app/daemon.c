@@ -13,6 +13,7 @@
 #include "app/admin.h"
 #include "app/audit.h"
 #include "app/certificates.h"
+#include "app/cli.h"
 #include "app/control.h"
 #include "app/exit.h"
 #include "app/heir.h"
@@ -34,19 +35,6 @@
 
 /* One a process; static, so that what it holds is reachable until the end. */
 static struct control the_control;
-
-static void complain(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
-
-static void complain(const char *fmt, ...)
-{
-	va_list ap;
-
-	va_start(ap, fmt);
-	(void)fputs("sentinel: ", stderr);
-	(void)vfprintf(stderr, fmt, ap);
-	(void)fputc('\n', stderr);
-	va_end(ap);
-}
 
 /* ---- pieces of the start ---- */
 
@@ -78,7 +66,7 @@ static int loop_start(struct control *c)
 
 	if (loop_new(&c->loop, &config, &reason) == 0)
 		return 0;
-	complain("%s", reason);
+	cli_complain("%s", reason);
 	return -1;
 }
 
@@ -91,7 +79,7 @@ static int file_load(struct control *c)
 	err = control_load_first(c, &text);
 	(void)fwrite(text.ptr, 1, text.len, stderr);
 	if (err < 0)
-		complain("%s has errors; nothing was started", c->path);
+		cli_complain("%s has errors; nothing was started", c->path);
 	strbuf_fini(&text);
 	return err;
 }
@@ -109,7 +97,7 @@ static int folder_change(struct control *c)
 		c->path = path;
 	if (chdir(folder) == 0)
 		return 0;
-	complain("working-directory %s: %s", folder, strerror(errno));
+	cli_complain("working-directory %s: %s", folder, strerror(errno));
 	return -1;
 }
 
@@ -155,14 +143,14 @@ static int admin_start(struct control *c)
 	if (err == 0)
 		err = admin_open(&c->admin, c, path, &addr);
 	if (err == -EADDRINUSE) {
-		complain("instance \"%s\" runs already (its socket %s answers); another one needs system { "
+		cli_complain("instance \"%s\" runs already (its socket %s answers); another one needs system { "
 			 "instance "
 			 "\"...\" }",
 			 system->instance, path);
 		return err;
 	}
 	if (err < 0 && system->admin.socket) {
-		complain("the admin socket %s cannot be opened: %s", path, strerror(-err));
+		cli_complain("the admin socket %s cannot be opened: %s", path, strerror(-err));
 		return err;
 	}
 	if (err < 0)
@@ -183,7 +171,7 @@ static int pid_file_start(struct control *c)
 	if (err == 0 && !c->heir)
 		err = pid_file_write(&c->pid_file);
 	if (err < 0)
-		complain("pid-file %s: %s", path, strerror(-err));
+		cli_complain("pid-file %s: %s", path, strerror(-err));
 	return err;
 }
 
@@ -223,16 +211,16 @@ static int rights_give_up(struct control *c)
 	int err = identity_find(&id, system->user, system->group);
 
 	if (err == -ENOENT) {
-		complain("there is no user %s or no group %s", system->user ? system->user : "(unset)",
+		cli_complain("there is no user %s or no group %s", system->user ? system->user : "(unset)",
 			 system->group ? system->group : "(unset)");
 		return err;
 	}
 	if (err < 0) {
-		complain("only root can become user %s", system->user ? system->user : system->group);
+		cli_complain("only root can become user %s", system->user ? system->user : system->group);
 		return err;
 	}
 	if (c->heir && id.uid != geteuid()) {
-		complain("\"user\" was changed: it needs a restart");
+		cli_complain("\"user\" was changed: it needs a restart");
 		return -EPERM;
 	}
 	state_make(c, id.uid != geteuid() ? &id : NULL);
@@ -243,7 +231,7 @@ static int rights_give_up(struct control *c)
 	}
 	err = privilege_become(&id);
 	if (err < 0)
-		complain("rights cannot be given up: %s", strerror(-err));
+		cli_complain("rights cannot be given up: %s", strerror(-err));
 	return err;
 }
 
@@ -317,7 +305,7 @@ static int workers_start(struct control *c)
 		config.index = i;
 		workers[i] = worker_start(&config, c->current, c->rules, &reason);
 		if (!workers[i]) {
-			complain("%s", reason);
+			cli_complain("%s", reason);
 			return -1; /* exit() ends those that run; they have no socket yet */
 		}
 	}
@@ -556,7 +544,7 @@ int daemon_run(const char *config_path)
 		notify_send("READY=1"); /* an heir's was said, and MAINPID by the process before */
 	}
 	if (loop_run(c->loop) < 0) {
-		complain("the control thread's ring failed");
+		cli_complain("the control thread's ring failed");
 		return EXIT_CODE_ERROR;
 	}
 	finish(c);
