@@ -78,7 +78,7 @@ def test_a_reload_keeps_the_logs_of_root(t):
         check("warning" not in answer, "the reload: %s", answer)
         check_in("nothing changed", answer)
         d.check_logs("after the reload")
-        check_in("reload_success", d.text("/var/log/sentinel/audit.log"))
+        wait_for(lambda: "reload_success" in d.text("/var/log/sentinel/audit.log"), "the reload in the audit log")
         # Rotation: the folder is the daemon's, so that it can make new files.
         os.rename(d.path("/var/log/sentinel/access.log"), d.path("/var/log/sentinel/access.log.1"))
         os.kill(d.pid, 10)
