@@ -16,8 +16,8 @@ struct watch;
 /* 0 or -errno. */
 int watch_new(struct watch **out, struct loop *l, void (*on_change)(void *ctx), void *ctx);
 /*
- * Watch the files of c, which stays valid until the next call; NULL: nothing.  A folder that cannot be watched is logged.
- * w may be NULL: there is no inotify.
+ * Watch the files of c, which stays valid until the next call; NULL: nothing.  A folder that cannot be watched is
+ * logged.  w may be NULL: there is no inotify.
  */
 void watch_set(struct watch *w, const struct config *c);
 
