@@ -14,6 +14,8 @@
 #include "tunnels.h"
 
 #define QUIET_MS 150
+#define LEAVES	 4
+#define LEAVE_MS 1000 /* mostly 10, and 100 if the senders have to be stopped */
 
 static unsigned stream_mb(void)
 {
@@ -909,6 +911,70 @@ static void test_leave_while_peers_wait_for_each_other(void)
 	}
 }
 
+/* What it left in userspace's hands goes on. */
+static void held_send(struct tunnel *t)
+{
+	for (int i = 0; i < 2; i++) {
+		while (t->held[i].count > 0) {
+			const struct slice *s = slice_queue_at(&t->held[i], 0);
+			ssize_t n = send(t->fd[!i], s->ptr, s->len, MSG_NOSIGNAL);
+
+			EXPECT(n > 0);
+			slice_queue_consume(&t->held[i], (size_t)n);
+		}
+	}
+}
+
+/* Both ways, and no pause as long as a run of the iterator: leaving must not wait for one. */
+static void leave_under_traffic(enum sender_style sender, unsigned mb)
+{
+	struct peer peers[2] = { { .goal = (uint64_t)mb * MB, .sender = sender, .seed = 3 },
+				 { .goal = (uint64_t)mb * MB, .sender = sender, .seed = 4 } };
+	uint64_t longest = 0;
+	struct tunnel t;
+	struct rig r;
+
+	rig_open(&r, NULL, NULL);
+	tunnel_open(&t);
+	for (int i = 0; i < 2; i++) {
+		peers[i].fd = i ? t.origin : t.client;
+		peers[i].tx_seed = (uint64_t)i;
+		peers[i].rx_seed = (uint64_t)!i;
+		peer_start(&peers[i]);
+	}
+	for (int i = 0; i < LEAVES; i++) {
+		uint64_t began;
+
+		tunnel_join(&r, &t);
+		(void)RIG_UNTIL(&r, false, 20);
+		began = now_ms();
+		tunnel_leave(&r, &t);
+		longest = MAX(longest, now_ms() - began);
+		EXPECT(!peers[0].has_sent && !peers[1].has_sent);
+		held_send(&t);
+	}
+	printf("    %llu ms at most, %llu retries\n", (unsigned long long)longest,
+	       (unsigned long long)offload_counts(r.offload)->leave_retries);
+	EXPECT(longest < patient(LEAVE_MS));
+	tunnel_join(&r, &t);
+	EXPECT(RIG_UNTIL(&r, t.ended == LEAVES + 1, patient(60000)) && t.err == 0);
+	for (int i = 0; i < 2; i++)
+		peer_join(&peers[i]);
+	EXPECT(peer_has_all(&peers[0], &peers[1]) && peer_has_all(&peers[1], &peers[0]));
+	tunnel_close(&t);
+	rig_close(&r);
+}
+
+static void test_leave_between_small_messages(void)
+{
+	leave_under_traffic(SENDER_SMALL, 16);
+}
+
+static void test_leave_from_fast_senders(void)
+{
+	leave_under_traffic(SENDER_STEADY, is_emulated() ? 100 : 1000);
+}
+
 /* --- ends that are none --- */
 
 static void reset_by(bool is_origin)
@@ -1334,6 +1400,8 @@ int main(int argc, char **argv)
 		{ "a slow receiver gets everything", test_slow_receiver_gets_everything },
 		{ "leave from a stuck receiver", test_leave_from_a_stuck_receiver },
 		{ "leave while peers wait for each other", test_leave_while_peers_wait_for_each_other },
+		{ "leave between small messages without a pause", test_leave_between_small_messages },
+		{ "leave from senders as fast as we are", test_leave_from_fast_senders },
 		{ "a peer's reset ends both", test_reset_of_a_peer_ends_both },
 		{ "an abort counts what was lost", test_abort_counts_what_was_lost },
 		{ "progress is seen", test_progress_is_seen },

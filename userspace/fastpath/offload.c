@@ -18,6 +18,7 @@
 #define STALL_MS 30000
 #define ITERATE_SYNC_MAX_NS 500000ull /* longer than that, and a thread of the kernel does it */
 #define ITERATE_RETRY_MS 10
+#define LEAVE_WAIT_MAX_MS 10u
 
 /* --- pairs with work: by a hint of the kernel, else within a sweep --- */
 
@@ -131,12 +132,18 @@ static void iterate_look(struct offload_pair *p)
 		if (!d->is_in_map)
 			continue;
 		sock_lock_once(d->source);
-		d->is_in_map = !__atomic_load_n(&d->row.stat->is_out, __ATOMIC_ACQUIRE);
+		if (__atomic_load_n(&d->row.stat->is_out, __ATOMIC_ACQUIRE))
+			dir_out(d);
 		has_left = has_left && !d->is_in_map;
 		has_more = has_more || dir_passed(d) != d->consumed;
 	}
 	p->is_iterating = false;
-	p->offload->counts.leave_retries += !has_left;
+	if (!has_left) {
+		p->offload->counts.leave_retries++;
+		p->is_busy = true;
+		p->leave_tries++;
+		p->leave_at_ms = loop_now_ms(p->offload->loop) + MIN(p->leave_tries, LEAVE_WAIT_MAX_MS);
+	}
 	if (has_left || has_more || p->err)
 		pair_run_later(p);
 	else
@@ -181,6 +188,7 @@ static void iterate_read(struct offload *o)
 
 static void iterate_start(struct offload *o)
 {
+	bool is_busy = false;
 	struct list *pos;
 
 	if (o->iterate_fd >= 0 || list_is_empty(&o->leavers))
@@ -191,9 +199,15 @@ static void iterate_start(struct offload *o)
 		return;
 	}
 	list_splice(&o->iterated, &o->leavers);
-	list_for_each(pos, &o->iterated) iterate_ask(list_entry(pos, struct offload_pair, leave_node), true);
+	list_for_each(pos, &o->iterated)
+	{
+		struct offload_pair *p = list_entry(pos, struct offload_pair, leave_node);
+
+		is_busy = is_busy || p->is_busy;
+		iterate_ask(p, true);
+	}
 	o->iterate_began_ns = clock_mono_ns();
-	if (o->iterate_took_ns <= ITERATE_SYNC_MAX_NS)
+	if (o->iterate_took_ns <= ITERATE_SYNC_MAX_NS && !is_busy)
 		iterate_read(o);
 	else
 		loop_read(o->loop, &o->iterate_op, o->iterate_fd, o->iterate_buf, sizeof(o->iterate_buf));

@@ -15,6 +15,7 @@
 #define RETRY_MS 1
 #define SLOW_RETRY_MS 4
 #define SLOW_PART 8
+#define WINDOW_BYTES 1152 /* the kernel takes no less */
 
 static uint64_t row_load(const __u64 *cell)
 {
@@ -148,6 +149,17 @@ static bool dir_read_end(struct offload_dir *d)
 	return true;
 }
 
+static void dir_count_read(struct offload_dir *d, uint64_t bytes)
+{
+	if (!d->is_in_map) {
+		d->base_received += bytes;
+		return;
+	}
+	d->consumed += bytes;
+	/* The iterator may be on its way: it compares at the moment at which it has the socket. */
+	__atomic_store_n(&d->row.ctl->consumed, d->consumed, __ATOMIC_RELEASE);
+}
+
 /* One receive, and its sending. */
 static bool dir_read(struct offload_dir *d)
 {
@@ -174,10 +186,7 @@ static bool dir_read(struct offload_dir *d)
 		return false;
 	}
 	d->is_readable = false;
-	if (d->is_in_map)
-		d->consumed += (uint64_t)n;
-	else
-		d->base_received += (uint64_t)n;
+	dir_count_read(d, (uint64_t)n);
 	sent = d->held.count > 0 ? 0 : dir_send(d, o->scratch, (size_t)n);
 	if (sent < 0)
 		return false;
@@ -220,7 +229,9 @@ static bool dir_pass(struct offload_dir *d)
 		return moved;
 	if (d->is_eof)
 		return dir_end(d);
-	if (p->state != PAIR_IN || p->is_refused)
+	if (d->is_in_map && __atomic_load_n(&d->row.stat->is_out, __ATOMIC_ACQUIRE))
+		pair_wake_in(p, RETRY_MS); /* until the iterator is through; a poll would say so for ever */
+	else if (p->state != PAIR_IN || p->is_refused)
 		pair_poll(p, d->index, POLL_READ, POLLIN);
 	else if (dir_is_still_slow(d)) {
 		pair_poll(p, d->index, POLL_READ, POLLIN);
@@ -260,6 +271,46 @@ bool dir_is_quiet(const struct offload_dir *d)
 	if (!d->is_in_map || d->state == DIR_ENDED)
 		return true;
 	return d->state == DIR_PASSING && dir_passed(d) == d->consumed && (!d->has_hangup || d->is_eof);
+}
+
+bool dir_follows(const struct offload_dir *d)
+{
+	return dir_is_quiet(d) ||
+	       (d->state == DIR_PASSING && !d->has_hangup && d->held.bytes < OFFLOAD_HELD_LEAVING_MAX);
+}
+
+/*
+ * A sender that is as fast as we are fills the buffer again while we read it.  With a window below its segment size it
+ * waits, and probes (after 200 ms first).  Asked again and again: the kernel widens the window of who reads much.
+ */
+void dir_narrow(struct offload_dir *d)
+{
+	int now = d->is_in_map && !dir_is_quiet(d) ? sock_window(d->source) : 0;
+
+	if (now <= WINDOW_BYTES)
+		return;
+	d->window = MAX(d->window, now);
+	sock_set_window(d->source, WINDOW_BYTES);
+}
+
+void dir_widen(struct offload_dir *d)
+{
+	if (d->window)
+		sock_set_window(d->source, d->window);
+	d->window = 0;
+}
+
+/* Then everything that was passed had been read: what was read beyond it came the plain way. */
+void dir_out(struct offload_dir *d)
+{
+	uint64_t passed = dir_passed(d);
+
+	d->is_in_map = false;
+	dir_widen(d);
+	if (d->consumed > passed) {
+		d->base_received += d->consumed - passed;
+		d->consumed = passed;
+	}
 }
 
 /* Everything that ever arrived was read by somebody, redirected, or is in the queue. */

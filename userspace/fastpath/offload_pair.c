@@ -13,6 +13,8 @@
 #define GATE_BYTES (512 * 1024)
 #define GATE_OPEN_MS 50
 #define MEMORY_SEEN_MS 1000
+#define BUSY_MS 5 /* not quiet for so long: the iterator is to meet it at a good moment */
+#define NARROW_MS 40 /* and still not: its senders are to wait */
 
 /* --- what a pair waits for --- */
 
@@ -167,6 +169,7 @@ static void pair_close(struct offload_pair *p)
 		if (d->is_in_map)
 			(void)flows_delete(o->flows, d->cookie);
 		d->is_in_map = false;
+		dir_widen(d);
 		if (!flows_can_iterate(o->flows))
 			sock_set_rcvlowat(d->source, 1);
 		sock_lock_once(d->source);
@@ -203,7 +206,33 @@ static void pair_out(struct offload_pair *p)
 	pair_close(p);
 }
 
-/* Out of the map, if nothing is on its way in either direction. */
+/*
+ * One that is quiet, at once.  Under traffic without a pause both directions never are together, and none is for as
+ * long as the iterator takes to find it: then we go on reading meanwhile, and it takes out whom it meets quiet.
+ */
+static bool pair_may_leave(struct offload_pair *p)
+{
+	uint64_t now = loop_now_ms(p->offload->loop);
+
+	if (now < p->leave_at_ms) {
+		pair_wake_in(p, p->leave_at_ms - now);
+		return false;
+	}
+	if (dir_is_quiet(&p->dirs[0]) && dir_is_quiet(&p->dirs[1]))
+		return true;
+	if (!flows_can_iterate(p->offload->flows) || !dir_follows(&p->dirs[0]) || !dir_follows(&p->dirs[1]))
+		return false;
+	if (p->busy_at_ms == 0)
+		p->busy_at_ms = now + BUSY_MS;
+	if (now < p->busy_at_ms && !p->is_busy)
+		return false;
+	p->is_busy = true;
+	for (unsigned i = 0; i < 2 && now >= p->busy_at_ms + NARROW_MS; i++)
+		dir_narrow(&p->dirs[i]);
+	return true;
+}
+
+/* Out of the map, if nothing is on its way in either direction, or may not be when the iterator comes. */
 static void pair_try_out(struct offload_pair *p)
 {
 	struct offload *o = p->offload;
@@ -211,7 +240,7 @@ static void pair_try_out(struct offload_pair *p)
 
 	if (p->dirs[0].state == DIR_ENDED && p->dirs[1].state == DIR_ENDED)
 		p->state = PAIR_LEAVING;
-	if (p->state != PAIR_LEAVING || !dir_is_quiet(&p->dirs[0]) || !dir_is_quiet(&p->dirs[1]))
+	if (p->state != PAIR_LEAVING || !pair_may_leave(p))
 		return;
 	for (unsigned i = 0; i < 2; i++) {
 		struct offload_dir *d = &p->dirs[i];
@@ -270,15 +299,15 @@ void pair_run(struct offload_pair *p)
 	bool has_moved = true;
 
 	OBJ_CHECK(p, TAG_OFFLOAD_PAIR);
-	if (p->state == PAIR_CLOSING || p->is_iterating)
+	if (p->state == PAIR_CLOSING)
 		return;
 	for (unsigned i = 0; i < STEPS_MAX && has_moved && !p->err; i++) {
 		has_moved = dir_step(&p->dirs[0]);
 		has_moved = dir_step(&p->dirs[1]) || has_moved;
 	}
-	if (!p->err && !has_moved)
+	if (!p->err && !p->is_iterating)
 		pair_try_out(p);
-	if (p->err && p->state != PAIR_CLOSING)
+	if (p->err && p->state != PAIR_CLOSING && !p->is_iterating)
 		pair_close(p);
 	else if (!p->err && has_moved)
 		pair_run_later(p);

@@ -58,6 +58,7 @@ struct offload_dir {
 	bool is_eof;
 	bool is_readable; /* a poll said so, and nothing was read since */
 	bool is_slow;	 /* the receiver had no room when this was armed last */
+	int window;	 /* of source, before it was made smaller; 0: it was not */
 	uint64_t base_written;	/* to the destination, before the join; exact, or draining would end too early */
 	uint64_t base_received; /* by the source and read, while it was not in the map */
 	uint64_t user_bytes;	/* written by us */
@@ -84,6 +85,10 @@ struct offload_pair {
 	int err; /* < 0: on_fail() */
 	bool is_refused; /* one socket is not in the map: never arm */
 	bool is_iterating;
+	bool is_busy; /* it does not get quiet by itself, or the iterator came at a bad moment */
+	unsigned leave_tries;
+	uint64_t busy_at_ms;  /* when it is called so; 0: never asked */
+	uint64_t leave_at_ms; /* when the iterator may come again */
 	struct offload_dir dirs[2];
 	struct offload_poll polls[2][POLL_COUNT];
 	unsigned inflight;
@@ -163,6 +168,10 @@ void pair_poll_cancel(struct offload_pair *p, unsigned index, enum poll_kind kin
 /* offload_dir.c: a step is one piece of work.  True: something moved, ask again.  Failure is in pair->err. */
 bool dir_step(struct offload_dir *d);
 bool dir_is_quiet(const struct offload_dir *d); /* nothing is on its way: it may leave the map */
+bool dir_follows(const struct offload_dir *d); /* what is passed is read: it may be quiet when the iterator comes */
+void dir_out(struct offload_dir *d); /* it has left the map */
+void dir_narrow(struct offload_dir *d); /* let its sender be read up with, and an end to that */
+void dir_widen(struct offload_dir *d);
 void dir_disarm(struct offload_dir *d);
 bool dir_needs_run(const struct offload_dir *d);
 bool dir_adds_up(const struct offload_dir *d);
@@ -179,6 +188,8 @@ int sock_read_exactly(int fd, uint64_t *out_bytes, bool *out_has_fin); /* receiv
 int sock_unacked(int fd);
 int sock_sndbuf(int fd);
 void sock_set_rcvlowat(int fd, int bytes);
+int sock_window(int fd); /* at most so much is offered to the peer; 0: cannot be told */
+void sock_set_window(int fd, int bytes);
 void sock_fix_sndbuf(int fd);
 void sock_reset_on_close(int fd);
 

@@ -104,6 +104,19 @@ void sock_set_rcvlowat(int fd, int bytes)
 	(void)setsockopt(fd, SOL_SOCKET, SO_RCVLOWAT, &bytes, sizeof(bytes));
 }
 
+int sock_window(int fd)
+{
+	int bytes = 0;
+	socklen_t len = sizeof(bytes);
+
+	return getsockopt(fd, IPPROTO_TCP, TCP_WINDOW_CLAMP, &bytes, &len) < 0 ? 0 : bytes;
+}
+
+void sock_set_window(int fd, int bytes)
+{
+	(void)setsockopt(fd, IPPROTO_TCP, TCP_WINDOW_CLAMP, &bytes, sizeof(bytes));
+}
+
 int sock_sndbuf(int fd)
 {
 	int bytes = 0;
