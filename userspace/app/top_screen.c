@@ -229,11 +229,12 @@ void screen_close(void)
 
 void screen_show(struct span text)
 {
+	const char *begin = "\033[H";
 	struct span line;
 
-	(void)fputs("\033[H", stdout);
-	while (span_next(&text, '\n', &line))
-		(void)printf("%.*s\033[K\n", SPAN_ARG(line)); /* and what was behind it */
+	/* No end of line behind the last one: on a full screen it would move the first one out. */
+	for (; span_next(&text, '\n', &line); begin = "\n")
+		(void)printf("%s%.*s\033[K", begin, SPAN_ARG(line)); /* and what was behind it */
 	(void)fputs("\033[J", stdout);
 	(void)fflush(stdout);
 }
