@@ -1,8 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # test_cli.py - what a person at a terminal meets: help, exit codes, version, describe, explain, bans.
+import fcntl
 import json
+import os
+import pty
 import re
+import struct
 import subprocess
+import termios
 
 from lib import PeerReset, check, check_eq, check_in, fetch
 
@@ -95,6 +100,8 @@ def test_explain_refuses_what_the_proxy_would_refuse(t):
     code, out, err = s.command("explain", "GET", "http://a.example/../x", check_code=None)
     check_eq((code, out), (2, ""))
     check_in("400", err)
+    check_eq(json.loads(s.command("explain", "GET", "http://a.example?x=1", "--json"))["path"], "/")  # as curl sends it
+    check_eq(json.loads(s.command("explain", "GET", "http://a.example#x", "--json"))["path"], "/")
     code, out, err = s.command("explain", "GET", "/", "-H", "Host: a:b:c", check_code=None)
     check_eq((code, out), (2, ""))
     check_in("a:b:c", err)
@@ -138,6 +145,23 @@ def test_check_counts_what_does_not_fit_into_the_kernel(t):
     check_eq((code, err), (1, ""))
     check_eq(json.loads(out)["errors"], 1)
     check_in("20000 IPv4", out)
+
+
+def test_kernel_top_fits_on_a_small_screen(t):
+    s = t.sentinel(t.origin())
+    ours, terminal = pty.openpty()
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 6, 20, 0, 0))
+    top = subprocess.Popen([t.binary, "kernel", "top", "-c", s.config_path], stdin=terminal, stdout=terminal)
+    seen = b""
+    while seen.count(b"\x1b[J") < 2:  # two whole frames
+        seen += os.read(ours, 65536)
+    os.write(ours, b"q")
+    check_eq(top.wait(10), 0)
+    os.close(terminal)
+    os.close(ours)
+    first = seen.split(b"\x1b[H")[1]
+    check_eq(first.count(b"\n"), 5, "line ends, one fewer than lines of the screen, of %r" % first)
+    check(b"\x1b[?7l" in seen.split(b"\x1b[H")[0], "lines wrap: %r", seen[:80])
 
 
 def test_ban_refuses_a_client_after_accept(t):

@@ -65,11 +65,11 @@ static int url_read(struct explanation *e, const char *url)
 		cli_complain("\"%s\" is not a URL: write http://HOST/PATH, https://HOST/PATH, or only /PATH", url);
 		return -1;
 	}
-	authority = span_of(rest.ptr, span_find(rest, '/'));
+	authority = span_of(rest.ptr, strcspn(rest.ptr, "/?#"));
 	target = span_skip(rest, authority.len);
-	if (target.len == 0)
-		target = SPAN("/");
 	target.len = span_find(target, '#');
+	if (target.len == 0 || target.ptr[0] != '/')
+		target = span_str(arena_printf(e->arena, "/" SPAN_FMT, SPAN_ARG(target)));
 	e->port = 0;
 	if (authority.len && !uri_split_authority(authority, &e->host, &e->port)) {
 		cli_complain("\"%.*s\" is not HOST or HOST:PORT", SPAN_ARG(authority));
