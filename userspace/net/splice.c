@@ -27,7 +27,8 @@ struct splice {
 	size_t in_pipe;
 	struct pipe_pair pipe; /* one of the pool's while there is something to move */
 	bool is_polling, is_busy; /* busy: events are being told */
-	bool waits_to, is_writable; /* what the poll is for, and what the last one said */
+	bool waits_to; /* what the poll is for */
+	bool is_writable, is_readable; /* what the last one said, until it was tried */
 	bool has_ended; /* `from` has, with from_err */
 	int from_err;
 	struct op poll_op;
@@ -200,6 +201,19 @@ static size_t fill_size(struct splice *sp)
 	return (size_t)MIN(sp->left, (uint64_t)room);
 }
 
+/* The pipe is empty. */
+static void nothing_came(struct splice *sp, struct round *r, size_t want)
+{
+	if (sp->has_ended)
+		*r = over(*r, sp->from_err ? SPLICE_FROM_FAILED : SPLICE_FROM_ENDED, sp->from_err);
+	else if (want == 0)
+		r->wait = SPLICE_WAITS_TO;
+	else if (sp->is_readable) /* so POLLIN said, and would say again and again */
+		*r = over(*r, SPLICE_STUCK, 0);
+	else
+		r->wait = SPLICE_WAITS_FROM;
+}
+
 /* One pipe full.  True: go on. */
 static bool move_some(struct splice *sp, struct round *r)
 {
@@ -210,12 +224,10 @@ static bool move_some(struct splice *sp, struct round *r)
 		got = fill(sp, want);
 	r->in += got;
 	if (sp->in_pipe == 0) {
-		if (sp->has_ended)
-			*r = over(*r, sp->from_err ? SPLICE_FROM_FAILED : SPLICE_FROM_ENDED, sp->from_err);
-		else
-			r->wait = want == 0 ? SPLICE_WAITS_TO : SPLICE_WAITS_FROM;
+		nothing_came(sp, r, want);
 		return false;
 	}
+	sp->is_readable = false;
 	/* The kernel's TLS would keep a record that is promised more for as long as none comes. */
 	n = drain(sp, sp->left > 0 && got > 0 && got == want && !stream_tls(sp->to));
 	if (n < 0) {
@@ -294,11 +306,11 @@ static void poll_done(struct op *op, int res, unsigned flags)
 {
 	struct splice *sp = container_of(op, struct splice, poll_op);
 
-	(void)res; /* an error is found by the call that meets it */
 	(void)flags;
 	OBJ_CHECK(sp, TAG_SPLICE);
 	sp->is_polling = false;
-	sp->is_writable = sp->waits_to;
+	sp->is_writable = sp->waits_to; /* an error is found by the call that meets it */
+	sp->is_readable = !sp->waits_to && res > 0 && (res & POLLIN);
 	if (sp->from)
 		go(sp);
 	else

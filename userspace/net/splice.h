@@ -55,6 +55,7 @@ enum splice_end {
 	SPLICE_FROM_FAILED, /* err; what came before is out */
 	SPLICE_TO_FAILED,   /* err; what was in the pipe is lost */
 	SPLICE_NO_PIPE,	    /* none is to be had: copy the rest */
+	SPLICE_STUCK,	    /* next is TCP's urgent data, which splice(2) does not get past: copy on */
 };
 
 struct splice;

@@ -362,6 +362,39 @@ static void test_without_pipes_the_bytes_stay(void **state)
 	assert_int_equal(g.refused, 1);
 }
 
+/* splice(2) does not get past such a byte, and poll(2) says all the time that there is something. */
+static void test_urgent_byte_is_left_to_copying(void **state)
+{
+	struct fixture *f = *state;
+	uint8_t bytes[16];
+
+	start(f, MIB);
+	assert_int_equal(send(f->source, "!", 1, MSG_OOB | MSG_NOSIGNAL), 1);
+	assert_int_equal(feed(f, 0, 10), 10);
+	run(f, 0, false);
+	assert_int_equal(f->ends, 1);
+	assert_int_equal(f->end, SPLICE_STUCK);
+	assert_int_equal(f->moved, 0);
+	assert_int_equal(recv(stream_fd(f->from), bytes, sizeof(bytes), MSG_DONTWAIT), 10);
+}
+
+static void test_urgent_byte_behind_others(void **state)
+{
+	struct fixture *f = *state;
+	uint8_t bytes[16];
+
+	start(f, MIB);
+	assert_int_equal(feed(f, 0, 1000), 1000);
+	assert_int_equal(send(f->source, "!", 1, MSG_OOB | MSG_NOSIGNAL), 1);
+	assert_int_equal(feed(f, 1000, 10), 10);
+	run(f, 0, true);
+	assert_int_equal(f->end, SPLICE_STUCK);
+	assert_int_equal(f->moved, 1000);
+	assert_int_equal(f->got, 1000);
+	assert_false(f->is_wrong);
+	assert_int_equal(recv(stream_fd(f->from), bytes, sizeof(bytes), MSG_DONTWAIT), 10);
+}
+
 static void test_stopped_inside_of_an_event(void **state)
 {
 	struct fixture *f = *state;
@@ -538,6 +571,8 @@ int main(void)
 		TEST(test_reset_of_the_source_fails_its_stream),
 		TEST(test_reset_of_the_destination_fails_its_stream),
 		TEST(test_without_pipes_the_bytes_stay),
+		TEST(test_urgent_byte_is_left_to_copying),
+		TEST(test_urgent_byte_behind_others),
 		TEST(test_stopped_inside_of_an_event),
 		TEST(test_stopped_with_bytes_in_the_pipe),
 		TEST(test_what_is_busy_is_not_lent),
