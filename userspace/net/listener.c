@@ -193,13 +193,22 @@ static void task_run(struct task *t)
 	a->on_closed(a); /* a is gone */
 }
 
+/* Nothing is accepted any more but what has been already. */
+static void accept_end(struct acceptor *a)
+{
+	if (a->inflight)
+		loop_cancel(a->loop, &a->accept_op);
+	else
+		loop_defer(a->loop, &a->task);
+}
+
 /* The pause after a shortage is over, or the time for handshakes of a closing listener. */
 static void pause_over(struct timer *t)
 {
 	struct acceptor *a = container_of(t, struct acceptor, pause_timer);
 
-	if (a->is_closing && a->inflight)
-		loop_cancel(a->loop, &a->accept_op);
+	if (a->is_closing)
+		accept_end(a);
 	else
 		loop_defer(a->loop, &a->task);
 }
@@ -233,7 +242,7 @@ int listener_refuse_new(int fd)
 		BPF_STMT(BPF_RET | BPF_K, 0),
 		BPF_STMT(BPF_RET | BPF_K, 0xffffffff),
 	};
-	struct sock_fprog program = { .len = sizeof(code) / sizeof(code[0]), .filter = code };
+	struct sock_fprog program = { .len = ARRAY_LEN(code), .filter = code };
 	struct addr local;
 
 	if (socket_local(fd, &local) != 0 || local.sa.sa_family == AF_UNIX)
@@ -251,10 +260,8 @@ void acceptor_close(struct acceptor *a)
 	/* Some kernels want CAP_NET_ADMIN for it; then whoever has that has done it before. */
 	if (listener_refuse_new(a->fd) != -EOPNOTSUPP)
 		timer_arm(a->loop, &a->pause_timer, HANDSHAKE_MS);
-	else if (a->inflight)
-		loop_cancel(a->loop, &a->accept_op);
 	else
-		loop_defer(a->loop, &a->task);
+		accept_end(a);
 }
 
 void acceptor_leave(struct acceptor *a)
@@ -264,8 +271,5 @@ void acceptor_leave(struct acceptor *a)
 		return;
 	a->is_closing = a->is_leaving = true;
 	timer_disarm(a->loop, &a->pause_timer);
-	if (a->inflight)
-		loop_cancel(a->loop, &a->accept_op);
-	else
-		loop_defer(a->loop, &a->task);
+	accept_end(a);
 }
