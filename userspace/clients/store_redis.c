@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "base/hex.h"
 #include "base/sha1.h"
 #include "clients/redis_wire.h"
 #include "clients/store_private.h"
@@ -42,8 +43,7 @@ __attribute__((constructor)) static void hash_make(void)
 	uint8_t sum[SHA1_LEN];
 
 	sha1(span_of(script, sizeof(script) - 1), sum);
-	for (unsigned i = 0; i < SHA1_LEN; i++)
-		(void)snprintf(script_hash + 2 * i, 3, "%02x", sum[i]);
+	hex_write(sum, SHA1_LEN, script_hash);
 }
 
 static void *reader_new(void)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /* rate_explain.c - limits for `sentinel explain`: what the file says, and the question for the level of a bucket. */
+#include "base/hex.h"
 #include "features/rate_limit.h"
 #include "schema/value.h"
 
@@ -20,11 +21,11 @@ void rate_limit_explain(const void *config, const struct addr *client, struct st
 
 static void hex_add(struct strbuf *out, struct span bytes)
 {
-	static const char digits[] = "0123456789abcdef";
-
 	for (size_t i = 0; i < bytes.len; i++) {
-		strbuf_add_char(out, digits[(unsigned char)bytes.ptr[i] >> 4]);
-		strbuf_add_char(out, digits[(unsigned char)bytes.ptr[i] & 15]);
+		char text[2];
+
+		hex_write(bytes.ptr + i, 1, text);
+		strbuf_add(out, text, sizeof(text));
 	}
 }
 

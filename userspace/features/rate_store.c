@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /* rate_store.c - a limit that several proxies share: the exchange waits until its store has decided. */
 #include "base/check.h"
+#include "base/hex.h"
 #include "base/sha1.h"
 #include "features/rate_limit.h"
 #include "proxy/worker.h"
@@ -19,9 +20,8 @@ struct rate_question {
  */
 static struct span key_make(struct exchange *x, const struct config_rate_limit *c, const struct limit *l)
 {
-	static const char digits[] = "0123456789abcdef";
 	size_t prefix = strlen(c->store->prefix);
-	char *key = arena_alloc(x->arena, prefix + 2 * SHA1_LEN), *at = key + prefix;
+	char *key = arena_alloc(x->arena, prefix + 2 * SHA1_LEN);
 	struct strbuf text = { 0 };
 	uint8_t sum[SHA1_LEN];
 
@@ -30,11 +30,8 @@ static struct span key_make(struct exchange *x, const struct config_rate_limit *
 	sha1(strbuf_span(&text), sum);
 	strbuf_fini(&text);
 	memcpy(key, c->store->prefix, prefix);
-	for (unsigned i = 0; i < SHA1_LEN; i++) {
-		*at++ = digits[sum[i] >> 4];
-		*at++ = digits[sum[i] & 15];
-	}
-	return span_of(key, (size_t)(at - key));
+	hex_write(sum, SHA1_LEN, key + prefix);
+	return span_of(key, prefix + 2 * SHA1_LEN);
 }
 
 static void on_done(struct store_check *k)

@@ -14,6 +14,7 @@
 #include <time.h>
 
 #include "base/check.h"
+#include "base/hex.h"
 #include "base/mem.h"
 #include "net/shared_bytes.h"
 
@@ -76,8 +77,7 @@ struct ocsp_staple *ocsp_staple_new(struct x509_st *leaf, struct x509_st *issuer
 	s->url = url_of(leaf);
 	s->is_required = feature_is_required(leaf);
 	CHECK(X509_digest(leaf, EVP_sha256(), digest, NULL));
-	for (unsigned i = 0; i < FINGERPRINT_BYTES; i++)
-		snprintf(s->fingerprint + 2 * i, 3, "%02x", digest[i]);
+	hex_write(digest, FINGERPRINT_BYTES, s->fingerprint);
 	shared_bytes_init(&s->shared, sizeof(struct stapled));
 	ERR_clear_error();
 	return s;

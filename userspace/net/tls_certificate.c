@@ -12,6 +12,7 @@
 
 #include "base/check.h"
 #include "base/clock.h"
+#include "base/hex.h"
 #include "base/mem.h"
 #include "net/tls_names.h"
 
@@ -296,8 +297,7 @@ static int certificate_check(struct tls_certificate *c, int64_t now, struct tls_
 	c->subject = name_text(X509_get_subject_name(c->leaf));
 	c->issuer = name_text(X509_get_issuer_name(c->leaf));
 	CHECK(X509_digest(c->leaf, EVP_sha256(), digest, NULL));
-	for (unsigned i = 0; i < TLS_FINGERPRINT_HEX / 2; i++)
-		snprintf(c->fingerprint + 2 * i, 3, "%02x", digest[i]);
+	hex_write(digest, TLS_FINGERPRINT_HEX / 2, c->fingerprint);
 	c->is_must_staple = staple_is_required(c->leaf);
 	return 0;
 }
