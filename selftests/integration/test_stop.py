@@ -145,6 +145,15 @@ def test_killed_daemon_leaves_nothing_in_the_way(t):
     check_eq(fetch(s.port, "/bytes/1").status, 200)
 
 
+def test_supervisor_may_start_the_next_one_right_after_a_kill(t):
+    """The kernel takes the ring of the killed one apart a little later; until then its sockets answer."""
+    s = t.sentinel(t.origin())
+    for _ in range(8):
+        check_eq(fetch(s.port, "/bytes/1").status, 200)
+        s.kill()
+        s.start()
+
+
 def test_questions_at_the_very_end_do_no_harm(t):
     """What the daemon is asked when workers and guard are gone is not answered, and nothing else happens."""
     s = t.sentinel(t.origin(), start=False, top='kernel { interface "lo"; mode "tc"; acl { deny "127.0.0.9"; }; }')

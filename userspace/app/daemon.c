@@ -128,6 +128,18 @@ static int heir_start(struct control *c)
 	return err;
 }
 
+/* The socket of a daemon that has just been killed, or may not remove it, answers for a moment. */
+static int admin_listen(struct control *c, const char *path, const struct addr *addr)
+{
+	int err = admin_open(&c->admin, c, path, addr);
+
+	for (unsigned i = 0; err == -EADDRINUSE && i < SOCKETS_TRIES; i++) {
+		(void)usleep(SOCKETS_PAUSE_US);
+		err = admin_open(&c->admin, c, path, addr);
+	}
+	return err;
+}
+
 static int admin_start(struct control *c)
 {
 	const struct config_system *system = &c->current->config->system;
@@ -141,7 +153,7 @@ static int admin_start(struct control *c)
 	(void)snprintf(text, sizeof(text), "unix:%s", path);
 	err = addr_parse(span_str(text), &addr);
 	if (err == 0)
-		err = admin_open(&c->admin, c, path, &addr);
+		err = admin_listen(c, path, &addr);
 	if (err == -EADDRINUSE) {
 		cli_complain("instance \"%s\" runs already (its socket %s answers); another one needs system { "
 			 "instance "

@@ -19,9 +19,6 @@ bool sockets_listener_is_open(const struct control *c, uint32_t number)
 }
 
 /* One of ours listens there, under another name or not for long: the probe bind would take it for a stranger. */
-#define START_TRIES    25
-#define START_PAUSE_US 20000
-
 static bool address_is_ours(const struct control *c, const struct addr *addr)
 {
 	for (const struct control_listener *l = c->listeners; l; l = l->next)
@@ -45,16 +42,13 @@ static void failure_describe(struct strbuf *out, const struct listener *l, int e
 	strbuf_add_char(out, '\n');
 }
 
-/*
- * The kernel takes the ring of a killed daemon apart after its death, and its sockets live until then (6 to 18 ms were
- * measured): a supervisor that starts the next one at once must not fail.  At a reload nothing is waited for.
- */
+/* At a reload nothing is waited for. */
 static int first_socket(const struct control *c, const struct listener *l)
 {
 	int fd = listener_socket(&l->addr, CONTROL_BACKLOG, true);
 
-	for (unsigned i = 0; fd == -EADDRINUSE && !c->current && i < START_TRIES; i++) {
-		(void)usleep(START_PAUSE_US);
+	for (unsigned i = 0; fd == -EADDRINUSE && c->state == CONTROL_STARTING && i < SOCKETS_TRIES; i++) {
+		(void)usleep(SOCKETS_PAUSE_US);
 		fd = listener_socket(&l->addr, CONTROL_BACKLOG, true);
 	}
 	return fd;

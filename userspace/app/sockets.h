@@ -8,6 +8,14 @@
 
 #include "app/control.h"
 
+/*
+ * The kernel takes the ring of a killed daemon apart after its death, and its sockets live until then (6 to 18 ms were
+ * measured).  A supervisor may start the next one at once: who finds an address taken at the start tries again, so
+ * often and with such pauses.
+ */
+#define SOCKETS_TRIES	 25
+#define SOCKETS_PAUSE_US 20000
+
 struct sockets {
 	const struct listener *listener; /* borrowed from the snapshot that is being built */
 	int *fds;			 /* owned, worker_count of them; -1: given away */
