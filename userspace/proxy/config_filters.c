@@ -38,7 +38,7 @@ static void rate_add(struct config_filters *f, const struct config_scope *scope,
 
 	if (!rps)
 		return;
-	limit = rate_limit_simple(a, pos, rps, rates[rate].key);
+	limit = rate_limit_simple(a, f->diag, pos, rps, rates[rate].key);
 	limit->scope = scope ? scope->name : NULL;
 	to->limits[rate] = limit;
 	to->ids[rate] = scope ? arena_printf(a, "%s:%s", scope->name, rates[rate].name) : rates[rate].name;

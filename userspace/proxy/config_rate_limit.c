@@ -321,17 +321,18 @@ void rate_limits_check(struct schema *s, struct config *c)
 	limit_check(s, all, all->global);
 }
 
-struct config_rate_limit *rate_limit_simple(struct arena *a, struct schema_pos pos, uint64_t rps, enum rate_key key)
+struct config_rate_limit *rate_limit_simple(struct arena *a, struct diag *d, struct schema_pos pos, uint64_t rps,
+					    enum rate_key key)
 {
 	C *c = arena_zalloc(a, sizeof(*c));
+	struct schema s;
 
+	schema_init(&s, a, d, NULL);
+	CHECK(schema_defaults(&s, &rate_limit_block, c) == 0);
+	schema_fini(&s);
 	c->meta.pos = pos;
 	c->rate = (struct value_rate){ rps, 1000 };
 	c->burst = (uint32_t)(10 * rps);
-	c->ipv6_prefix = 64;
-	c->status = 429;
-	c->message = "Rate limit exceeded";
-	c->keys_max = 100000;
 	c->parts = arena_array(a, 1, sizeof(*c->parts));
 	c->parts[0].kind = key;
 	c->part_count = key == RATE_KEY_NONE ? 0 : 1;

@@ -106,6 +106,7 @@ struct config;
 void rate_limits_check(struct schema *s, struct config *c);
 
 /* Of `limits`: so many requests a second, ten times as many at once.  NONE: of all routes together.  Has no scope. */
-struct config_rate_limit *rate_limit_simple(struct arena *a, struct schema_pos pos, uint64_t rps, enum rate_key key);
+struct config_rate_limit *rate_limit_simple(struct arena *a, struct diag *d, struct schema_pos pos, uint64_t rps,
+					    enum rate_key key);
 
 #endif

@@ -63,9 +63,13 @@ static struct config_rate_limit *use_add(struct fixture *f, const char *id, enum
 					 uint32_t burst)
 {
 	const struct filter_opening opening = { &f->limits, &f->arena, id, "r" };
-	struct config_rate_limit *c = rate_limit_simple(&f->arena, (struct schema_pos){ 0 }, rps, kind);
 	unsigned n = f->use_count++;
+	struct config_rate_limit *c;
+	struct diag d;
 
+	diag_init(&d, NULL);
+	c = rate_limit_simple(&f->arena, &d, (struct schema_pos){ 0 }, rps, kind);
+	diag_fini(&d);
 	c->burst = burst;
 	assert_true(gcra_set(&c->gcra, rps, 1000, burst));
 	f->uses[n] = (struct filter_use){ &filter_rate_limit, .id = id, .config = c, .slot = n, .index = n };
