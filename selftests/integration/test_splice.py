@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import socket
 import threading
 import time
 
@@ -420,4 +421,27 @@ def test_tunnel_can_be_spliced_from_its_beginning(t):
         connection.reset()
     check_eq(c.end()[0], "rst")
     wait_for(lambda: s.metric("tunnels_active") == 0, "the tunnel is open")
+    wait_for(lambda: is_clean(s), "a pipe is still busy")
+
+
+def test_urgent_bytes_do_not_stop_what_is_spliced(t):
+    """splice(2) does not get past TCP's urgent data."""
+    o, s = setup(t, route='websocket #true\nsplice "splice"')
+    with Client(s.port) as c:
+        c.send(CONNECT)
+        check_eq(c.head().status, 101)
+        for n in range(20):
+            c.send(b"%04d" % n)
+            c.socket.send(b"!", socket.MSG_OOB)
+            c.send(b"behind")
+            check_eq(bytes(c.reader.exactly(10)), b"%04dbehind" % n)
+        check(moved(s, "splice", "c2s") > 0, "nothing was spliced")
+    with Client(s.port) as c:
+        c.send("POST /digest HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % (64 * len(PATTERN)))
+        for n in range(64):
+            c.send(PATTERN)
+            if n % 8 == 4:
+                time.sleep(0.02)  # so that it waits for the next byte
+                c.socket.send(b"!", socket.MSG_OOB)
+        check_eq(c.response().body.decode(), "%d %s" % (64 * len(PATTERN), digest_of(64 * len(PATTERN))))
     wait_for(lambda: is_clean(s), "a pipe is still busy")
