@@ -72,7 +72,7 @@ def lines_of(s, path):
     return [json.loads(line) for line in s.access_lines() if path in line]
 
 
-def moves(t, count=20, upgrades=5, size=1000, pause=0.001, patience=20, **keys):
+def moves(t, count=20, upgrades=5, size=1000, pause=0.001, **keys):
     s = t.sentinel(t.origin(), workers=2, route="websocket #true", upstream="connection-pool { max-connections 1000; }",
                    **keys)
     traffic = [Traffic(s, size, pause) for _ in range(count)]
@@ -81,7 +81,7 @@ def moves(t, count=20, upgrades=5, size=1000, pause=0.001, patience=20, **keys):
         echoes(c, b"hello")
     for i in range(upgrades):
         old = upgrade(t, s)
-        ended(old, patience)  # nothing keeps it
+        ended(old, 20)  # nothing keeps it
         for one in traffic:
             before = one.got
             wait_for(lambda: one.got > before or one.error, "the traffic goes on")
@@ -116,8 +116,11 @@ def test_tunnels_by_copy_move(t):
 
 
 def test_tunnels_in_the_kernel_move(t):
-    # They leave the kernel at a moment at which nothing is under way, which steady traffic may delay.
-    moves(t, count=4, upgrades=2, size=3000, pause=0.01, patience=40, top='kernel { splice "sockmap"; }')
+    moves(t, count=4, upgrades=3, size=3000, top='kernel { splice "sockmap"; }')
+
+
+def test_tunnels_without_a_pause_leave_the_kernel(t):
+    moves(t, count=2, upgrades=2, size=100000, pause=0, top='kernel { splice "sockmap"; }')
 
 
 def test_hundred_tunnels_move_at_once(t):

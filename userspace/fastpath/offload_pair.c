@@ -207,6 +207,22 @@ static void pair_out(struct offload_pair *p)
 }
 
 /*
+ * Senders that we cannot keep up with wait, but not one whose peer owes it room: an echo reads again only when its own
+ * bytes are taken, and what is held here waits for it.
+ */
+static void pair_throttle(struct offload_pair *p)
+{
+	if (!p->is_busy || loop_now_ms(p->offload->loop) < p->busy_at_ms + NARROW_MS)
+		return;
+	for (unsigned i = 0; i < 2; i++) {
+		if (p->dirs[!i].held.bytes <= OFFLOAD_HELD_MAX)
+			dir_narrow(&p->dirs[i]);
+		else
+			dir_widen(&p->dirs[i]);
+	}
+}
+
+/*
  * One that is quiet, at once.  Under traffic without a pause both directions never are together, and none is for as
  * long as the iterator takes to find it: then we go on reading meanwhile, and it takes out whom it meets quiet.
  */
@@ -214,6 +230,7 @@ static bool pair_may_leave(struct offload_pair *p)
 {
 	uint64_t now = loop_now_ms(p->offload->loop);
 
+	pair_throttle(p);
 	if (now < p->leave_at_ms) {
 		pair_wake_in(p, p->leave_at_ms - now);
 		return false;
@@ -222,14 +239,8 @@ static bool pair_may_leave(struct offload_pair *p)
 		return true;
 	if (!flows_can_iterate(p->offload->flows) || !dir_follows(&p->dirs[0]) || !dir_follows(&p->dirs[1]))
 		return false;
-	if (p->busy_at_ms == 0)
-		p->busy_at_ms = now + BUSY_MS;
-	if (now < p->busy_at_ms && !p->is_busy)
-		return false;
-	p->is_busy = true;
-	for (unsigned i = 0; i < 2 && now >= p->busy_at_ms + NARROW_MS; i++)
-		dir_narrow(&p->dirs[i]);
-	return true;
+	p->is_busy = p->is_busy || now >= p->busy_at_ms;
+	return p->is_busy;
 }
 
 /* Out of the map, if nothing is on its way in either direction, or may not be when the iterator comes. */
@@ -285,6 +296,7 @@ static void pair_start_leaving(struct offload_pair *p, enum offload_why why)
 {
 	p->state = PAIR_LEAVING;
 	p->why = why;
+	p->busy_at_ms = loop_now_ms(p->offload->loop) + BUSY_MS;
 	for (unsigned i = 0; i < 2; i++)
 		dir_disarm(&p->dirs[i]);
 	if (!flows_can_iterate(p->offload->flows)) {

@@ -87,7 +87,7 @@ struct offload_pair {
 	bool is_iterating;
 	bool is_busy; /* it does not get quiet by itself, or the iterator came at a bad moment */
 	unsigned leave_tries;
-	uint64_t busy_at_ms;  /* when it is called so; 0: never asked */
+	uint64_t busy_at_ms;  /* while it leaves: when it is called so */
 	uint64_t leave_at_ms; /* when the iterator may come again */
 	struct offload_dir dirs[2];
 	struct offload_poll polls[2][POLL_COUNT];
