@@ -71,8 +71,9 @@ void offload_close(struct offload *o, void (*on_closed)(void *ctx), void *ctx);
 int offload_join(struct offload *o, const int fd[2], const struct offload_events *ev, void *owner,
 		 struct offload_pair **out_pair);
 /*
- * Leave the kernel: on_left() or on_fail() follows, mostly within a few milliseconds.  It takes until the receivers
- * have read, if more than OFFLOAD_HELD_LEAVING_MAX is on its way to them.  Again: nothing.
+ * Leave the kernel: on_left() or on_fail() follows, mostly within a few milliseconds, within a second if both peers
+ * send as fast as they can: these are offered a small window for that time.  It takes until the receivers have read, if
+ * more than OFFLOAD_HELD_LEAVING_MAX is on its way to them.  Again: nothing.
  */
 void offload_leave(struct offload_pair *p);
 /* Give the pair up: on_fail(err) follows at once, with what was not delivered. */
