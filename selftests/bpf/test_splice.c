@@ -944,11 +944,16 @@ static void leave_under_traffic(enum sender_style sender, unsigned mb)
 	}
 	for (int i = 0; i < LEAVES; i++) {
 		uint64_t began;
+		int window[2];
 
 		tunnel_join(&r, &t);
 		(void)RIG_UNTIL(&r, false, 20);
+		for (int k = 0; k < 2; k++)
+			window[k] = sock_window(t.fd[k]);
 		began = now_ms();
 		tunnel_leave(&r, &t);
+		for (int k = 0; k < 2; k++)
+			EXPECT(window[k] > 0 && sock_window(t.fd[k]) >= window[k]);
 		longest = MAX(longest, now_ms() - began);
 		EXPECT(!peers[0].has_sent && !peers[1].has_sent);
 		held_send(&t);
