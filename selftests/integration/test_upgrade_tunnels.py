@@ -13,6 +13,7 @@ from test_tunnel import UPGRADE, echoes, exactly, tunnel_open
 from test_upgrade import ended, upgrade
 
 LIMIT_S = 120
+LONG = ("test_hundred_tunnels_in_the_kernel_move_ten_times",)
 
 
 class Traffic:
@@ -121,6 +122,10 @@ def test_tunnels_in_the_kernel_move(t):
 
 def test_hundred_tunnels_move_at_once(t):
     moves(t, count=100, upgrades=2, size=100, pause=0.03)
+
+
+def test_hundred_tunnels_in_the_kernel_move_ten_times(t):
+    moves(t, count=100, upgrades=10, size=100, pause=0.03, top='kernel { splice "sockmap"; }')
 
 
 def test_slow_reader_gets_every_byte(t):
