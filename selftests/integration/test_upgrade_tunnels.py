@@ -120,6 +120,10 @@ def test_tunnels_in_the_kernel_move(t):
     moves(t, count=4, upgrades=3, size=3000, top='kernel { splice "sockmap"; }')
 
 
+def test_tunnels_without_a_pause_leave_the_kernel(t):
+    moves(t, count=2, upgrades=2, size=100000, pause=0, top='kernel { splice "sockmap"; }')
+
+
 def test_hundred_tunnels_move_at_once(t):
     moves(t, count=100, upgrades=2, size=100, pause=0.03)
 
