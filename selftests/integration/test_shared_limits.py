@@ -207,10 +207,10 @@ def test_two_proxies_share_a_rate_in_memcached(t):
 def idle_is_full(t, store):
     """A bucket that was full again is used as a new one, no token more."""
     o = t.origin()
-    s = proxy(t, store.url, o, rate="max-rps 10; burst 3; ")
+    s = proxy(t, store.url, o, rate="max-rps 3; burst 3; ")  # four requests take less than a token
     for _ in range(2):
         check_eq(statuses(s, 4), [200, 200, 200, 429])
-        time.sleep(0.6)
+        time.sleep(1.2)
 
 
 def test_idle_bucket_is_full_again_in_redis(t):
