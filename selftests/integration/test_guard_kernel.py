@@ -40,6 +40,9 @@ class Peer:
         self.shell("ip link set lo up && ip link set peer0 up && " + " && ".join(
             "ip addr add %s dev peer0 %s" % (a + ("/64" if ":" in a else "/24"), "nodad" if ":" in a else "")
             for a in (GOOD, BAD, GOOD6, BAD6)))
+        # Until the kernel has noticed the carrier, packets are thrown away; a busy one takes seconds.
+        for ask in (shell, self.shell):
+            wait_for(lambda: "state UP" in ask("ip -o link show type veth"), "the link is not up", 20)
 
     def shell(self, command):
         return shell("nsenter -n -t %d sh -c '%s'" % (self.process.pid, command))

@@ -16,7 +16,7 @@ observability {
 }
 """
 # A mount namespace with empty folders where this machine keeps its own.
-ALONE = ("mount -t tmpfs -o mode=755 none /var/log && mount -t tmpfs -o mode=755 none /run && exec \"$@\"")
+IN_PLACES = ("mount -t tmpfs -o mode=755 none /var/log && mount -t tmpfs -o mode=755 none /run && exec \"$@\"")
 
 
 class Daemon:
@@ -31,7 +31,7 @@ class Daemon:
         os.chmod(self.config, 0o644)
         self.errors = open(t.path("stderr"), "w+", encoding="utf-8")
         self.process = subprocess.Popen(
-            ["unshare", "--mount", "sh", "-c", ALONE, "sh", self.binary, "run", "-c", self.config],
+            ["unshare", "--mount", "sh", "-c", IN_PLACES, "sh", self.binary, "run", "-c", self.config],
             stderr=self.errors, env=dict(os.environ, HOME="/root"))
         self.pid = self.process.pid
         wait_for(lambda: self.answers(), "the first answer")
