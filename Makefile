@@ -298,7 +298,7 @@ VM_PROGRAMS := $(filter $(foreach f,$(VM_FOLDERS),$(O)/selftests/$(f)/%),$(UNIT_
 check-vm: all $(VM_PROGRAMS) $(BPF_TEST_OBJECTS) ## the suites of vmtest/ in Debian's kernels, emulated: KERNEL=6.1 SUITE=bpf
 	@vmtest/run --build $(O) $(addprefix --kernel ,$(KERNEL)) $(addprefix --suite ,$(SUITE))
 
-JOBS ?= 3
+JOBS ?= 4
 check-integration: all ## the real binary against real clients and origins (root for the guard's part)
 	@selftests/integration/run --binary $(abspath $(O)/sentinel) --jobs $(JOBS)
 
