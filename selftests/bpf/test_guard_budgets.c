@@ -276,9 +276,15 @@ static void test_flood_makes_no_state_and_saturates(void **state)
 	assert_true(after.counters[SN_COUNTER_SKETCH_SATURATED].packets -
 			    before.counters[SN_COUNTER_SKETCH_SATURATED].packets >=
 		    49);
+	/* A reload in the middle of it changes nothing. */
+	add_budget(&p, false, SN_PER_IP, 1, 1);
+	apply(&p, true);
+	assert_true(levels.connections_ip.is_saturated);
+	assert_int_equal(admitted("198.51.100.2", SYN, 50), 50);
 	set_clock(HOUR + 2 * SECOND);
 	assert_true(budgets_sample(&levels, cells, now));
 	assert_false(levels.connections_ip.is_saturated);
+	assert_int_equal(maps_budgets_set(&guard.maps, &levels), 0);
 }
 
 static void test_who_has_no_budget(void **state)

@@ -8,6 +8,7 @@
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/hash.h"
+#include "base/ip16.h"
 #include "base/mem.h"
 #include "loop/mailbox.h"
 
@@ -97,8 +98,10 @@ void worker_clients_accepted(struct worker_clients *w, const struct addr *peer)
 {
 	uint8_t ip[16];
 
-	if (!budgets_want_sources(w->config.budgets) || addr_is_loopback(peer) || !addr_to_ip16(peer, ip) ||
-	    was_told(w, ip))
+	if (!budgets_want_sources(w->config.budgets) || addr_is_loopback(peer) || !addr_to_ip16(peer, ip))
+		return;
+	ip16_to_client(ip); /* as the guard knows it: a host that goes through its /64 is one source */
+	if (was_told(w, ip))
 		return;
 	if (!w->batch) {
 		w->batch = mem_zalloc(sizeof(*w->batch));

@@ -54,6 +54,13 @@ static void place(struct sn_budgets *b, size_t count)
 	}
 }
 
+void budgets_keep_saturation(struct sn_budgets *b, const struct sn_budgets *old)
+{
+	for (unsigned i = 0; i < SN_BUDGET_LEVELS; i++)
+		if (level_of(b, i)->interval_ns)
+			level_of(b, i)->is_saturated = budgets_level(old, i)->is_saturated;
+}
+
 void budgets_compile(const struct fastpath_plan *p, const struct sn_budgets *from_old, struct sn_budgets *out)
 {
 	const struct sn_budgets nothing = { 0 }, old = from_old ? *from_old : nothing;
@@ -69,16 +76,16 @@ void budgets_compile(const struct fastpath_plan *p, const struct sn_budgets *fro
 		unsigned number = (from->is_packets ? SN_PER_COUNT : 0) + from->per;
 		struct sn_budget *level = level_of(out, number);
 
-		level->interval_ns = from->period_ms * 1000000 / from->count;
+		level->interval_ns = (from->period_ms * 1000000 - 1) / from->count + 1; /* never more than the rate */
 		level->tolerance_ns = (from->burst - 1) * level->interval_ns;
 		level->rule = from->rule;
-		level->is_saturated = budgets_level(&old, number)->is_saturated;
 		out->flags |= from->is_packets ? SN_BUDGETS_PACKETS : SN_BUDGETS_CONNECTIONS;
 		if (from->per == SN_PER_IP)
 			out->flags |= SN_BUDGETS_BY_IP;
 		if (level->tolerance_ns < COARSE_NS)
 			coarse = 0;
 	}
+	budgets_keep_saturation(out, &old);
 	if (out->flags)
 		out->flags |= coarse;
 	place(out, p->budget_count);

@@ -23,6 +23,8 @@
  * are; a fresh one if it has none.  out may be old.
  */
 void budgets_compile(const struct fastpath_plan *p, const struct sn_budgets *old, struct sn_budgets *out);
+/* What was found of the levels that both have. */
+void budgets_keep_saturation(struct sn_budgets *b, const struct sn_budgets *old);
 /* Level 0..SN_BUDGET_LEVELS-1: connections by SN_PER_*, then packets. */
 const struct sn_budget *budgets_level(const struct sn_budgets *b, unsigned level);
 

@@ -251,11 +251,18 @@ int maps_config_set(const struct fastpath_maps *m, const struct sn_config *c)
 	return bpf_map_update_elem(m->fd[MAP_CONFIG], &zero, c, BPF_ANY);
 }
 
+int maps_budgets_get(const struct fastpath_maps *m, struct sn_budgets *out)
+{
+	const uint32_t zero = 0;
+
+	return bpf_map_lookup_elem(m->fd[MAP_BUDGETS], &zero, out);
+}
+
 int maps_budgets_set(const struct fastpath_maps *m, struct sn_budgets *b)
 {
 	const uint32_t zero = 0;
 	struct sn_budgets present;
-	int err = bpf_map_lookup_elem(m->fd[MAP_BUDGETS], &zero, &present);
+	int err = maps_budgets_get(m, &present);
 
 	if (err)
 		return err;

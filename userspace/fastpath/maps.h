@@ -96,6 +96,7 @@ int maps_ports_prune(const struct fastpath_maps *m, const uint64_t wanted[SN_POR
 
 int maps_config_get(const struct fastpath_maps *m, struct sn_config *out);
 int maps_config_set(const struct fastpath_maps *m, const struct sn_config *c);
+int maps_budgets_get(const struct fastpath_maps *m, struct sn_budgets *out);
 /* *b takes the seed of the map, if it has one: the buckets stay. */
 int maps_budgets_set(const struct fastpath_maps *m, struct sn_budgets *b);
 

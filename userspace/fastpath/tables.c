@@ -158,6 +158,18 @@ static int config_put(struct tables *t, const struct fastpath_maps *m, bool is_p
 	return maps_config_set(m, &t->config);
 }
 
+/* What was sampled of the levels that go on stays, or a flood would meet a fresh second at each reload. */
+static int budgets_put(struct tables *t, const struct fastpath_maps *m)
+{
+	struct sn_budgets present;
+	int err = maps_budgets_get(m, &present);
+
+	if (err)
+		return err;
+	budgets_keep_saturation(&t->budgets, &present);
+	return maps_budgets_set(m, &t->budgets);
+}
+
 int tables_put(struct tables *t, const struct fastpath_maps *m, struct strbuf *out_why)
 {
 	int err = failed(config_put(t, m, false), MAP_CONFIG, out_why);
@@ -165,7 +177,7 @@ int tables_put(struct tables *t, const struct fastpath_maps *m, struct strbuf *o
 	if (!err)
 		err = failed(hints_clear(m, t->hints), MAP_PORT_HINTS, out_why);
 	if (!err)
-		err = failed(maps_budgets_set(m, &t->budgets), MAP_BUDGETS, out_why);
+		err = failed(budgets_put(t, m), MAP_BUDGETS, out_why);
 	if (!err)
 		err = failed(edit(m, MAP_ACL4, &t->acl4, maps_put, is_allow), MAP_ACL4, out_why);
 	if (!err)

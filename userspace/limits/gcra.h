@@ -28,10 +28,10 @@ static inline bool gcra_set(struct gcra *g, uint64_t count, uint64_t period_ms, 
 {
 	uint64_t interval;
 
-	if (!count || !burst || period_ms > GCRA_SPAN_MAX_NS / 1000000)
+	if (!count || !burst || !period_ms || period_ms > GCRA_SPAN_MAX_NS / 1000000)
 		return false;
 	/* rounded up: never more than the rate */
-	interval = (period_ms * 1000000 + count - 1) / count;
+	interval = (period_ms * 1000000 - 1) / count + 1;
 	if (interval > GCRA_SPAN_MAX_NS / burst)
 		return false;
 	*g = (struct gcra){ .interval_ns = interval, .tolerance_ns = (burst - 1) * interval };

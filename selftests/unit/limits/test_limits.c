@@ -168,6 +168,8 @@ static void test_bounds_of_a_rate(void **state)
 	assert_true(gcra_set(&g, 1, 86400000, 366));
 	assert_true(gcra_set(&g, 1000000000, 1000, 1) && g.interval_ns == 1);
 	assert_true(gcra_set(&g, 3, 1000, 2) && g.interval_ns == 333333334);
+	assert_true(gcra_set(&g, UINT64_MAX, 1000, 1) && g.interval_ns == 1);
+	assert_false(gcra_set(&g, 1, 0, 1));
 }
 
 /* ---- identity ---- */
