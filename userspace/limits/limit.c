@@ -21,6 +21,7 @@ static void limit_free(struct limit *l)
 	free(l->identity);
 	free(l->scope);
 	free(l->name);
+	free(atomic_load(&l->sketch));
 	free(l);
 }
 

@@ -3,6 +3,7 @@
 #include "limits/limits.h"
 
 #include <pthread.h>
+#include <stdlib.h>
 #include <sys/mman.h>
 
 #include "base/check.h"
@@ -161,25 +162,45 @@ static struct entry *place_find(struct limits_shard *s, struct limit_key k, uint
 
 /* ---- the sketch; with the shard's lock ---- */
 
-static uint64_t *sketch_cell(struct limits_shard *s, struct limit_key k, unsigned row)
+static uint64_t *sketch_cell(struct limit_sketch *sketch, struct limits_shard *s, struct limit *l, struct limit_key k,
+			     unsigned row)
 {
-	return &s->sketch[row][(row ? k.word[0] : k.word[1]) >> (64 - SKETCH_BITS)];
+	return &sketch->words[s - l->limits->shards][row][(row ? k.word[0] : k.word[1]) >> (64 - SKETCH_BITS)];
 }
 
 /* At least the key's own word: what others did to one row they hardly did to the other. */
-static uint64_t sketch_word(struct limits_shard *s, struct limit_key k)
+static uint64_t sketch_word(struct limits_shard *s, struct limit *l, struct limit_key k)
 {
-	return MIN(*sketch_cell(s, k, 0), *sketch_cell(s, k, 1));
+	struct limit_sketch *sketch = atomic_load_explicit(&l->sketch, memory_order_acquire);
+
+	return sketch ? MIN(*sketch_cell(sketch, s, l, k, 0), *sketch_cell(sketch, s, l, k, 1)) : 0;
+}
+
+/* Other shards may want it in the same moment: one of them makes it. */
+static struct limit_sketch *sketch_make(struct limit *l)
+{
+	struct limit_sketch *present = atomic_load_explicit(&l->sketch, memory_order_acquire), *made;
+
+	if (present)
+		return present;
+	made = mem_zalloc(sizeof(*made));
+	if (atomic_compare_exchange_strong_explicit(&l->sketch, &present, made, memory_order_acq_rel,
+						    memory_order_acquire))
+		return made;
+	free(made);
+	return present;
 }
 
 static void sketch_take(struct limits_shard *s, struct limit *l, struct limit_key k, uint64_t now_ns,
 			uint64_t delay_max_ns, struct limit_decision *out)
 {
-	decide(&l->gcra, sketch_word(s, k), now_ns, delay_max_ns, out);
+	struct limit_sketch *sketch = sketch_make(l);
+
+	decide(&l->gcra, sketch_word(s, l, k), now_ns, delay_max_ns, out);
 	out->is_shared = true;
 	atomic_fetch_add_explicit(&l->shared, 1, memory_order_relaxed);
 	for (unsigned row = 0; out->is_admitted && row < 2; row++) {
-		uint64_t *cell = sketch_cell(s, k, row);
+		uint64_t *cell = sketch_cell(sketch, s, l, k, row);
 
 		*cell = MAX(*cell, out->tat);
 	}
@@ -212,7 +233,7 @@ static void take_locked(struct limits_shard *s, struct limit *l, struct limit_ke
 		return;
 	}
 	/* what it did while it had no bucket of its own counts */
-	decide(&l->gcra, sketch_word(s, k), now_ns, delay_max_ns, out);
+	decide(&l->gcra, sketch_word(s, l, k), now_ns, delay_max_ns, out);
 	if (!out->is_admitted) {
 		entry_free(e);
 		return;
@@ -298,7 +319,7 @@ void limit_peek(struct limit *l, struct limit_key k, uint64_t now_ns, struct lim
 		word = atomic_load_explicit(&e->word, memory_order_acquire);
 	*out = (struct limit_decision){ .is_shared = !e || word == WORD_FREE };
 	if (out->is_shared)
-		word = sketch_word(s, k);
+		word = sketch_word(s, l, k);
 	pthread_mutex_unlock(&s->lock);
 	out->wait_ns = gcra_wait(&l->gcra, word, now_ns);
 	out->is_admitted = out->wait_ns == 0;

@@ -6,7 +6,7 @@
  * A limit is a rate with a name; its buckets are found by a keyed hash of what it counts by.  A bucket is one word
  * (gcra.h), changed by compare-and-swap; a shard's lock is taken to make or remove one, for what a store said of it,
  * and by who only looks.  Only a bucket that is full again is ever removed, because it equals a new one.  A key that
- * finds no room shares the words of a sketch: it may be refused too early, never too late.
+ * finds no room shares the words of the limit's sketch: it may be refused too early, never too late.
  */
 #ifndef SN_LIMITS_LIMITS_H
 #define SN_LIMITS_LIMITS_H
@@ -23,6 +23,7 @@
 #define LIMITS_KEYS_MAX 1000000	   /* of one limit */
 
 struct limits_shard;
+struct limit_sketch;
 struct limits;
 
 /* A limit of the configuration.  Made and freed by control; workers take tokens. */
@@ -41,6 +42,7 @@ struct limit {
 	_Atomic uint64_t keys;	    /* buckets in the table */
 	_Atomic uint64_t evictions; /* buckets that were removed because they were full again */
 	_Atomic uint64_t shared;    /* requests that were judged by the sketch */
+	_Atomic(struct limit_sketch *) sketch; /* owned; NULL until a key finds no room */
 };
 
 struct limits {

@@ -31,7 +31,14 @@ struct limits_shard {
 	struct entry *entries; /* borrowed: SETS x WAYS */
 	unsigned hand;	       /* set that is swept next */
 	unsigned used;	       /* entries that are not free */
-	uint64_t sketch[2][1u << SKETCH_BITS];
+};
+
+/*
+ * Of a limit that has once had no room for a key.  Not of all limits together: the words of a slow one are far ahead of
+ * any that a fast one could have, and would refuse all its new keys.  Words of a shard change with its lock.
+ */
+struct limit_sketch {
+	uint64_t words[SHARDS][2][1u << SKETCH_BITS]; /* 512 KiB */
 };
 
 void limits_table_open(struct limits *ls);

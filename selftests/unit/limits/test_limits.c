@@ -307,6 +307,22 @@ static void test_full_table_is_shared(void **state)
 	limit_put(l);
 }
 
+/* Its words are far ahead of what a fast limit would ever have. */
+static void test_a_slow_limit_without_room_refuses_no_other_limit(void **state)
+{
+	struct limit *slow = make("slow", 1, 10, 1), *fast = make("fast", 1000, 1, 100000);
+	unsigned refused = 0;
+
+	(void)state;
+	for (uint64_t i = 0; i < 300000; i++)
+		(void)take(slow, i, START);
+	for (uint64_t i = 0; i < 10000; i++)
+		refused += !take(fast, i, START);
+	assert_int_equal(refused, 0);
+	limit_put(slow);
+	limit_put(fast);
+}
+
 /* From the sketch to a bucket of its own nothing is won. */
 static void test_sketch_is_remembered_by_the_bucket(void **state)
 {
@@ -486,6 +502,7 @@ int main(void)
 		TEST(test_keys_max_is_kept_and_nobody_gets_more),
 		TEST(test_full_table_is_shared),
 		TEST(test_sketch_is_remembered_by_the_bucket),
+		TEST(test_a_slow_limit_without_room_refuses_no_other_limit),
 		TEST(test_threads_never_admit_more),
 		TEST(test_threads_admit_exactly_the_burst),
 		TEST(test_eviction_spares_who_is_limited),
