@@ -8,6 +8,7 @@
 #include "base/mem.h"
 #include "fastpath/offload_private.h"
 #include "fastpath/tcp_memory.h"
+#include "net/socket.h"
 
 #define STEPS_MAX 32
 #define GATE_BYTES (512 * 1024)
@@ -165,7 +166,7 @@ static void pair_close(struct offload_pair *p)
 
 		dir_disarm(d);
 		if (p->err)
-			sock_reset_on_close(d->source);
+			socket_reset_on_close(d->source);
 		if (d->is_in_map)
 			(void)flows_delete(o->flows, d->cookie);
 		d->is_in_map = false;

@@ -191,6 +191,5 @@ void sock_set_rcvlowat(int fd, int bytes);
 int sock_window(int fd); /* at most so much is offered to the peer; 0: cannot be told */
 void sock_set_window(int fd, int bytes);
 void sock_fix_sndbuf(int fd);
-void sock_reset_on_close(int fd);
 
 #endif

@@ -65,15 +65,7 @@ static const struct schema_row limits_rows[] = {
 	ROW_NOT_HERE("max-queued-requests"),
 	ROW_NOT_HERE("max-memory-bytes"),
 	ROW_NOT_HERE("max-memory-percent"),
-	ROW_LATER("max-header-name-bytes"),
-	ROW_LATER("max-header-value-bytes"),
-	ROW_LATER("max-body-buffer-bytes"),
-	ROW_LATER("max-body-inspection-bytes"),
-	ROW_LATER("max-decompression-ratio"),
-	ROW_LATER("max-decompressed-size-bytes"),
-	ROW_LATER("max-agent-queue-depth"),
-	ROW_LATER("max-agent-body-bytes"),
-	ROW_LATER("max-agent-response-bytes"),
+	ROWS_LIMITS_LATER,
 	ROW_END,
 };
 

@@ -34,4 +34,11 @@ void config_references_check(struct schema *s, struct config *c);
 /* Rules across blocks (config_check.c); also run when rows were wrong. */
 void config_check(struct schema *s, void *config);
 
+/* Of `limits`, of the file and of a scope alike. */
+#define ROWS_LIMITS_LATER                                                                                              \
+	ROW_LATER("max-header-name-bytes"), ROW_LATER("max-header-value-bytes"), ROW_LATER("max-body-buffer-bytes"),   \
+		ROW_LATER("max-body-inspection-bytes"), ROW_LATER("max-decompression-ratio"),                          \
+		ROW_LATER("max-decompressed-size-bytes"), ROW_LATER("max-agent-queue-depth"),                          \
+		ROW_LATER("max-agent-body-bytes"), ROW_LATER("max-agent-response-bytes")
+
 #endif

@@ -221,12 +221,7 @@ static const struct schema_row limits_rows[] = {
 		 "Bytes a second that a client must send of a head or body, and take of a response, on average of 30 "
 		 "seconds and after 10 of grace; then 408, or the connection ends.  Only time counts in which we wait "
 		 "for the client.  0: no limit.  Tunnels have none."),
-	ROW_LATER("max-header-name-bytes"),
-	ROW_LATER("max-header-value-bytes"),
-	ROW_LATER("max-body-buffer-bytes"),
-	ROW_LATER("max-body-inspection-bytes"),
-	ROW_LATER("max-decompression-ratio"),
-	ROW_LATER("max-decompressed-size-bytes"),
+	ROWS_LIMITS_LATER,
 	ROW_UINT(struct config_limits, client_connections_max, "max-connections-per-client", 1, 10000000, "none",
 		 "Connections that a client address (of IPv6, a /64) may have; more are refused with a reset.  Those "
 		 "of `trusted-proxies` and of this host do not count, clients that a PROXY header names do.",
@@ -246,9 +241,6 @@ static const struct schema_row limits_rows[] = {
 		 "The same for each worker."),
 	ROW_UINT(struct config_limits, queued_max, "max-queued-requests", 1, 1000000, "1000",
 		 "Requests that may wait for a connection to one target, in each worker; more are 503."),
-	ROW_LATER("max-agent-queue-depth"),
-	ROW_LATER("max-agent-body-bytes"),
-	ROW_LATER("max-agent-response-bytes"),
 	ROW_UINT(struct config_limits, rps_global, "max-requests-per-second-global", 1, 100000000, "none",
 		 "Requests of everybody to all routes together; ten times as many may come at once.  More is 429."),
 	ROW_UINT(struct config_limits, rps_client, "max-requests-per-second-per-client", 1, 100000000, "none",
