@@ -141,7 +141,6 @@ static int failed(int err, enum fastpath_map map, struct strbuf *out_why)
 	return err;
 }
 
-/* What lets in first, what shuts out next, and last the listeners to which it applies. */
 /* Which tries have rows: before rows come, and after the last one went. */
 static int config_put(struct tables *t, const struct fastpath_maps *m, bool is_prune)
 {
@@ -170,6 +169,7 @@ static int budgets_put(struct tables *t, const struct fastpath_maps *m)
 	return maps_budgets_set(m, &t->budgets);
 }
 
+/* The switches and budgets, what lets in, what shuts out, and last the listeners to which it applies. */
 int tables_put(struct tables *t, const struct fastpath_maps *m, struct strbuf *out_why)
 {
 	int err = failed(config_put(t, m, false), MAP_CONFIG, out_why);
