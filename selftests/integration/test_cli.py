@@ -5,11 +5,13 @@ import json
 import os
 import pty
 import re
+import socket
 import struct
 import subprocess
 import termios
 
-from lib import PeerReset, check, check_eq, check_in, fetch
+from lib import PeerReset, check, check_eq, check_in, fetch, wait_for
+from lib.case import scale
 
 COMMANDS = ("run", "check", "reload", "stop", "status", "explain", "kernel", "ban", "config", "version")
 
@@ -121,6 +123,126 @@ def test_every_json_answer_is_json_and_ends_its_line(t):
         json.loads(s.command("kernel", what, "--json"))
 
 
+def connect(s):
+    c = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    c.connect(s.socket_path)  # waits for a place in the queue, which a socket with a time-out does not
+    c.settimeout(10 * scale())
+    return c
+
+
+def answer_of(c):
+    """Everything until the end, which must be orderly: no reset."""
+    data = b""
+    while piece := c.recv(65536):
+        data += piece
+    return data.decode()
+
+
+def test_line_that_is_too_long_is_told_so(t):
+    s = t.sentinel()
+    for length in (4097, 9000, 400000):
+        with connect(s) as c:
+            c.sendall(b"text " + b"x" * (length - 6) + b"\n")
+            check_eq(answer_of(c), "error\nthe line is too long: it has more than 4096 bytes\n", str(length))
+    with connect(s) as c:  # the end of it never comes
+        c.sendall(b"json " + b"x" * 5000)
+        word, _, text = answer_of(c).partition("\n")
+        check_eq((word, json.loads(text)["result"]), ("error", "refused"))
+    with connect(s) as c:  # the longest
+        c.sendall(b"text ban add " + b"1" * (4096 - 14) + b"\n")
+        check_in("is not an IP address", answer_of(c))
+    code, out, err = s.command("ban", "add", "1" * 5000, check_code=None)
+    check_eq((code, out), (1, ""))
+    check_in("too long", err)
+
+
+def test_bytes_without_end_are_not_read_for_ever(t):
+    s = t.sentinel()
+    with connect(s) as c:
+        try:
+            for _ in range(1000):
+                c.sendall(b"x" * 65536)
+        except (BrokenPipeError, ConnectionResetError):
+            return
+        check(False, "64 MB were taken")
+
+
+def test_one_connection_too_many_is_told_so(t):
+    s = t.sentinel()
+    status = s.status()  # and it is gone
+    held = [connect(s) for _ in range(32)]
+    for c in held:
+        c.sendall(b"te")  # taken, and not done
+
+    def is_busy():
+        with connect(s) as c:
+            return answer_of(c) == "error\nbusy: 32 connections\n"
+    wait_for(is_busy, "the line")
+    for words in (["status"], ["ban", "list"], ["kernel", "status"], ["kernel", "top"], ["flows"]):
+        code, out, err = s.command(*words, check_code=None)
+        check_eq((code, out), (1, ""), " ".join(words))
+        check_in("busy: 32 connections", err)
+    for c in held:
+        c.close()
+    wait_for(lambda: s.admin("status", is_quiet=True)[0], "a free place")
+    check_eq(s.status()["pid"], status["pid"])
+
+
+def failure(s, *words, code=1, result="failed", config=True):
+    """The error of a command that fails with --json: one object on standard output, and nothing else."""
+    got, out, err = s.command(*words, "--json", config=config, check_code=None)
+    check_eq((got, err), (code, ""), " ".join(words))
+    page = json.loads(out)
+    check(out.endswith("}\n") and out.count("\n") == 1, out)
+    if result:
+        check_eq(page["result"], result, out)
+    check(page["error"] and not page["error"].endswith("\n"), out)
+    return page["error"]
+
+
+def test_json_has_the_error_of_each_failure(t):
+    s = t.sentinel(start=False)
+    for words in (["bogus"], ["status", "--bogus"], ["status", "--json=yes"], ["check", "one", "two"], ["explain"], ["ban", "add"],
+                  ["ban", "bogus"], ["ban", "list", "--for", "10m"], ["kernel", "bogus"], ["flows", "--limit", "x"],
+                  ["config", "bogus"], ["status", "--now"], ["statsu"]):
+        failure(s, *words, code=2, result="usage", config=False)
+    for words in (["explain", "G T", "/"], ["explain", "GET", "x"], ["explain", "GET", "http://a/../x"],
+                  ["explain", "GET", "http://a:b:c/"], ["explain", "GET", "/", "-H", "x"], ["explain", "GET", "/", "--from", "x"],
+                  ["explain", "GET", "/", "-H", "Host: a:b:c"]):
+        failure(s, *words, code=2, result="usage")
+    for words in (["status"], ["reload"], ["upgrade"], ["stop"], ["flows"], ["kernel", "top"], ["ban", "list"]):
+        check_in("no daemon runs", failure(s, *words, code=3, result="not_running"))
+    check_in("did you mean", failure(s, "config", "describe", "addres", config=False))
+    check_in("none.kdl", failure(s, "check", "-c", t.path("none.kdl"), config=False, result=None))
+    s.write_config(routes='route "r" { upstream "gone"; }')
+    for words in (["check"], ["explain", "GET", "/"]):
+        check_in("%s:" % s.config_path, failure(s, *words, result=None))
+    s.write_config(top="kernel { acl { deny %s; }; }" % " ".join('"10.%d.%d.%d"' % (i >> 16, i >> 8 & 255, i & 255)
+                                                               for i in range(0, 40000, 2)), routes="")
+    check_in("20000 IPv4", failure(s, "explain", "GET", "/"))
+
+
+def test_json_has_the_errors_of_the_daemon(t):
+    s = t.sentinel(t.origin())
+    check_eq(failure(s, "ban", "remove", "192.0.2.7", result="refused"), "192.0.2.7 is not banned")
+    check_in("is not an IP address", failure(s, "ban", "add", "nobody"))
+    check_in("is not a number from 1", failure(s, "flows", "--limit", "0"))
+    check_in("too long", failure(s, "ban", "add", "1" * 5000, result="refused"))
+    good = s.config_text()
+    s.write_config(routes='route "r" { upstream "gone"; }')
+    text = failure(s, "reload", result="wrong")
+    check_in("gone", text)
+    check_in("goes on", text)
+    check_in("gone", failure(s, "upgrade"))
+    with open(s.config_path, "w", encoding="utf-8") as file:
+        file.write(good)
+    held = [connect(s) for _ in range(32)]
+    wait_for(lambda: s.command("status", "--json", check_code=None)[0] == 1, "a full house")
+    check_eq(failure(s, "status"), "busy: 32 connections")
+    for c in held:
+        c.close()
+
+
 def test_an_answer_that_cannot_be_written_is_a_failure(t):
     with open("/dev/full", "wb") as full:
         done = subprocess.run([t.binary, "config", "describe"], stdout=full, stderr=subprocess.PIPE, timeout=20)
@@ -175,7 +297,7 @@ def test_ban_refuses_a_client_after_accept(t):
     check(is_refused(s, "127.0.0.9"), "a banned client was served")
     check_eq(fetch(s.port, "/bytes/1", source="127.0.0.8").status, 200)
     s.command("ban", "remove", "127.0.0.9")
-    check_eq(json.loads(s.command("ban", "remove", "127.0.0.9", "--json", check_code=None)[2])["result"], "refused")
+    check_eq(failure(s, "ban", "remove", "127.0.0.9", result="refused"), "127.0.0.9 is not banned")
     check_eq(fetch(s.port, "/bytes/1", source="127.0.0.9").status, 200)
 
 

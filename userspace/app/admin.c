@@ -13,6 +13,8 @@
 #include "net/listener.h"
 #include "observe/log.h"
 
+#define DISCARD_MAX (1024 * 1024) /* of a line that is too long */
+
 struct admin {
 	struct control *control;
 	struct acceptor acceptor;
@@ -29,7 +31,9 @@ struct admin_connection {
 	struct timer timer;
 	char line[ADMIN_LINE_MAX];
 	size_t used;
+	size_t discarded; /* bytes of a line that is too long */
 	bool is_answered;
+	bool is_too_long;
 	bool is_closing;
 	bool has_eof;
 	bool is_waiting; /* for admin_reply() */
@@ -102,23 +106,51 @@ void admin_reply(struct admin_connection *n, bool is_ok, const struct strbuf *te
 		answer_send(n, is_ok, text);
 }
 
+static void answer_too_long(struct admin_connection *n)
+{
+	struct strbuf why = { 0 }, json = { 0 };
+	bool wants_json = span_starts(span_of(n->line, n->used), SPAN("json "));
+
+	n->is_answered = n->is_too_long = true;
+	strbuf_init(&why);
+	strbuf_init(&json);
+	strbuf_printf(&why, "the line is too long: it has more than %d bytes\n", ADMIN_LINE_MAX);
+	if (wants_json)
+		admin_message(&json, "refused", strbuf_span(&why));
+	answer_send(n, false, wants_json ? &json : &why);
+	strbuf_fini(&why);
+	strbuf_fini(&json);
+}
+
+/* Bytes after an answer end the connection; but those of a line that is too long are read, or it would be reset. */
+static bool is_too_much(struct admin_connection *n, size_t len)
+{
+	if (!n->is_answered)
+		return n->admin->is_closed;
+	n->discarded += len;
+	return !n->is_too_long || n->discarded > DISCARD_MAX;
+}
+
 static void on_data(struct stream *s, struct slice data)
 {
 	struct admin_connection *n = s->owner;
 	size_t take = MIN(data.len, sizeof(n->line) - n->used);
 
-	if (n->is_answered || take < data.len || n->admin->is_closed) {
+	if (is_too_much(n, data.len)) {
 		slice_put(&data);
 		connection_close(n);
 		return;
 	}
-	memcpy(n->line + n->used, data.ptr, take);
+	memcpy(n->line + n->used, data.ptr, take); /* nothing, once it is too long */
 	n->used += take;
 	slice_put(&data);
-	if (memchr(n->line, '\n', n->used))
+	if (!n->is_answered && memchr(n->line, '\n', n->used)) {
 		answer(n);
-	else
-		stream_read(s, LOOP_BUFFERS_SMALL);
+		return;
+	}
+	if (!n->is_answered && n->used == sizeof(n->line))
+		answer_too_long(n);
+	stream_read(s, LOOP_BUFFERS_SMALL);
 }
 
 static void on_eof(struct stream *s)
@@ -183,12 +215,24 @@ static bool peer_is_allowed(const struct admin *a, int fd)
 	return peer.uid == 0 || peer.uid == a->uid || peer.uid == geteuid();
 }
 
+/* It fits into the socket's buffer.  What was asked is read, or closing would be a reset. */
+static void busy_say(int fd)
+{
+	char text[64], asked[ADMIN_LINE_MAX];
+	int len = snprintf(text, sizeof(text), "error\nbusy: %d connections\n", ADMIN_CONNECTIONS_MAX);
+
+	(void)!send(fd, text, (size_t)len, MSG_NOSIGNAL | MSG_DONTWAIT);
+	(void)!recv(fd, asked, sizeof(asked), MSG_DONTWAIT);
+}
+
 static void on_accept(struct acceptor *acceptor, int fd)
 {
 	struct admin *a = container_of(acceptor, struct admin, acceptor);
 	struct admin_connection *n;
 
 	if (a->count >= ADMIN_CONNECTIONS_MAX || !peer_is_allowed(a, fd)) {
+		if (a->count >= ADMIN_CONNECTIONS_MAX)
+			busy_say(fd);
 		(void)close(fd);
 		return;
 	}

@@ -3,7 +3,8 @@
  * admin.h - the Unix socket by which the commands of `sentinel` talk to the daemon.
  *
  * One request a connection: a line (admin_request.h), at most ADMIN_LINE_MAX bytes.  The answer is a line "ok" or
- * "error", then text until the end.  Mode 0600; only root and the daemon's own user are answered.  Control thread.
+ * "error", then text until the end; so is that to a line which is too long, and to who is one too many.  Mode 0600;
+ * only root and the daemon's own user are answered.  Control thread.
  */
 #ifndef SN_APP_ADMIN_H
 #define SN_APP_ADMIN_H
@@ -33,7 +34,7 @@ struct admin_connection;
 enum admin_result admin_answer(struct control *c, struct span line, struct admin_connection *from, struct strbuf *out);
 /* The answer that had to wait.  Whoever asked may be gone by now. */
 void admin_reply(struct admin_connection *n, bool is_ok, const struct strbuf *text);
-/* {"result": …, "message": …} and a newline. */
+/* {"result": "done", "message": …} and a newline; of another result, a failure, {"result": …, "error": …}. */
 void admin_message(struct strbuf *out, const char *result, struct span text);
 
 /* ---- binary upgrade ---- */

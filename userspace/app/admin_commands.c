@@ -25,7 +25,7 @@ void admin_message(struct strbuf *out, const char *result, struct span text)
 	json_init(&j, out, false);
 	json_object(&j, NULL);
 	json_str(&j, "result", result);
-	json_span(&j, "message", text);
+	json_span(&j, strcmp(result, "done") == 0 ? "message" : "error", span_chomp(text));
 	json_end(&j, '}');
 	strbuf_add_char(out, '\n');
 }
@@ -159,7 +159,7 @@ static bool do_ban(struct control *c, const struct admin_request *r, struct strb
 	strbuf_init(&text);
 	is_done = (r->verb == ADMIN_BAN_ADD ? ban_add : ban_remove)(c, r, &text);
 	if (r->wants_json)
-		admin_message(out, is_done ? "done" : "refused", span_trim(strbuf_span(&text)));
+		admin_message(out, is_done ? "done" : "refused", strbuf_span(&text));
 	else
 		strbuf_add_span(out, strbuf_span(&text));
 	strbuf_fini(&text);

@@ -121,7 +121,7 @@ static void refresh_failed(struct certificates *t, const struct strbuf *errors)
 	}
 	if (!has_reason) /* not the files' fault */
 		log_error("certificates: changed files are not loaded yet: " SPAN_FMT,
-			  SPAN_ARG(span_trim(strbuf_span(errors))));
+			  SPAN_ARG(span_chomp(strbuf_span(errors))));
 	audit_event(t->control->audit, "config_change", "certificates_failed", errors->ptr);
 }
 

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/check.h"
+#include "base/json.h"
 #include "base/span.h"
 #include "schema/diag.h"
 
@@ -47,6 +48,58 @@ void cli_complain(const char *fmt, ...)
 	(void)vfprintf(stderr, fmt, ap);
 	(void)fputc('\n', stderr);
 	va_end(ap);
+}
+
+static void fail_json(enum exit_code code, struct span why)
+{
+	static const char *const results[] = {
+		[EXIT_CODE_ERROR] = "failed",
+		[EXIT_CODE_USAGE] = "usage",
+		[EXIT_CODE_NOT_RUNNING] = "not_running",
+	};
+	struct strbuf out = { 0 };
+	struct json j;
+
+	strbuf_init(&out);
+	json_init(&j, &out, false);
+	json_object(&j, NULL);
+	json_str(&j, "result", results[code]);
+	json_span(&j, "error", why);
+	json_end(&j, '}');
+	(void)puts(out.ptr);
+	strbuf_fini(&out);
+}
+
+int cli_fail(const struct cli *c, enum exit_code code, const char *fmt, ...)
+{
+	struct strbuf why = { 0 };
+	va_list ap;
+
+	strbuf_init(&why);
+	va_start(ap, fmt);
+	strbuf_vprintf(&why, fmt, ap);
+	va_end(ap);
+	if (c->wants_json)
+		fail_json(code, strbuf_span(&why));
+	else
+		cli_complain("%s", why.ptr);
+	strbuf_fini(&why);
+	return code;
+}
+
+void cli_show_diag(const struct cli *c, const struct diag *d)
+{
+	struct strbuf text = { 0 };
+
+	strbuf_init(&text);
+	if (c->wants_json) {
+		diag_print_json(d, &text);
+		strbuf_add_char(&text, '\n');
+	} else {
+		diag_print(d, &text);
+	}
+	(void)fwrite(text.ptr, 1, text.len, c->wants_json ? stdout : stderr);
+	strbuf_fini(&text);
 }
 
 /* ---- help ---- */
@@ -125,48 +178,83 @@ static bool option_take(struct cli *c, enum cli_option bit, const char *value)
 	return true;
 }
 
+/* Place in options[] of what is written in front of '='; ARRAY_LEN(options): none. */
+static size_t option_find(struct span name)
+{
+	size_t i = 0;
+
+	while (i < ARRAY_LEN(options) && !span_eq(name, span_str(options[i].longer)) &&
+	       !(options[i].shorter && span_eq(name, span_str(options[i].shorter))))
+		i++;
+	return i;
+}
+
+/* The name of an option; out_value is what follows its '=', or NULL. */
+static struct span option_split(const char *arg, const char **out_value)
+{
+	struct span name = span_str(arg);
+
+	*out_value = NULL;
+	if (span_starts(name, SPAN("--")) && span_find(name, '=') < name.len) {
+		name.len = span_find(name, '=');
+		*out_value = arg + name.len + 1;
+	}
+	return name;
+}
+
 /* One option at argv[*at]; moves *at over its value.  0, or an exit code; -1: help was asked for. */
 static int option_read(struct cli *c, const struct command *cmd, int argc, char **argv, int *at)
 {
-	const char *arg = argv[*at];
-	struct span name = span_str(arg);
-	const char *value = NULL;
+	const char *arg = argv[*at], *value;
+	struct span name = option_split(arg, &value);
+	size_t i = option_find(name);
 
-	if (span_starts(name, SPAN("--")) && span_find(name, '=') < name.len) {
-		name.len = span_find(name, '=');
-		value = arg + name.len + 1;
+	if (i < ARRAY_LEN(options) && options[i].bit == CLI_HELP)
+		return -1;
+	if (i == ARRAY_LEN(options) || !(cmd->options & options[i].bit))
+		return cli_fail(c, EXIT_CODE_USAGE, "`sentinel %s` has no option %.*s; `sentinel %s --help` lists them",
+				cmd->name, SPAN_ARG(name), cmd->name);
+	if (options[i].value && !value) {
+		if (*at + 1 >= argc)
+			return cli_fail(c, EXIT_CODE_USAGE, "%s needs a value: %s", arg, options[i].value);
+		value = argv[++*at];
+	} else if (!options[i].value && value) {
+		return cli_fail(c, EXIT_CODE_USAGE, "%.*s takes no value", SPAN_ARG(name));
 	}
-	for (size_t i = 0; i < ARRAY_LEN(options); i++) {
-		if (!span_eq(name, span_str(options[i].longer)) &&
-		    !(options[i].shorter && span_eq(name, span_str(options[i].shorter))))
+	if (!option_take(c, options[i].bit, value))
+		return cli_fail(c, EXIT_CODE_USAGE, "%.*s was given too often", SPAN_ARG(name));
+	return 0;
+}
+
+/* Also if it stands behind what is wrong with the line.  cmd NULL: there is no such command. */
+static bool json_is_asked(const struct command *cmd, int argc, char **argv)
+{
+	for (int i = 0; i < argc && strcmp(argv[i], "--") != 0; i++) {
+		const char *value;
+		size_t at = option_find(option_split(argv[i], &value));
+
+		if (at == ARRAY_LEN(options))
 			continue;
-		if (options[i].bit == CLI_HELP)
-			return -1;
-		if (!(cmd->options & options[i].bit))
-			break;
-		if (options[i].value && !value) {
-			if (*at + 1 >= argc) {
-				cli_complain("%s needs a value: %s", arg, options[i].value);
-				return EXIT_CODE_USAGE;
-			}
-			value = argv[++*at];
-		} else if (!options[i].value && value) {
-			cli_complain("%.*s takes no value", SPAN_ARG(name));
-			return EXIT_CODE_USAGE;
-		}
-		if (option_take(c, options[i].bit, value))
-			return 0;
-		cli_complain("%.*s was given too often", SPAN_ARG(name));
-		return EXIT_CODE_USAGE;
+		if (options[at].bit == CLI_JSON && (!cmd || (cmd->options & CLI_JSON)))
+			return true;
+		if (options[at].value && !value)
+			i++;
 	}
-	cli_complain("`sentinel %s` has no option %.*s; `sentinel %s --help` lists them", cmd->name,
-		     SPAN_ARG(name), cmd->name);
+	return false;
+}
+
+static int usage_fail(const struct cli *c, const struct command *cmd)
+{
+	if (c->wants_json)
+		return cli_fail(c, EXIT_CODE_USAGE, "usage: sentinel %s %s", cmd->name, cmd->usage);
+	(void)fprintf(stderr, "Usage: sentinel %s %s\n`sentinel %s --help` says more.\n", cmd->name, cmd->usage,
+		      cmd->name);
 	return EXIT_CODE_USAGE;
 }
 
 static int command_start(const struct command *cmd, int argc, char **argv)
 {
-	struct cli c = { .args = argv };
+	struct cli c = { .args = argv, .wants_json = json_is_asked(cmd, argc, argv) };
 	bool has_ended = false;
 	int code = 0;
 
@@ -184,11 +272,8 @@ static int command_start(const struct command *cmd, int argc, char **argv)
 	}
 	if (code)
 		return code;
-	if (c.arg_count < cmd->args_min || c.arg_count > cmd->args_max) {
-		(void)fprintf(stderr, "Usage: sentinel %s %s\n`sentinel %s --help` says more.\n", cmd->name,
-			      cmd->usage, cmd->name);
-		return EXIT_CODE_USAGE;
-	}
+	if (c.arg_count < cmd->args_min || c.arg_count > cmd->args_max)
+		return usage_fail(&c, cmd);
 	arena_init(&c.arena, 4096);
 	code = cmd->run(&c);
 	if ((fflush(stdout) != 0 || ferror(stdout)) && code == EXIT_CODE_OK) {
@@ -220,15 +305,27 @@ const char *cli_config(struct cli *c)
 
 	if (path)
 		return path;
-	cli_complain("no configuration: give one by --config FILE or $SENTINEL_CONFIG, or put it to "
-		     "./sentinel.kdl or "
-		     "/etc/sentinel/sentinel.kdl");
+	(void)cli_fail(c, EXIT_CODE_ERROR,
+		       "no configuration: give one by --config FILE or $SENTINEL_CONFIG, or put it to ./sentinel.kdl "
+		       "or /etc/sentinel/sentinel.kdl");
 	return NULL;
+}
+
+static int command_unknown(const char *name, int argc, char **argv)
+{
+	const struct cli c = { .wants_json = json_is_asked(NULL, argc, argv) };
+	const char *names[ARRAY_LEN(commands)], *close;
+
+	for (size_t i = 0; i < ARRAY_LEN(commands); i++)
+		names[i] = commands[i]->name;
+	close = diag_closest(span_str(name), names, ARRAY_LEN(commands));
+	if (close)
+		return cli_fail(&c, EXIT_CODE_USAGE, "there is no command \"%s\"; did you mean \"%s\"?", name, close);
+	return cli_fail(&c, EXIT_CODE_USAGE, "there is no command \"%s\"; `sentinel --help` lists them", name);
 }
 
 int cli_main(int argc, char **argv)
 {
-	const char *names[ARRAY_LEN(commands)], *close;
 	const char *name = argc > 1 ? argv[1] : "";
 
 	if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 || strcmp(name, "help") == 0) {
@@ -237,19 +334,12 @@ int cli_main(int argc, char **argv)
 	}
 	if (strcmp(name, "--version") == 0)
 		name = "version";
-	for (size_t i = 0; i < ARRAY_LEN(commands); i++) {
-		names[i] = commands[i]->name;
+	for (size_t i = 0; i < ARRAY_LEN(commands); i++)
 		if (strcmp(name, commands[i]->name) == 0)
 			return command_start(commands[i], argc - 2, argv + 2);
-	}
 	if (argc < 2) {
 		help_all(stderr);
 		return EXIT_CODE_USAGE;
 	}
-	close = diag_closest(span_str(name), names, ARRAY_LEN(commands));
-	if (close)
-		cli_complain("there is no command \"%s\"; did you mean \"%s\"?", name, close);
-	else
-		cli_complain("there is no command \"%s\"; `sentinel --help` lists them", name);
-	return EXIT_CODE_USAGE;
+	return command_unknown(name, argc - 2, argv + 2);
 }

@@ -14,6 +14,8 @@
 
 #define CLI_HEADERS_MAX 64
 
+struct diag;
+
 enum cli_option {
 	CLI_CONFIG = 1 << 0,
 	CLI_JSON = 1 << 1,
@@ -58,9 +60,16 @@ struct command {
 #undef COMMAND
 
 int cli_main(int argc, char **argv);
-/* "sentinel: ..." on standard error. */
+/* "sentinel: ..." on standard error: what the user should know, whether or not the command goes on. */
 void cli_complain(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
-/* The path of the configuration, or NULL after having said that there is none. */
+/*
+ * The command ends with this exit code, and why: the same words on standard error, or with --json
+ * {"result": "failed|usage|not_running", "error": ...} on standard output.  Once a command.  Returns code.
+ */
+int cli_fail(const struct cli *c, enum exit_code code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+/* What is wrong with a file: on standard error, or with --json one object on standard output. */
+void cli_show_diag(const struct cli *c, const struct diag *d);
+/* The path of the configuration, or NULL after cli_fail(). */
 const char *cli_config(struct cli *c);
 /* The same without a word: for commands that can do without. */
 const char *cli_config_find(const struct cli *c);

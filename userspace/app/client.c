@@ -61,6 +61,7 @@ static const char *failure_text(int err)
 	return err == -EAGAIN ? "it is silent for too long" : strerror(-err);
 }
 
+/* What came before a reset counts: a daemon that is busy answers without having read the question. */
 static int answer_read(int fd, struct strbuf *out)
 {
 	char buf[16384];
@@ -68,7 +69,14 @@ static int answer_read(int fd, struct strbuf *out)
 
 	while ((n = recv(fd, buf, sizeof(buf), 0)) > 0)
 		strbuf_add(out, buf, (size_t)n);
-	return n < 0 ? -errno : 0;
+	return n < 0 && !(errno == ECONNRESET && out->len) ? -errno : 0;
+}
+
+static int exchange(int fd, const char *line, struct strbuf *out)
+{
+	if (send(fd, line, strlen(line), MSG_NOSIGNAL) < 0 && errno != EPIPE)
+		return -errno;
+	return answer_read(fd, out);
 }
 
 int client_ask_text(struct cli *c, const char *request, struct strbuf *out, bool *out_is_ok)
@@ -76,30 +84,25 @@ int client_ask_text(struct cli *c, const char *request, struct strbuf *out, bool
 	const char *path = c->socket ? c->socket : admin_path(client_system(c), &c->arena);
 	struct strbuf answer = { 0 };
 	struct span rest, word;
-	char *line;
 	int fd, err;
 
 	fd = socket_connect(path);
 	if (fd == -ENOENT || fd == -ECONNREFUSED) {
-		cli_complain("no daemon runs (nobody answers at %s)", path);
+		strbuf_printf(out, "no daemon runs (nobody answers at %s)", path);
 		return EXIT_CODE_NOT_RUNNING;
 	}
 	if (fd < 0) {
-		cli_complain("%s: %s", path, failure_text(fd));
+		strbuf_printf(out, "%s: %s", path, failure_text(fd));
 		return EXIT_CODE_ERROR;
 	}
 	strbuf_init(&answer);
-	line = arena_printf(&c->arena, "%s %s\n", c->wants_json ? "json" : "text", request);
-	if (send(fd, line, strlen(line), MSG_NOSIGNAL) < 0)
-		err = -errno;
-	else
-		err = answer_read(fd, &answer);
+	err = exchange(fd, arena_printf(&c->arena, "%s %s\n", c->wants_json ? "json" : "text", request), &answer);
 	(void)close(fd);
 	rest = strbuf_span(&answer);
 	if (err < 0 || !span_next(&rest, '\n', &word) || word.len == 0) {
-		cli_complain("the daemon at %s gave no answer%s%s", path,
-			     err < 0 ? ": " : " (only root and its own user get one)",
-			     err < 0 ? failure_text(err) : "");
+		strbuf_printf(out, "the daemon at %s gave no answer%s%s", path,
+			      err < 0 ? ": " : " (only root and its own user get one)",
+			      err < 0 ? failure_text(err) : "");
 		strbuf_fini(&answer);
 		return EXIT_CODE_ERROR;
 	}
@@ -107,6 +110,14 @@ int client_ask_text(struct cli *c, const char *request, struct strbuf *out, bool
 	strbuf_add_span(out, span_skip(strbuf_span(&answer), word.len + 1));
 	strbuf_fini(&answer);
 	return 0;
+}
+
+int client_say(const struct cli *c, bool is_ok, const struct strbuf *text)
+{
+	if (!is_ok && c->wants_json && (text->len == 0 || text->ptr[0] != '{'))
+		return cli_fail(c, EXIT_CODE_ERROR, "%.*s", SPAN_ARG(span_chomp(strbuf_span(text))));
+	(void)fwrite(text->ptr, 1, text->len, is_ok || c->wants_json ? stdout : stderr);
+	return is_ok ? EXIT_CODE_OK : EXIT_CODE_ERROR;
 }
 
 int client_ask(struct cli *c, const char *request)
@@ -117,10 +128,7 @@ int client_ask(struct cli *c, const char *request)
 
 	strbuf_init(&text);
 	code = client_ask_text(c, request, &text, &is_ok);
-	if (code == 0) {
-		(void)fwrite(text.ptr, 1, text.len, is_ok ? stdout : stderr);
-		code = is_ok ? EXIT_CODE_OK : EXIT_CODE_ERROR;
-	}
+	code = code ? cli_fail(c, code, "%s", text.ptr) : client_say(c, is_ok, &text);
 	strbuf_fini(&text);
 	return code;
 }

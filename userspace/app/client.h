@@ -13,12 +13,11 @@ struct config_system;
  */
 const struct config_system *client_system(struct cli *c);
 
-/*
- * Send "text|json REQUEST" and print the answer: on standard output if it is "ok", else on standard error.  The exit
- * code; 3 if there is no daemon.
- */
+/* Send "text|json REQUEST" and print the answer.  The exit code; 3 if there is no daemon. */
 int client_ask(struct cli *c, const char *request);
-/* The same into out, without printing; *out_is_ok says which it was.  0, or an exit code (said why). */
+/* The same, not printed: 0, the answer in out, and *out_is_ok; or an exit code, and in out a sentence that says why. */
 int client_ask_text(struct cli *c, const char *request, struct strbuf *out, bool *out_is_ok);
+/* Print an answer: on standard output if it is "ok" or JSON, else on standard error.  The exit code. */
+int client_say(const struct cli *c, bool is_ok, const struct strbuf *text);
 
 #endif

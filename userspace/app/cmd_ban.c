@@ -9,18 +9,14 @@ static int ban(struct cli *c)
 	const char *what = c->args[0], *address = c->arg_count > 1 ? c->args[1] : NULL;
 	bool is_list = strcmp(what, "list") == 0, is_add = strcmp(what, "add") == 0;
 
-	if (!is_list && !is_add && strcmp(what, "remove") != 0) {
-		cli_complain("ban list, ban add ADDRESS or ban remove ADDRESS, not \"%s\"", what);
-		return EXIT_CODE_USAGE;
-	}
-	if (is_list != !address || (address && strpbrk(address, " \t\r\n"))) {
-		cli_complain(is_list ? "ban list takes no address" : "ban %s needs one address", what);
-		return EXIT_CODE_USAGE;
-	}
-	if (c->duration && (!is_add || strpbrk(c->duration, " \t\r\n"))) {
-		cli_complain("--for TIME belongs to ban add");
-		return EXIT_CODE_USAGE;
-	}
+	if (!is_list && !is_add && strcmp(what, "remove") != 0)
+		return cli_fail(c, EXIT_CODE_USAGE, "ban list, ban add ADDRESS or ban remove ADDRESS, not \"%s\"",
+				what);
+	if (is_list != !address || (address && strpbrk(address, " \t\r\n")))
+		return cli_fail(c, EXIT_CODE_USAGE, is_list ? "ban list takes no address" : "ban %s needs one address",
+				what);
+	if (c->duration && (!is_add || strpbrk(c->duration, " \t\r\n")))
+		return cli_fail(c, EXIT_CODE_USAGE, "--for TIME belongs to ban add");
 	return client_ask(c, arena_printf(&c->arena, "ban %s %s %s", what, address ? address : "",
 					  c->duration ? c->duration : ""));
 }

@@ -27,25 +27,17 @@ static int check(struct cli *c)
 	const char *path = cli_config(c);
 	struct config_registry registry;
 	struct snapshot *s = NULL;
-	struct strbuf text = { 0 };
 	struct diag d;
 	int err;
 
 	if (!path)
 		return EXIT_CODE_ERROR;
-	strbuf_init(&text);
 	diag_init(&d, NULL);
 	config_registry_init(&registry);
 	err = config_build(&s, path, &registry, NULL, &d);
 	if (err == 0)
 		err = plan_check_too(s, &d);
-	if (c->wants_json) {
-		diag_print_json(&d, &text);
-		strbuf_add_char(&text, '\n');
-	} else {
-		diag_print(&d, &text);
-	}
-	(void)fwrite(text.ptr, 1, text.len, c->wants_json ? stdout : stderr);
+	cli_show_diag(c, &d);
 	if (!c->wants_json && err == 0)
 		(void)printf("%s is right%s: listeners %zu, routes %zu, upstreams %zu%s\n", path,
 			     d.warning_count ? ", with warnings" : "", s->config->listener_count,
@@ -53,7 +45,6 @@ static int check(struct cli *c)
 			     s->config->namespace_count ? ", with those in namespaces" : "");
 	snapshot_put(s);
 	diag_fini(&d);
-	strbuf_fini(&text);
 	config_registry_fini(&registry);
 	return err < 0 ? EXIT_CODE_ERROR : EXIT_CODE_OK;
 }

@@ -30,18 +30,16 @@ static const struct describe_page page = {
 		 ".Ed\n.Sh SEE ALSO\n.Xr sentinel 8\n",
 };
 
-static int key_unknown(const char *key)
+static int key_unknown(const struct cli *c, const char *key)
 {
 	const char **names = mem_array(NAMES_MAX, sizeof(*names));
 	size_t count = describe_names(config_block(), names, NAMES_MAX);
 	const char *close = diag_closest(span_str(key), names, count < NAMES_MAX ? count : NAMES_MAX);
 
+	free(names); /* what they point to stays */
 	if (close)
-		cli_complain("there is no key \"%s\"; did you mean \"%s\"?", key, close);
-	else
-		cli_complain("there is no key \"%s\"; `sentinel config describe` lists all", key);
-	free(names);
-	return EXIT_CODE_ERROR;
+		return cli_fail(c, EXIT_CODE_ERROR, "there is no key \"%s\"; did you mean \"%s\"?", key, close);
+	return cli_fail(c, EXIT_CODE_ERROR, "there is no key \"%s\"; `sentinel config describe` lists all", key);
 }
 
 static int config(struct cli *c)
@@ -50,20 +48,20 @@ static int config(struct cli *c)
 	struct strbuf text = { 0 };
 	size_t found = 1;
 
-	if (strcmp(c->args[0], "describe") != 0) {
-		cli_complain("config describe [KEY], not \"%s\"", c->args[0]);
-		return EXIT_CODE_USAGE;
-	}
+	if (strcmp(c->args[0], "describe") != 0)
+		return cli_fail(c, EXIT_CODE_USAGE, "config describe [KEY], not \"%s\"", c->args[0]);
 	strbuf_init(&text);
 	if (c->wants_man)
 		describe_man(&page, config_block(), &text);
-	else if (c->wants_json)
-		describe_json(config_block(), &text);
 	else
 		found = describe_text(config_block(), span_str(key), &text);
+	if (c->wants_json && !c->wants_man && found) { /* all of them, whichever was named */
+		strbuf_reset(&text);
+		describe_json(config_block(), &text);
+	}
 	(void)fwrite(text.ptr, 1, text.len, stdout);
 	strbuf_fini(&text);
-	return found ? EXIT_CODE_OK : key_unknown(key);
+	return found ? EXIT_CODE_OK : key_unknown(c, key);
 }
 
 const struct command command_config = {

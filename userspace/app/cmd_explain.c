@@ -47,7 +47,7 @@ struct explanation {
 	unsigned loser_count;
 };
 
-/* ---- reading the request ---- */
+/* ---- reading the request: 0, or the exit code of cli_fail() ---- */
 
 static int url_read(struct explanation *e, const char *url)
 {
@@ -62,8 +62,8 @@ static int url_read(struct explanation *e, const char *url)
 	} else if (span_starts(rest, SPAN("http://"))) {
 		rest = span_skip(rest, 7);
 	} else if (rest.len == 0 || rest.ptr[0] != '/') {
-		cli_complain("\"%s\" is not a URL: write http://HOST/PATH, https://HOST/PATH, or only /PATH", url);
-		return -1;
+		return cli_fail(e->cli, EXIT_CODE_USAGE,
+				"\"%s\" is not a URL: write http://HOST/PATH, https://HOST/PATH, or only /PATH", url);
 	}
 	authority = span_of(rest.ptr, strcspn(rest.ptr, "/?#"));
 	target = span_skip(rest, authority.len);
@@ -71,18 +71,15 @@ static int url_read(struct explanation *e, const char *url)
 	if (target.len == 0 || target.ptr[0] != '/')
 		target = span_str(arena_printf(e->arena, "/" SPAN_FMT, SPAN_ARG(target)));
 	e->port = 0;
-	if (authority.len && !uri_split_authority(authority, &e->host, &e->port)) {
-		cli_complain("\"%.*s\" is not HOST or HOST:PORT", SPAN_ARG(authority));
-		return -1;
-	}
+	if (authority.len && !uri_split_authority(authority, &e->host, &e->port))
+		return cli_fail(e->cli, EXIT_CODE_USAGE, "\"%.*s\" is not HOST or HOST:PORT", SPAN_ARG(authority));
 	if (e->port == 0)
 		e->port = default_port;
 	uri_split(target, &path, &e->query);
-	if (uri_normalise(path, e->arena, &e->path, &had_dots) < 0) {
-		cli_complain("the path %.*s is answered with 400: it has a bad escape or leaves the root",
-			     SPAN_ARG(path));
-		return -1;
-	}
+	if (uri_normalise(path, e->arena, &e->path, &had_dots) < 0)
+		return cli_fail(e->cli, EXIT_CODE_USAGE,
+				"the path %.*s is answered with 400: it has a bad escape or leaves the root",
+				SPAN_ARG(path));
 	return 0;
 }
 
@@ -94,18 +91,16 @@ static int headers_read(struct explanation *e)
 		struct span name = span_of(line.ptr, span_find(line, ':'));
 		struct span value = span_trim(span_skip(line, name.len + 1));
 
-		if (name.len == line.len || !header_name_is_valid(name) || !header_value_is_valid(value)) {
-			cli_complain("\"%s\" is not a header field: write 'Name: value'", e->cli->headers[i]);
-			return -1;
-		}
+		if (name.len == line.len || !header_name_is_valid(name) || !header_value_is_valid(value))
+			return cli_fail(e->cli, EXIT_CODE_USAGE, "\"%s\" is not a header field: write 'Name: value'",
+					e->cli->headers[i]);
 		headers_add_name(&e->headers, name, value);
 		if (header_token_of(name) == TOKEN_HOST) {
 			unsigned port;
 
-			if (!uri_split_authority(value, &e->host, &port)) {
-				cli_complain("the Host \"%.*s\" is not HOST or HOST:PORT", SPAN_ARG(value));
-				return -1;
-			}
+			if (!uri_split_authority(value, &e->host, &port))
+				return cli_fail(e->cli, EXIT_CODE_USAGE, "the Host \"%.*s\" is not HOST or HOST:PORT",
+						SPAN_ARG(value));
 		}
 	}
 	return 0;
@@ -114,19 +109,17 @@ static int headers_read(struct explanation *e)
 static int request_read(struct explanation *e)
 {
 	const char *from = e->cli->from ? e->cli->from : "127.0.0.1";
+	int code;
 
 	e->method = span_str(e->cli->args[0]);
-	if (!header_name_is_valid(e->method)) {
-		cli_complain("\"%s\" is not a method", e->cli->args[0]);
-		return -1;
-	}
-	if (url_read(e, e->cli->args[1]) < 0 || headers_read(e) < 0)
-		return -1;
-	if (addr_parse_ip(span_str(from), &e->peer) < 0) {
-		cli_complain("--from \"%s\" is not an IP address", from);
-		return -1;
-	}
-	return 0;
+	if (!header_name_is_valid(e->method))
+		return cli_fail(e->cli, EXIT_CODE_USAGE, "\"%s\" is not a method", e->cli->args[0]);
+	code = url_read(e, e->cli->args[1]);
+	if (code == 0)
+		code = headers_read(e);
+	if (code == 0 && addr_parse_ip(span_str(from), &e->peer) < 0)
+		code = cli_fail(e->cli, EXIT_CODE_USAGE, "--from \"%s\" is not an IP address", from);
+	return code;
 }
 
 /* ---- finding out ---- */
@@ -202,7 +195,7 @@ static int guard_ask(struct explanation *e)
 	uint8_t ip[16];
 
 	if (guard_plan(&plan, e->snapshot, &why) < 0) {
-		cli_complain("%s", why.ptr);
+		(void)cli_fail(e->cli, EXIT_CODE_ERROR, "%s", why.ptr);
 		strbuf_fini(&why);
 		return -1;
 	}
@@ -289,12 +282,16 @@ static struct span level_ask(const struct explanation *e, const struct filter_us
 	struct exchange x;
 	struct message m;
 	bool is_ok;
+	int code = EXIT_CODE_NOT_RUNNING;
 
 	strbuf_init(&question);
 	strbuf_init(&answer);
 	exchange_like(e, &x, &m);
-	if (rate_limit_question(&x, u, &question) && question.len < ADMIN_LINE_MAX - 16 && access(path, F_OK) == 0 &&
-	    client_ask_text(e->cli, question.ptr, &answer, &is_ok) == 0)
+	if (rate_limit_question(&x, u, &question) && question.len < ADMIN_LINE_MAX - 16 && access(path, F_OK) == 0)
+		code = client_ask_text(e->cli, question.ptr, &answer, &is_ok);
+	if (code == EXIT_CODE_ERROR)
+		cli_complain("how full the limit is, is not known: %s", answer.ptr);
+	else if (code == EXIT_CODE_OK)
 		level = arena_span(e->arena, span_of(answer.ptr, span_find(strbuf_span(&answer), '\n')));
 	strbuf_fini(&question);
 	strbuf_fini(&answer);
@@ -461,9 +458,10 @@ static void explain_json(const struct explanation *e, struct strbuf *out)
 static int explain_loaded(struct explanation *e)
 {
 	struct strbuf text = { 0 };
+	int code = request_read(e);
 
-	if (request_read(e) < 0)
-		return EXIT_CODE_USAGE;
+	if (code)
+		return code;
 	listener_choose(e);
 	client_addr_find(&e->peer, &e->headers, e->listener->trusted_proxies,
 			 e->listener->trusted_proxy_count, &e->client);
@@ -485,7 +483,6 @@ static int explain(struct cli *c)
 	const char *path = cli_config(c);
 	struct config_registry registry;
 	struct snapshot *s = NULL;
-	struct strbuf text = { 0 };
 	struct diag d;
 	int code = EXIT_CODE_ERROR;
 
@@ -494,10 +491,7 @@ static int explain(struct cli *c)
 	diag_init(&d, NULL);
 	config_registry_init(&registry);
 	if (config_build(&s, path, &registry, NULL, &d) < 0) {
-		strbuf_init(&text);
-		diag_print(&d, &text);
-		(void)fwrite(text.ptr, 1, text.len, stderr);
-		strbuf_fini(&text);
+		cli_show_diag(c, &d);
 	} else {
 		struct explanation e = { .cli = c, .arena = &c->arena, .snapshot = s };
 

@@ -6,10 +6,8 @@
 
 static int flows(struct cli *c)
 {
-	if (c->limit && (c->limit[0] == '\0' || c->limit[strspn(c->limit, "0123456789")] != '\0')) {
-		cli_complain("--limit takes a number, not \"%s\"", c->limit);
-		return EXIT_CODE_USAGE;
-	}
+	if (c->limit && (c->limit[0] == '\0' || c->limit[strspn(c->limit, "0123456789")] != '\0'))
+		return cli_fail(c, EXIT_CODE_USAGE, "--limit takes a number, not \"%s\"", c->limit);
 	return client_ask(c, arena_printf(&c->arena, "flows%s%s", c->limit ? " " : "", c->limit ? c->limit : ""));
 }
 

@@ -37,21 +37,23 @@ static void pins_json(const char *key, const struct strbuf *text)
 static int pins_answer(const struct cli *c, const char *name, bool is_status)
 {
 	struct strbuf text = { 0 };
+	bool has_failed;
 	int n;
 
 	strbuf_init(&text);
 	n = is_status ? fastpath_pins_describe(NULL, name, &text) : fastpath_pins_detach(NULL, name, &text);
-	if (c->wants_json)
+	has_failed = n < 0 && n != -ENOENT;
+	if (c->wants_json && !has_failed)
 		pins_json(is_status ? "pinned" : "removed", &text);
 	else if (n == -ENOENT || n == 0)
 		(void)printf("nothing of instance \"%s\" is in the kernel\n", name);
-	else
+	else if (!c->wants_json)
 		(void)fwrite(text.ptr, 1, text.len, stdout);
-	if (n < 0 && n != -ENOENT)
-		cli_complain("the pins of instance \"%s\": %s%s", name, strerror(-n),
-			     n == -EPERM || n == -EACCES ? "; this needs root" : "");
 	strbuf_fini(&text);
-	return n < 0 && n != -ENOENT ? EXIT_CODE_ERROR : EXIT_CODE_OK;
+	if (!has_failed)
+		return EXIT_CODE_OK;
+	return cli_fail(c, EXIT_CODE_ERROR, "the pins of instance \"%s\": %s%s", name, strerror(-n),
+			n == -EPERM || n == -EACCES ? "; this needs root" : "");
 }
 
 static int reading_ask(struct cli *c, struct top_reading *out)
@@ -62,10 +64,10 @@ static int reading_ask(struct cli *c, struct top_reading *out)
 
 	strbuf_init(&text);
 	code = client_ask_text(c, "kernel top", &text, &is_ok);
-	if (code == EXIT_CODE_OK && !is_ok) {
-		cli_complain("%.*s", SPAN_ARG(span_trim(strbuf_span(&text))));
+	if (code == EXIT_CODE_OK && !is_ok)
 		code = EXIT_CODE_ERROR;
-	}
+	if (code)
+		cli_complain("%.*s", SPAN_ARG(span_chomp(strbuf_span(&text))));
 	if (code == EXIT_CODE_OK)
 		top_reading_parse(strbuf_span(&text), out);
 	strbuf_fini(&text);
@@ -142,20 +144,22 @@ static int kernel(struct cli *c)
 
 	if (strcmp(c->args[0], "top") == 0)
 		return top(c);
-	if (!is_status && strcmp(c->args[0], "detach") != 0) {
-		cli_complain("kernel status, kernel top or kernel detach, not \"%s\"", c->args[0]);
-		return EXIT_CODE_USAGE;
-	}
+	if (!is_status && strcmp(c->args[0], "detach") != 0)
+		return cli_fail(c, EXIT_CODE_USAGE, "kernel status, kernel top or kernel detach, not \"%s\"",
+				c->args[0]);
 	name = client_system(c)->instance;
 	strbuf_init(&text);
 	code = EXIT_CODE_NOT_RUNNING;
 	if (is_status)
 		code = client_ask_text(c, "kernel", &text, &is_ok);
 	if (code == EXIT_CODE_OK) {
-		(void)fwrite(text.ptr, 1, text.len, is_ok ? stdout : stderr);
-		code = is_ok ? EXIT_CODE_OK : EXIT_CODE_ERROR;
+		code = client_say(c, is_ok, &text);
 	} else if (code == EXIT_CODE_NOT_RUNNING) {
+		if (is_status)
+			cli_complain("%s", text.ptr);
 		code = pins_answer(c, name, is_status);
+	} else {
+		(void)cli_fail(c, code, "%s", text.ptr);
 	}
 	strbuf_fini(&text);
 	return code;

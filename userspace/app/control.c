@@ -91,7 +91,7 @@ void control_reload_logged(struct control *c)
 		if (memmem(line.ptr, line.len, " error: ", 8))
 			log_error("reload: %.*s", SPAN_ARG(line));
 	if (result == RELOAD_REFUSED)
-		log_error("reload: %.*s", SPAN_ARG(span_trim(strbuf_span(&text))));
+		log_error("reload: %.*s", SPAN_ARG(span_chomp(strbuf_span(&text))));
 	strbuf_fini(&text);
 }
 

@@ -5,7 +5,7 @@
 
 enum exit_code {
 	EXIT_CODE_OK = 0,
-	EXIT_CODE_ERROR = 1,	   /* it could not be done; said on standard error */
+	EXIT_CODE_ERROR = 1,	   /* it could not be done; said on standard error, or on output with --json */
 	EXIT_CODE_USAGE = 2,	   /* the command line makes no sense */
 	EXIT_CODE_NOT_RUNNING = 3, /* there is no daemon to talk to */
 };

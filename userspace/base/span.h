@@ -60,6 +60,14 @@ static inline struct span span_trim(struct span s)
 	return s;
 }
 
+/* Without the line ends at its end */
+static inline struct span span_chomp(struct span s)
+{
+	while (s.len && s.ptr[s.len - 1] == '\n')
+		s.len--;
+	return s;
+}
+
 /* Index of the first c, or s.len. */
 size_t span_find(struct span s, char c);
 /*

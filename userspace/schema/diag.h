@@ -80,7 +80,10 @@ const char *diag_closest(struct span word, const char *const *candidates, size_t
 
 /* Text for a terminal; nothing if nothing was recorded.  Ends with a newline. */
 void diag_print(const struct diag *d, struct strbuf *out);
-/* {"errors":N,"warnings":N,"diagnostics":[{severity,file,line,col,width,message,hint?,note?}]} */
+/*
+ * {"errors":N,"warnings":N,"error"?,"diagnostics":[{severity,file,line,col,width,message,hint?,note?}]}: "error" is the
+ * first one in words, with its place.
+ */
 void diag_print_json(const struct diag *d, struct strbuf *out);
 
 #endif

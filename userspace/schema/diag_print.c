@@ -177,6 +177,20 @@ static void json_place(const struct diag *d, struct json *j, struct schema_pos p
 	json_u64(j, "width", pos.width);
 }
 
+/* The first one by place. */
+static void json_error(const struct diag *d, struct json *j, const struct ordered *list)
+{
+	struct strbuf text = { 0 };
+
+	while (list->item->severity != DIAG_ERROR)
+		list++;
+	strbuf_init(&text);
+	add_place(d, list->item->pos, &text);
+	strbuf_add_str(&text, list->item->message);
+	json_span(j, "error", strbuf_span(&text));
+	strbuf_fini(&text);
+}
+
 void diag_print_json(const struct diag *d, struct strbuf *out)
 {
 	size_t count;
@@ -187,6 +201,8 @@ void diag_print_json(const struct diag *d, struct strbuf *out)
 	json_object(&j, NULL);
 	json_u64(&j, "errors", d->error_count);
 	json_u64(&j, "warnings", d->warning_count);
+	if (d->error_count)
+		json_error(d, &j, list);
 	json_array(&j, "diagnostics");
 	for (size_t i = 0; i < count; i++) {
 		const struct diag_item *item = list[i].item;

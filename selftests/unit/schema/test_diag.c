@@ -176,7 +176,9 @@ static void test_json(void **state)
 	strbuf_init(&out);
 	parse_and_print("worker-threds 1\nlisteners {\n}\n", true, &out);
 	assert_string_equal(out.ptr,
-			    "{\"errors\":1,\"warnings\":0,\"diagnostics\":[{\"severity\":\"error\","
+			    "{\"errors\":1,\"warnings\":0,"
+			    "\"error\":\"sentinel.kdl:1:1: unknown key \\\"worker-threds\\\" in the configuration\","
+			    "\"diagnostics\":[{\"severity\":\"error\","
 			    "\"file\":\"sentinel.kdl\",\"line\":1,\"col\":1,\"width\":13,"
 			    "\"message\":\"unknown key \\\"worker-threds\\\" in the configuration\","
 			    "\"hint\":\"did you mean \\\"worker-threads\\\"?\"}]}");
