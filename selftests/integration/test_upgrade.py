@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # test_upgrade.py - the program on disk takes over from the one that runs: nothing is lost, a bad one changes nothing.
 import os
+import re
 import shutil
 import signal
 import socket
@@ -509,6 +510,69 @@ def test_guard_is_as_it_was_after_a_program_that_fails(t):
     s.stop()
     check(not os.path.exists("/sys/fs/bpf/sentinel/" + s.instance), "an orderly stop leaves pins")
     shell("ip link del guard0")
+
+
+SILENT = 'upstream "silent" { target "nobody.example:80"; }'
+
+
+def silent_names(t):
+    """Words in front of the daemon: nobody answers its questions for names, so a new process waits for 3 s with its workers."""
+    dns = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    address = "127.%d.%d.53" % (os.getpid() >> 8 & 255, os.getpid() & 255)
+    dns.bind((address, 53))
+    t.closers.append(dns.close)
+    t.write("resolv.conf", "nameserver %s\n" % address)
+    return ["unshare", "-m", "sh", "-c", 'mount --bind "$0" /etc/resolv.conf && exec "$@"', t.path("resolv.conf")]
+
+
+def starting(s, seconds=15):
+    """The number of the new process, once its workers run."""
+    s.signal(signal.SIGUSR2)
+    found = wait_for(lambda: re.search(r"process (\d+) is starting", s.admin("status")[1]), "the new process", seconds)
+    pid = int(found.group(1))
+    wait_for(lambda: len(os.listdir("/proc/%d/task" % pid)) > 1, "its workers", seconds)
+    return pid
+
+
+def test_new_process_that_is_told_to_stop_gives_up(t):
+    o = t.origin()
+    s = t.sentinel(o, prefix=silent_names(t), upstreams='upstream "o" { target "127.0.0.1:%d"; }\n%s' % (o.port, SILENT))
+    for number in (signal.SIGTERM, signal.SIGINT):
+        new = Successor(starting(s))
+        began = time.monotonic()
+        new.send_signal(number)
+        check_eq(new.wait(2 * scale()), 1, "exit code")
+        check(time.monotonic() - began < 2 * scale())
+        wait_for(lambda: "is starting" not in s.admin("status")[1], "the end of the upgrade")
+        check_eq(s.status()["pid"], s.pid)
+        check_eq(fetch(s.port, "/bytes/3").status, 200)
+        check(s.admin("reload")[0])
+    check_in("told to stop before it served", s.stderr())
+    ended(upgrade(t, s))
+
+
+def test_new_process_with_the_guard_that_is_told_to_stop_gives_it_back(t):
+    peer = Peer(t)
+    s = start(t, DENY, prefix=silent_names(t), upstreams=SILENT)
+    new = Successor(starting(s))
+    s.signal(signal.SIGSTOP)
+    try:
+        def asks():
+            with open("/proc/%d/wchan" % new.pid, encoding="ascii") as file:
+                return "skb" in file.read()
+        wait_for(asks, "the question for the guard")
+        new.send_signal(signal.SIGTERM)
+        check(new.poll() is None)
+    finally:
+        s.signal(signal.SIGCONT)
+    check_eq(new.wait(5 * scale()), 1, "exit code")
+    wait_for(lambda: "is starting" not in s.admin("status")[1], "the end of the upgrade")
+    check_eq(s.status()["pid"], s.pid)
+    check_in("guard0: tc", s.command("kernel", "status"))
+    check_eq(peer.get(BAD, s.port), 0)
+    check_eq(peer.get(GOOD, s.port, 5), 200)
+    s.stop()
+    check(not os.path.exists("/sys/fs/bpf/sentinel/" + s.instance), "an orderly stop leaves pins")
 
 
 MESSAGE_BYTES = 3296  # of UPGRADE_TUNNEL, the longest

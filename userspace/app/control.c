@@ -101,6 +101,10 @@ static void on_signal(struct signals *s, int signo)
 
 	if (c->state == CONTROL_STOPPING)
 		return; /* what they are about may be gone already */
+	if (c->state == CONTROL_STARTING) {
+		c->is_unwanted |= signo == SIGTERM || signo == SIGINT;
+		return;
+	}
 	switch (signo) {
 	case SIGHUP:
 		notify_reloading();
@@ -125,6 +129,16 @@ static void on_signal(struct signals *s, int signo)
 		control_drain(c);
 		break;
 	}
+}
+
+bool control_is_unwanted(struct control *c)
+{
+	sigset_t pending;
+
+	/* One that the loop has read, or has yet to read. */
+	(void)loop_turn(c->loop, 0);
+	(void)sigpending(&pending);
+	return c->is_unwanted || sigismember(&pending, SIGTERM) == 1 || sigismember(&pending, SIGINT) == 1;
 }
 
 static void on_signals_closed(struct signals *s)

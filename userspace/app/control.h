@@ -68,6 +68,7 @@ struct control {
 	struct control_listener *listeners; /* the closing ones too: their addresses are still ours */
 
 	enum control_state state;
+	bool is_unwanted; /* SIGTERM or SIGINT came before it served */
 	unsigned interrupts;
 	uint64_t start_ns;
 	struct signals signals;
@@ -98,6 +99,8 @@ struct control {
 /* Signals and timers on c->loop.  0 or -errno. */
 int control_start(struct control *c);
 
+/* While it starts and its loop may be run: was it told to end?  Runs the loop. */
+bool control_is_unwanted(struct control *c);
 /* SIGTERM: stop accepting, let exchanges end, bounded by graceful-shutdown-timeout-secs. */
 void control_drain(struct control *c);
 /* At once. */

@@ -452,7 +452,7 @@ static int heir_finish(struct control *c)
 	struct strbuf text = { 0 };
 	int err;
 
-	while (!resolver_is_settled(c->resolver) && clock_mono_ns() < until_ns)
+	while (!resolver_is_settled(c->resolver) && !c->is_unwanted && clock_mono_ns() < until_ns)
 		(void)loop_turn(c->loop, 20);
 	strbuf_init(&text);
 	err = heir_take_over(c->heir, c, &text);

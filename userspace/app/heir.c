@@ -302,12 +302,27 @@ static int serving_say(struct heir *h, const struct control *c, bool has_admin)
 	return upgrade_send(h->channel, &m, NULL, 0);
 }
 
+static int wanted_check(struct control *c, struct strbuf *out_why)
+{
+	if (!control_is_unwanted(c))
+		return 0;
+	strbuf_add_str(out_why, "it was told to stop before it served\n");
+	return -ECANCELED;
+}
+
 int heir_take_over(struct heir *h, struct control *c, struct strbuf *out_why)
 {
 	const char *admin = admin_path(&c->current->config->system, &c->current->arena);
 	bool has_admin = heir_has_admin(h, admin);
-	int err = guard_take(h, c, out_why);
+	int err = wanted_check(c, out_why);
 
+	if (err == 0)
+		err = guard_take(h, c, out_why);
+	if (err == 0) {
+		err = wanted_check(c, out_why);
+		if (err < 0)
+			guard_release(&c->guard); /* as it is: the old process takes it back */
+	}
 	if (err < 0)
 		return err;
 	if (has_admin) {

@@ -32,7 +32,7 @@ int heir_pid_file_take(struct heir *h);
 
 /*
  * Workers run, names are resolved: take the guard, the bans, the admin socket, and begin to accept.  Then h is gone.
- * -errno with a sentence in out_why: the old process does not answer, and ends us.
+ * -errno with a sentence in out_why: the old process does not answer, and ends us; or we were told to end (SIGTERM).
  */
 int heir_take_over(struct heir *h, struct control *c, struct strbuf *out_why);
 
