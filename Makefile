@@ -197,6 +197,7 @@ $(BUILD)/bpf/%.bpf.o: $(1)/%.bpf.c
 endef
 $(eval $(call bpf_rule,bpf))
 $(eval $(call bpf_rule,selftests/bpf))
+$(eval $(call bpf_rule,selftests/bench))
 
 $(BUILD)/bpf/%.skel.h: $(BUILD)/bpf/%.bpf.o
 	$(call msg,SKEL,$@)
@@ -312,7 +313,7 @@ check-all: ## the long one: every compiler and sanitizer, all tests, ten minutes
 
 # --- using it ----------------------------------------------------------------------------------------------------
 
-.PHONY: bootstrap run bench bench-guard bench-tunnels install uninstall clean help
+.PHONY: bootstrap run bench bench-flood bench-guard bench-tunnels install uninstall clean help
 bootstrap: ## install what building, testing and benching need
 	@tools/bootstrap
 
@@ -336,6 +337,11 @@ $(O)/selftests/bpf/bench_guard.o: | $(SKELETONS)
 $(eval $(call link_rule,$(O)/selftests/bpf/bench_guard,selftests/bpf/bench_guard.c,fastpath base))
 bench-guard: $(O)/selftests/bpf/bench_guard $(BUILD)/bpf/bench_guard.bpf.o ## what the guard costs a packet, against an empty program (root)
 	@$(O)/selftests/bpf/bench_guard
+
+$(O)/selftests/bench/flood_send.o: | $(BUILD)/bpf/flood_send.skel.h
+bench-flood: all $(O)/selftests/bench/flood_send $(BUILD)/bpf/flood_drop.bpf.o ## a flood against the guard and nftables (root): JSON=1
+	@selftests/bench/flood --binary $(abspath $(O)/sentinel) --tools $(O)/selftests/bench \
+		--drop $(BUILD)/bpf/flood_drop.bpf.o $(if $(JSON),--json)
 
 $(O)/selftests/bench/loadgen $(O)/selftests/bench/loadgen_tls: $(O)/selftests/bench/measure.o
 $(O)/selftests/bench/%: $(O)/selftests/bench/%.o

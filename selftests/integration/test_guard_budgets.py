@@ -351,16 +351,47 @@ def test_flood_from_a_prefix_harms_no_client_outside_of_it(t):
     print("p99 %.1f ms quiet, %.1f ms with %d packets" % (quiet[1] * 1000, slow * 1000, sent))
 
 
+def behind(peer, source):
+    """The peer gets an address of the network that the floods come from."""
+    peer.shell("ip addr add %s/32 dev peer0" % source)
+    subprocess.run("ip route add 10.99.0.0/16 dev guard0", shell=True, check=True)
+
+
+def test_known_client_inside_of_a_flooding_prefix_is_served(t):
+    """The prefix itself has no budget; its 250 other addresses are far over theirs."""
+    peer = Peer(t)
+    behind(peer, "10.99.0.251")
+    s = start(t, 'budget { connections "100/s" burst=100 per="ip"; }')
+    check_eq(client(peer, "10.99.0.251", s.port, 3)[0], 3)  # from now on it is known
+    good, slow, sent = flooded(peer, s, "10.99.0.251", 1, 50000)
+    check_eq(good, 100)
+    dropped = s.metric("kernel_drops_total", reason="connection_budget")
+    check(dropped > sent // 10, "%d of %d were dropped", dropped, sent)
+    print("p99 %.1f ms with %d packets" % (slow * 1000, sent))
+
+
+def map_bytes(s):
+    """Of the maps that the daemon holds."""
+    found, folder = {}, "/proc/%d/fdinfo" % s.pid
+    for name in os.listdir(folder):
+        with open(os.path.join(folder, name), encoding="ascii") as file:
+            rows = dict(line.split(":", 1) for line in file if ":" in line)
+        if "map_id" in rows:
+            found[rows["map_id"]] = int(rows["memlock"])
+    check(found, "it holds no map")
+    return sum(found.values())
+
+
 def test_flood_of_invented_sources_harms_no_known_client(t):
     peer = Peer(t)
-    peer.shell("ip addr add 10.99.7.251/32 dev peer0")
-    subprocess.run("ip route add 10.99.0.0/16 dev guard0", shell=True, check=True)
+    behind(peer, "10.99.7.251")
     s = start(t, 'budget { connections "100/s" burst=100 per="ip"; }')
-    before = s.rss()
     check_eq(client(peer, "10.99.7.251", s.port, 3)[0], 3)  # from now on it is known
+    before, maps = s.rss(), map_bytes(s)
     good, slow, sent = flooded(peer, s, "10.99.7.251", 80, 50000)
     check_eq(good, 100)
     check(s.rss() - before < 16 << 20, "memory grew by %d bytes", s.rss() - before)
+    check(map_bytes(s) - maps < 1 << 20, "maps grew by %d bytes", map_bytes(s) - maps)
     print("p99 %.1f ms with %d packets" % (slow * 1000, sent))
 
 
