@@ -120,6 +120,53 @@ def test_tunnels_in_the_kernel_move(t):
     moves(t, count=4, upgrades=3, size=3000, top='kernel { splice "sockmap"; }')
 
 
+def flows_of(s):
+    return json.loads(s.command("flows", "--json", "--limit", "1000"))["flows"]
+
+
+def in_kernel(s, count):
+    """Every tunnel is there, both ways, for the first time."""
+    flows = flows_of(s)
+    return len(flows) == count and all(set(f["engine"].values()) == {"sockmap"} and f["joins"] == 1 for f in flows)
+
+
+def stay_in_the_kernel(t, count, upgrades, share=0.5, **keys):
+    s = t.sentinel(t.origin(), workers=2, route="websocket #true", upstream="connection-pool { max-connections 1000; }",
+                   top='kernel { splice "sockmap"; }')
+    traffic = [Traffic(s, **keys) for _ in range(count)]
+    wait_for(lambda: in_kernel(s, count), "they join")
+    for _ in range(upgrades):
+        old = upgrade(t, s)
+        ended(old, 20)
+        check(in_kernel(s, count), "not all in the kernel, without a second join: %r", flows_of(s)[-1])
+        check_eq((s.metric("sockmap_adopted_total"), s.metric("sockmap_joins_total")), (count, 0))
+        check_eq(sum(s.metric("sockmap_left_total", reason=r) for r in ("asked", "ended", "refused")), 0)
+        for one in traffic:
+            before = one.got
+            wait_for(lambda: one.got > before or one.error, "the traffic goes on")
+    total = sum(one.stop() for one in traffic)
+    wait_for(lambda: s.metric("tunnels_active") == 0, "tunnels stay open")
+    wait_for(lambda: len(lines_of(s, "/upgrade")) == count, "a line for each tunnel")
+    lines = lines_of(s, "/upgrade")
+    for way in ("received", "sent"):
+        check_eq(sum(line["body_bytes_" + way] for line in lines), total)
+        in_it = sum(line["bytes_%s_sockmap" % way] for line in lines)
+        check(total * share < in_it <= total, "%d of %d bytes %s by the kernel", in_it, total, way)
+    wait_for(lambda: s.metric("sockmap_tunnels") == 0, "pairs stay in the kernel")
+
+
+def test_tunnels_stay_in_the_kernel_while_they_move(t):
+    stay_in_the_kernel(t, 100, 1, size=1000, pause=0.02)
+
+
+def test_tunnels_stay_in_the_kernel_over_ten_upgrades(t):
+    stay_in_the_kernel(t, 20, 10, size=3000, pause=0.002)
+
+
+def test_tunnels_without_a_pause_stay_in_the_kernel(t):
+    stay_in_the_kernel(t, 3, 3, share=0.01, size=20000, pause=0)
+
+
 def test_tunnels_without_a_pause_leave_the_kernel(t):
     moves(t, count=2, upgrades=2, size=100000, pause=0, top='kernel { splice "sockmap"; }')
 

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "app/admin.h"
+#include "app/kernel_tunnels.h"
 #include "app/sockets.h"
 #include "app/upgrade.h"
 #include "app/upgrade_message.h"
@@ -296,6 +297,7 @@ static int serving_say(struct heir *h, const struct control *c, bool has_admin)
 
 	m.serving.worker_count = c->worker_count;
 	m.serving.has = (has_admin ? UPGRADE_HAS_ADMIN : 0) | (h->takes_pid_file ? UPGRADE_HAS_PID_FILE : 0);
+	m.serving.kernel_abi = kernel_tunnels_abi(c->kernel_tunnels);
 	for (unsigned i = 0; i < h->set_count; i++)
 		m.serving.adopted[i] = h->sets[i].is_adopted;
 	sets_drop(h); /* what is not adopted is the old process's alone */

@@ -3,7 +3,9 @@
 #include "app/kernel_tunnels.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
+#include <unistd.h>
 
 #include "base/check.h"
 #include "base/err.h"
@@ -51,9 +53,20 @@ struct kernel_tunnels_worker {
 	_Atomic unsigned pairs;
 };
 
+/* Maps of a process before this one, of which a tunnel is here. */
+struct inherited {
+	struct inherited *next;
+	struct flows *flows; /* a reference, as each pair has one */
+};
+
+#define INHERITED_MAX (OFFLOAD_AGE_MAX + 1)
+
 struct kernel_tunnels {
 	enum state state;
 	struct flows *flows; /* owned; NULL unless on */
+	struct inherited *inherited; /* owned */
+	unsigned inherited_count;
+	atomic_uint joined; /* workers that can have tunnels in the kernel */
 	struct offload_selftest selftest;
 	char why[WHY_MAX];   /* why it is off, "" if it is on */
 	char doubt[WHY_MAX]; /* about the kernel, if it is on; "" if there is none */
@@ -190,8 +203,15 @@ struct kernel_tunnels *kernel_tunnels_open(const struct snapshot *s, unsigned wo
 
 void kernel_tunnels_close(struct kernel_tunnels *k)
 {
+	struct inherited *old;
+
 	if (!k)
 		return;
+	while ((old = k->inherited) != NULL) {
+		k->inherited = old->next;
+		flows_put(old->flows);
+		free(old);
+	}
 	flows_close(k->flows);
 	for (unsigned i = 0; i < k->worker_count; i++)
 		free(k->workers[i]);
@@ -218,6 +238,12 @@ static int hook_join(void *ctx, const int fd[2], const struct offload_events *ev
 	return offload_join(ctx, fd, ev, owner, out_pair);
 }
 
+static struct offload_pair *hook_adopt(void *ctx, const int fd[2], const struct offload_arrival *a,
+				       const struct offload_events *ev, void *owner)
+{
+	return offload_adopt(ctx, fd, a, ev, owner);
+}
+
 struct kernel_tunnels_worker *kernel_tunnels_join(struct kernel_tunnels *k, struct proxy_worker *p)
 {
 	struct kernel_tunnels_worker *w;
@@ -236,8 +262,13 @@ struct kernel_tunnels_worker *kernel_tunnels_join(struct kernel_tunnels *k, stru
 		.leave = offload_leave,
 		.abort = offload_abort,
 		.progress = offload_progress,
+		.freeze = offload_freeze,
+		.thaw = offload_thaw,
+		.release = offload_release,
+		.adopt = hook_adopt,
 		.ctx = w->offload,
 	};
+	atomic_fetch_add_explicit(&k->joined, 1, memory_order_release);
 	return w;
 }
 
@@ -246,7 +277,7 @@ void kernel_tunnels_publish(struct kernel_tunnels_worker *w)
 	const struct offload_counts *now = w && w->offload ? offload_counts(w->offload) : NULL;
 	uint64_t counts[COUNT_WORDS];
 
-	if (!now || now->joins + now->refused == 0)
+	if (!now || now->joins + now->adopted + now->refused == 0)
 		return;
 	memcpy(counts, now, sizeof(counts));
 	for (unsigned i = 0; i < COUNT_WORDS; i++)
@@ -273,6 +304,74 @@ bool kernel_tunnels_leave(struct kernel_tunnels_worker *w)
 	return false;
 }
 
+/* ---- binary upgrade ---- */
+
+uint32_t kernel_tunnels_abi(const struct kernel_tunnels *k)
+{
+	/* One that goes without could not take its share. */
+	bool have_all = atomic_load_explicit(&k->joined, memory_order_acquire) == k->worker_count;
+
+	return k->state == STATE_ON && have_all ? SN_ABI_VERSION : 0;
+}
+
+bool kernel_tunnels_may_move(const struct kernel_tunnels *k, uint32_t theirs, struct strbuf *out_why)
+{
+	if (k->state != STATE_ON || theirs == SN_ABI_VERSION)
+		return k->state == STATE_ON;
+	if (theirs == 0)
+		strbuf_add_str(out_why, "it takes none in the kernel");
+	else
+		strbuf_printf(out_why, "its kernel programs are of version %u, ours of %u", theirs, SN_ABI_VERSION);
+	return false;
+}
+
+unsigned kernel_tunnels_workers(const struct kernel_tunnels *k)
+{
+	return k->worker_count;
+}
+
+struct flows *kernel_tunnels_inherit(struct kernel_tunnels *k, const struct offload_parcel *p, const int *fds,
+				     unsigned fd_count)
+{
+	struct inherited *i = k->inherited;
+	struct flows *f;
+
+	while (i && !flows_are_of(i->flows, fds[0]))
+		i = i->next;
+	if (i || p->age > OFFLOAD_AGE_MAX || k->inherited_count >= INHERITED_MAX) {
+		for (unsigned n = 0; n < fd_count; n++)
+			(void)close(fds[n]);
+		return i ? flows_get(i->flows) : NULL;
+	}
+	f = flows_adopt((unsigned)p->age, fds, fd_count);
+	if (!f)
+		return NULL;
+	i = mem_zalloc(sizeof(*i));
+	*i = (struct inherited){ .next = k->inherited, .flows = f };
+	k->inherited = i;
+	k->inherited_count++;
+	return flows_get(f);
+}
+
+/* Only control makes references of those here: if it has the last one, nobody can come by another. */
+void kernel_tunnels_tick(struct kernel_tunnels *k)
+{
+	struct inherited **at = &k->inherited;
+
+	while (*at) {
+		struct inherited *i = *at;
+
+		if (flows_is_shared(i->flows)) {
+			at = &i->next;
+			continue;
+		}
+		*at = i->next;
+		k->inherited_count--;
+		flows_put(i->flows);
+		free(i);
+	}
+}
+
 /* ---- what it did ---- */
 
 /* Of all workers, as of their last turns; drain_max_ms is the largest.  Returns the pairs that are in now. */
@@ -297,6 +396,7 @@ static const char *const left_words[OFFLOAD_LEFT_COUNT] = {
 	[OFFLOAD_LEFT_ASKED] = "asked",
 	[OFFLOAD_LEFT_ENDED] = "ended",
 	[OFFLOAD_LEFT_REFUSED] = "refused",
+	[OFFLOAD_LEFT_MOVED] = "moved",
 };
 
 static void set_labelled(struct metrics_shard *m, enum metric_id id, const char *label, uint64_t value)
@@ -316,6 +416,7 @@ void kernel_tunnels_collect(const struct kernel_tunnels *k, struct metrics_shard
 	metric_set(m, METRIC_SOCKMAP_SELFTEST_SECONDS, k->selftest.took_ns / 1000);
 	metric_set(m, METRIC_SOCKMAP_TUNNELS, counts_add_up(k, &n));
 	metric_set(m, METRIC_SOCKMAP_JOINS_TOTAL, n.joins);
+	metric_set(m, METRIC_SOCKMAP_ADOPTED_TOTAL, n.adopted);
 	metric_set(m, METRIC_SOCKMAP_REFUSED_TOTAL, n.refused);
 	for (unsigned i = 0; i < OFFLOAD_LEFT_COUNT; i++)
 		set_labelled(m, METRIC_SOCKMAP_LEFT_TOTAL, left_words[i], n.left[i]);
@@ -349,6 +450,9 @@ void kernel_tunnels_text(const struct kernel_tunnels *k, struct strbuf *out)
 		      "failed %llu\n",
 		      N(n.joins), N(n.refused), N(n.left[OFFLOAD_LEFT_ASKED]), N(n.left[OFFLOAD_LEFT_ENDED]),
 		      N(n.left[OFFLOAD_LEFT_REFUSED]), N(n.failed));
+	if (n.adopted + n.left[OFFLOAD_LEFT_MOVED])
+		strbuf_printf(out, "              by binary upgrades %llu came, %llu went\n", N(n.adopted),
+			      N(n.left[OFFLOAD_LEFT_MOVED]));
 	if (n.failed)
 		strbuf_printf(out, "              %llu bytes of failed ones were not delivered\n", N(n.undelivered));
 	if (k->doubt[0])
@@ -372,6 +476,7 @@ void kernel_tunnels_json(const struct kernel_tunnels *k, struct json *j)
 	json_end(j, '}');
 	json_u64(j, "tunnels", pairs);
 	json_u64(j, "joins", n.joins);
+	json_u64(j, "adopted", n.adopted);
 	json_u64(j, "refused", n.refused);
 	json_object(j, "left");
 	for (unsigned i = 0; i < OFFLOAD_LEFT_COUNT; i++)

@@ -38,6 +38,24 @@ void kernel_tunnels_publish(struct kernel_tunnels_worker *w);
 /* When the worker has no tunnel any more: true as soon as its loop may be freed; ask again. */
 bool kernel_tunnels_leave(struct kernel_tunnels_worker *w);
 
+/*
+ * Binary upgrade.  The SN_ABI_VERSION of tunnels that may come here in the kernel as they are; 0: none may.  After the
+ * workers have started.
+ */
+uint32_t kernel_tunnels_abi(const struct kernel_tunnels *k);
+/* May ours go so to a process that said `theirs`?  No: why, as the rest of a sentence; "" if there are none. */
+bool kernel_tunnels_may_move(const struct kernel_tunnels *k, uint32_t theirs, struct strbuf *out_why);
+/*
+ * The maps of a tunnel that came; takes the descriptors.  A reference, to be put; NULL: they are not what they
+ * should be.
+ */
+struct flows *kernel_tunnels_inherit(struct kernel_tunnels *k, const struct offload_parcel *p, const int *fds,
+				     unsigned fd_count);
+/* Workers from 0 on that may have tunnels in the kernel. */
+unsigned kernel_tunnels_workers(const struct kernel_tunnels *k);
+/* Once a second: lets go of maps whose last tunnel has left. */
+void kernel_tunnels_tick(struct kernel_tunnels *k);
+
 /* A reload took effect: say so if it asks for what was not loaded. */
 void kernel_tunnels_reloaded(struct kernel_tunnels *k, const struct snapshot *s);
 /* Feed the metrics; m is control's shard. */

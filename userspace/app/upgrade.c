@@ -10,6 +10,7 @@
 
 #include "app/admin.h"
 #include "app/audit.h"
+#include "app/kernel_tunnels.h"
 #include "app/notify.h"
 #include "app/sockets.h"
 #include "app/upgrade_message.h"
@@ -83,7 +84,7 @@ static void on_older(struct poller *p)
 			continue;
 		}
 		if (got == 1 && m.kind == UPGRADE_TUNNEL) {
-			upgrade_tunnels_take(o->upgrade->control, &m.tunnel, fds);
+			upgrade_tunnels_take(o->upgrade->control, &m.tunnel, fds, fd_count);
 			continue;
 		}
 		if (got == 0)
@@ -351,7 +352,7 @@ static void leave(struct upgrade *u, const struct upgrade_serving *s)
 		sockets_leave(c, u->sets[i], s->adopted[i] ? s->worker_count : 0);
 	for (unsigned i = 0; i < c->worker_count; i++)
 		worker_retire(c->workers[i]);
-	u->tunnels = upgrade_tunnels_start(c, u->channel);
+	u->tunnels = upgrade_tunnels_start(c, u->channel, s->kernel_abi);
 	watch_set(c->watch, NULL);
 	(void)snprintf(state, sizeof(state), "MAINPID=%d", u->pid);
 	notify_send(state);
@@ -565,6 +566,7 @@ void upgrade_tick(struct upgrade *u)
 {
 	struct upgrade_message m = { .kind = UPGRADE_NEWS };
 
+	kernel_tunnels_tick(u->control->kernel_tunnels);
 	if (u->phase != PHASE_LEFT || u->channel < 0)
 		return;
 	m.connections = atomic_load_explicit(&u->control->shared.connections, memory_order_relaxed);

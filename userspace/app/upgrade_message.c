@@ -74,6 +74,14 @@ static bool state_is_sound(const struct upgrade_state *s, unsigned fd_count)
 	       text_ends(s->admin_path, sizeof(s->admin_path)) && text_ends(s->pid_path, sizeof(s->pid_path));
 }
 
+static bool tunnel_is_sound(const struct tunnel_parcel *p, unsigned fd_count)
+{
+	/* The last one is the iterator's, where there is one. */
+	bool fits = p->is_in_kernel ? fd_count == TUNNEL_FDS_MAX || fd_count == TUNNEL_FDS_MAX - 1 : fd_count == 2;
+
+	return fits && tunnel_parcel_is_sound(p);
+}
+
 /* Bounds of what is an index or a count for whoever reads the message; and no descriptors where none belong. */
 static bool is_sound(const struct upgrade_message *m, unsigned fd_count)
 {
@@ -88,7 +96,7 @@ static bool is_sound(const struct upgrade_message *m, unsigned fd_count)
 	case UPGRADE_OLDER:
 		return fd_count == 1;
 	case UPGRADE_TUNNEL:
-		return fd_count == 2 && tunnel_parcel_is_sound(&m->tunnel);
+		return tunnel_is_sound(&m->tunnel, fd_count);
 	case UPGRADE_BANS:
 		return fd_count == 0 && m->bans.count <= UPGRADE_BANS_PAGE;
 	case UPGRADE_SERVING:

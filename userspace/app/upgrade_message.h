@@ -15,7 +15,7 @@
 #include "fastpath/bans.h"
 #include "proxy/tunnel_move.h"
 
-#define UPGRADE_PROTOCOL  1
+#define UPGRADE_PROTOCOL  2
 #define UPGRADE_FDS_MAX	  64
 #define UPGRADE_SETS_MAX  1024 /* listeners */
 #define UPGRADE_OLDER_MAX 16   /* generations that still drain */
@@ -35,7 +35,7 @@ enum upgrade_kind {
 	UPGRADE_BANS,	     /* old */
 	UPGRADE_SERVING,     /* new: done */
 	UPGRADE_NEWS,	     /* old, once a second while it drains */
-	UPGRADE_TUNNEL,	     /* old: the sockets of the client and of the origin */
+	UPGRADE_TUNNEL,	     /* old: the sockets of the client and of the origin; of one in the kernel its maps too */
 	UPGRADE_STOP,	     /* new: do not drain for longer than at a stop */
 	UPGRADE_KIND_COUNT
 };
@@ -63,6 +63,7 @@ struct upgrade_sockets {
 struct upgrade_serving {
 	uint32_t worker_count;
 	uint32_t has; /* UPGRADE_HAS_*: was taken */
+	uint32_t kernel_abi; /* tunnels in the kernel of this SN_ABI_VERSION may come as they are; 0: none */
 	uint8_t adopted[UPGRADE_SETS_MAX]; /* by set: 1, the new workers accept there */
 };
 

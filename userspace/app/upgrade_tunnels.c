@@ -7,10 +7,12 @@
 #include <unistd.h>
 
 #include "app/control.h"
+#include "app/kernel_tunnels.h"
 #include "app/upgrade_message.h"
 #include "base/check.h"
 #include "base/mem.h"
 #include "loop/mailbox.h"
+#include "net/socket.h"
 #include "observe/log.h"
 
 #define AGAIN_MS 5 /* the channel is full: the other side is busy */
@@ -22,7 +24,8 @@ struct passing {
 	struct upgrade_tunnels *owner;
 	struct loop *worker; /* whose loop it is */
 	struct tunnel_moving *what;
-	int fd[2];
+	int fds[TUNNEL_FDS_MAX]; /* borrowed until the answer */
+	unsigned fd_count;
 	bool is_gone;
 	struct tunnel_parcel parcel;
 };
@@ -65,7 +68,7 @@ static int passing_send(struct upgrade_tunnels *u, const struct passing *p)
 	if (u->channel < 0)
 		return -EPIPE;
 	m.tunnel = p->parcel;
-	return upgrade_send(u->channel, &m, p->fd, 2);
+	return upgrade_send(u->channel, &m, p->fds, p->fd_count);
 }
 
 static void queue_send(struct upgrade_tunnels *u)
@@ -105,7 +108,7 @@ static void passing_deliver(struct mail *m)
 
 /* ---- beginning, on the worker ---- */
 
-static void pass(struct tunnel_mover *m, const struct tunnel_parcel *parcel, const int fd[2],
+static void pass(struct tunnel_mover *m, const struct tunnel_parcel *parcel, const int *fds, unsigned fd_count,
 		 struct tunnel_moving *what)
 {
 	struct upgrade_tunnels *u = m->ctx;
@@ -114,8 +117,9 @@ static void pass(struct tunnel_mover *m, const struct tunnel_parcel *parcel, con
 	p->owner = u;
 	p->worker = m->worker->loop;
 	p->what = what;
-	p->fd[0] = fd[0];
-	p->fd[1] = fd[1];
+	CHECK(fd_count <= TUNNEL_FDS_MAX);
+	memcpy(p->fds, fds, fd_count * sizeof(*fds));
+	p->fd_count = fd_count;
 	p->parcel = *parcel;
 	p->mail.on_deliver = passing_deliver;
 	mailbox_give(u->control->loop, p->worker, &p->mail);
@@ -133,9 +137,24 @@ static void move_done(void *ctx)
 	(void)ctx;
 }
 
-struct upgrade_tunnels *upgrade_tunnels_start(struct control *c, int channel)
+/* Said once: it is no fault, but tunnels are copied for a moment. */
+static bool pairs_may_move(struct control *c, uint32_t kernel_abi)
+{
+	struct strbuf why = { 0 };
+	bool may_move;
+
+	strbuf_init(&why);
+	may_move = kernel_tunnels_may_move(c->kernel_tunnels, kernel_abi, &why);
+	if (why.len)
+		log_info("upgrade: tunnels leave the kernel before they move to the new process: %s", why.ptr);
+	strbuf_fini(&why);
+	return may_move;
+}
+
+struct upgrade_tunnels *upgrade_tunnels_start(struct control *c, int channel, uint32_t kernel_abi)
 {
 	struct upgrade_tunnels *u = mem_zalloc(sizeof(*u));
+	bool takes_pairs = pairs_may_move(c, kernel_abi);
 
 	u->control = c;
 	u->channel = channel;
@@ -145,6 +164,7 @@ struct upgrade_tunnels *upgrade_tunnels_start(struct control *c, int channel)
 	for (unsigned i = 0; i < c->worker_count; i++) {
 		u->movers[i].pass = pass;
 		u->movers[i].ctx = u;
+		u->movers[i].takes_pairs = takes_pairs;
 		worker_ask(c->workers[i], move_run, move_done, u);
 	}
 	return u;
@@ -167,32 +187,56 @@ unsigned upgrade_tunnels_count(const struct upgrade_tunnels *u)
 struct arrival {
 	struct tunnel_parcel parcel;
 	int fd[2];
+	struct flows *flows; /* a reference; NULL: it is not in the kernel */
 };
 
 static void arrival_run(void *ctx, struct proxy_worker *w)
 {
 	struct arrival *a = ctx;
 
-	if (tunnel_adopt(w, &a->parcel, a->fd) < 0)
+	if (tunnel_adopt(w, &a->parcel, a->fd, a->flows) < 0)
 		log_warn("upgrade: a tunnel of route \"%s\" is lost: max-connections are open", a->parcel.route);
 }
 
 static void arrival_done(void *ctx)
 {
-	free(ctx);
+	struct arrival *a = ctx;
+
+	flows_put(a->flows);
+	free(a);
 }
 
-void upgrade_tunnels_take(struct control *c, const struct tunnel_parcel *p, const int fd[2])
+/* False: it is lost, and both peers see a reset. */
+static bool arrival_inherit(struct control *c, struct arrival *a, const int *fds, unsigned fd_count)
 {
+	a->flows = kernel_tunnels_inherit(c->kernel_tunnels, &a->parcel.pair, fds, fd_count);
+	if (a->flows)
+		return true;
+	log_error("upgrade: a tunnel of route \"%s\" is lost: its maps in the kernel make no sense", a->parcel.route);
+	for (unsigned i = 0; i < 2; i++)
+		socket_close_reset(a->fd[i]);
+	return false;
+}
+
+void upgrade_tunnels_take(struct control *c, const struct tunnel_parcel *p, const int *fds, unsigned fd_count)
+{
+	unsigned workers = c->worker_count;
 	struct arrival *a;
 
 	if (c->state != CONTROL_RUNNING && c->state != CONTROL_LEAVING) {
-		upgrade_close_fds(fd, 2);
+		upgrade_close_fds(fds, fd_count);
 		return;
 	}
 	a = mem_zalloc(sizeof(*a));
 	a->parcel = *p;
-	a->fd[0] = fd[0];
-	a->fd[1] = fd[1];
-	worker_ask(c->workers[c->next_arrival++ % c->worker_count], arrival_run, arrival_done, a);
+	a->fd[0] = fds[0];
+	a->fd[1] = fds[1];
+	if (p->is_in_kernel) {
+		workers = kernel_tunnels_workers(c->kernel_tunnels);
+		if (!arrival_inherit(c, a, fds + 2, fd_count - 2)) {
+			free(a);
+			return;
+		}
+	}
+	worker_ask(c->workers[c->next_arrival++ % workers], arrival_run, arrival_done, a);
 }

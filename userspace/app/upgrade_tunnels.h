@@ -11,14 +11,17 @@
 struct control;
 struct upgrade_tunnels;
 
-/* The old side, after the new process serves: every worker moves what can be moved.  The channel is borrowed. */
-struct upgrade_tunnels *upgrade_tunnels_start(struct control *c, int channel);
+/*
+ * The old side, after the new process serves: every worker moves what can be moved.  The channel is borrowed;
+ * kernel_abi is what the new process said of itself (kernel_tunnels_abi()).
+ */
+struct upgrade_tunnels *upgrade_tunnels_start(struct control *c, int channel, uint32_t kernel_abi);
 /* Nobody reads the channel any more: what has not been sent goes on here. */
 void upgrade_tunnels_end(struct upgrade_tunnels *u);
 /* How many have been sent. */
 unsigned upgrade_tunnels_count(const struct upgrade_tunnels *u);
 
-/* The new side: one has come; both descriptors are taken, and closed if we are about to end. */
-void upgrade_tunnels_take(struct control *c, const struct tunnel_parcel *p, const int fd[2]);
+/* The new side: one has come; the descriptors are taken, and closed if we are about to end. */
+void upgrade_tunnels_take(struct control *c, const struct tunnel_parcel *p, const int *fds, unsigned fd_count);
 
 #endif

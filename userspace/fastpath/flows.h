@@ -6,6 +6,10 @@
  * what workers do with it afterwards takes none.  Nothing is pinned: when the last process that holds it ends, in
  * whatever way, programs, maps and rows are gone.  offload.h is what moves tunnels in and out.
  *
+ * A binary upgrade hands the descriptors on: then the new process has one of these for its own tunnels and one for each
+ * process before it of which a tunnel is still in the kernel.  flows_adopt() makes such a one; no row of it is given
+ * out any more, so two processes never give out the same.
+ *
  * A row is what kernel and worker share about the bytes that arrive on one socket: flow_ctl is written by the worker,
  * flow_stat by the kernel (abi.h).  Every worker has slots of its own.
  */
@@ -31,7 +35,32 @@ struct flows_options {
 
 /* NULL, with one sentence in out_why: the kernel or our rights do not allow it. */
 struct flows *flows_open(const struct flows_options *o, struct strbuf *out_why);
-void flows_close(struct flows *f); /* NULL ok; nothing may be in the map any more */
+void flows_close(struct flows *f); /* NULL ok; nothing may be in the map any more, and nobody else have a reference */
+
+/* Any thread.  The one that opened or adopted it has a reference; NULL may be put. */
+struct flows *flows_get(struct flows *f);
+void flows_put(struct flows *f);
+bool flows_is_shared(const struct flows *f); /* somebody else has one too */
+
+/*
+ * For another process: maps, and the iterator's link if there is one.  Borrowed.  Returns how many; it says that of one
+ * of its own by flows_are_of(), and takes the rest with flows_adopt().
+ */
+#define FLOWS_FDS_MAX 6
+unsigned flows_fds(const struct flows *f, int out_fds[FLOWS_FDS_MAX]);
+/* The descriptors are taken; age: how many processes had it before.  NULL: they are not what they should be. */
+struct flows *flows_adopt(unsigned age, const int *fds, unsigned fd_count);
+bool flows_are_of(const struct flows *f, int socks_fd); /* the first of flows_fds() */
+unsigned flows_age(const struct flows *f);
+
+/*
+ * Of those that were adopted: the row that this socket has there, for one pair.  0, -EBUSY: a pair here has it, or
+ * -errno.
+ */
+int flows_row_claim(struct flows *f, uint64_t cookie, uint32_t *out_slot);
+void flows_row_unclaim(struct flows *f, uint32_t slot);
+/* From now on this ring hears of rows whose sn_flow_ctl.worker is this; as events are hints, it cannot fail. */
+void flows_ring_lead(struct flows *f, uint32_t worker, int ring_fd);
 
 /* False: no tcp iterator here, sockets leave by the SO_RCVLOWAT gate. */
 bool flows_can_iterate(const struct flows *f);

@@ -22,18 +22,33 @@
 
 /* --- pairs with work: by a hint of the kernel, else within a sweep --- */
 
+static struct span cookie_span(const void *cookie)
+{
+	return span_of(cookie, sizeof(uint64_t));
+}
+
+/* Slots of maps that were adopted have other numbers, which may be the same as one of ours. */
+static struct offload_pair *pair_of_event(struct offload *o, const struct sn_splice_event *e)
+{
+	uint32_t index = e->slot - o->worker * flows_rows_per_worker(o->flows);
+	struct offload_pair *p = index < o->slot_count ? o->by_slot[index] : NULL;
+
+	if (p && (p->dirs[0].cookie == e->cookie || p->dirs[1].cookie == e->cookie))
+		return p;
+	return hmap_get(&o->adopted, cookie_span(&e->cookie));
+}
+
 static int ring_sample(void *ctx, void *data, size_t len)
 {
 	struct offload *o = ctx;
-	const struct sn_splice_event *e = data;
-	uint32_t index;
+	struct offload_pair *p;
 
-	if (len < sizeof(*e))
+	if (len < sizeof(struct sn_splice_event))
 		return 0;
 	o->counts.events++;
-	index = e->slot - o->worker * flows_rows_per_worker(o->flows);
-	if (index < o->slot_count && o->by_slot[index])
-		pair_run_later(o->by_slot[index]);
+	p = pair_of_event(o, data);
+	if (p)
+		pair_run_later(p);
 	return 0;
 }
 
@@ -76,7 +91,7 @@ static void on_sweep(struct timer *timer)
 		struct offload_pair *p = list_entry(n, struct offload_pair, node);
 
 		list_append(&o->pairs, n);
-		if (p->state != PAIR_CLOSING && (dir_needs_run(&p->dirs[0]) || dir_needs_run(&p->dirs[1])))
+		if (p->state <= PAIR_LEAVING && (dir_needs_run(&p->dirs[0]) || dir_needs_run(&p->dirs[1])))
 			pair_run_later(p);
 	}
 	if (o->pair_count > 0)
@@ -86,8 +101,14 @@ static void on_sweep(struct timer *timer)
 void offload_pair_added(struct offload *o, struct offload_pair *p)
 {
 	for (unsigned i = 0; i < 2; i++) {
+		struct offload_dir *d = &p->dirs[i];
+
+		if (p->flows != o->flows) {
+			(void)hmap_set(&o->adopted, cookie_span(&d->cookie), p);
+			continue;
+		}
 		o->free_count--;
-		o->by_slot[p->dirs[i].slot - o->worker * flows_rows_per_worker(o->flows)] = p;
+		o->by_slot[d->slot - o->worker * flows_rows_per_worker(o->flows)] = p;
 	}
 	list_append(&o->pairs, &p->node);
 	o->pair_count++;
@@ -98,8 +119,16 @@ void offload_pair_added(struct offload *o, struct offload_pair *p)
 void offload_pair_gone(struct offload *o, struct offload_pair *p)
 {
 	for (unsigned i = 0; i < 2; i++) {
-		o->free_slots[o->free_count++] = p->dirs[i].slot;
-		o->by_slot[p->dirs[i].slot - o->worker * flows_rows_per_worker(o->flows)] = NULL;
+		struct offload_dir *d = &p->dirs[i];
+
+		if (p->flows != o->flows) {
+			(void)hmap_remove(&o->adopted, cookie_span(&d->cookie));
+			continue;
+		}
+		/* One that is frozen goes on in another process, in its row. */
+		if (p->state != PAIR_FROZEN)
+			o->free_slots[o->free_count++] = d->slot;
+		o->by_slot[d->slot - o->worker * flows_rows_per_worker(o->flows)] = NULL;
 	}
 	list_remove(&p->node);
 	list_remove(&p->leave_node);
@@ -186,26 +215,41 @@ static void iterate_read(struct offload *o)
 	iterate_done(o);
 }
 
-static void iterate_start(struct offload *o)
+/* An iterator knows one set of maps: all that are in the first one's.  The others follow. */
+static bool iterate_gather(struct offload *o, const struct flows *f)
 {
 	bool is_busy = false;
-	struct list *pos;
+	struct list rest, *n;
 
-	if (o->iterate_fd >= 0 || list_is_empty(&o->leavers))
-		return;
-	o->iterate_fd = flows_iterator_open(o->flows);
-	if (o->iterate_fd < 0) {
-		timer_arm(o->loop, &o->iterate_timer, ITERATE_RETRY_MS);
-		return;
-	}
-	list_splice(&o->iterated, &o->leavers);
-	list_for_each(pos, &o->iterated)
-	{
-		struct offload_pair *p = list_entry(pos, struct offload_pair, leave_node);
+	list_init(&rest);
+	while ((n = list_pop(&o->leavers)) != NULL) {
+		struct offload_pair *p = list_entry(n, struct offload_pair, leave_node);
 
+		list_append(p->flows == f ? &o->iterated : &rest, n);
+		if (p->flows != f)
+			continue;
 		is_busy = is_busy || p->is_busy;
 		iterate_ask(p, true);
 	}
+	list_splice(&o->leavers, &rest);
+	return is_busy;
+}
+
+static void iterate_start(struct offload *o)
+{
+	struct flows *f;
+	bool is_busy;
+
+	if (o->iterate_fd >= 0 || list_is_empty(&o->leavers))
+		return;
+	f = list_entry(o->leavers.next, struct offload_pair, leave_node)->flows;
+	o->iterate_fd = flows_iterator_open(f);
+	if (o->iterate_fd < 0) {
+		list_append(&o->leavers, list_pop(&o->leavers)); /* those in other maps need not wait for it */
+		timer_arm(o->loop, &o->iterate_timer, ITERATE_RETRY_MS);
+		return;
+	}
+	is_busy = iterate_gather(o, f);
 	o->iterate_began_ns = clock_mono_ns();
 	if (o->iterate_took_ns <= ITERATE_SYNC_MAX_NS && !is_busy)
 		iterate_read(o);
@@ -239,6 +283,7 @@ static void on_close_task(struct task *task)
 	void *ctx = o->closed_ctx;
 
 	ring_buffer__free(o->ring);
+	hmap_fini(&o->adopted);
 	free(o->by_slot);
 	free(o->free_slots);
 	o->tag = 0;

@@ -39,6 +39,7 @@ struct offload_options {
 /* Since the start. */
 struct offload_counts {
 	uint64_t joins;
+	uint64_t adopted;		   /* came from another process, in the kernel */
 	uint64_t refused;		   /* offload_join() failed, or left as REFUSED */
 	uint64_t left[OFFLOAD_LEFT_COUNT]; /* index OFFLOAD_LEFT_* */
 	uint64_t failed;
@@ -78,6 +79,26 @@ int offload_join(struct offload *o, const int fd[2], const struct offload_events
 void offload_leave(struct offload_pair *p);
 /* Give the pair up: on_fail(err) follows at once, with what was not delivered. */
 void offload_abort(struct offload_pair *p, int err);
+
+/*
+ * To another process (binary upgrade): the kernel goes on, and who arms and copies changes.  0: on_frozen() follows,
+ * or an end that came before.  -EAGAIN: something is read and not written; it reads no more until it is asked again, or
+ * told to leave.  -EOPNOTSUPP: it leaves, or its maps have had OFFLOAD_AGE_MAX processes before this one.  No row of a
+ * released pair is given out again.
+ */
+int offload_freeze(struct offload_pair *p);
+/* Frozen: go on here.  What offload_abort() asked for meanwhile happens now. */
+void offload_thaw(struct offload_pair *p);
+/* Frozen: another process has it.  The pair is gone, without an event; both descriptors are the caller's again. */
+void offload_release(struct offload_pair *p);
+/*
+ * The other side: go on with what offload_freeze() told there.  NULL: the parcel does not fit these sockets and maps;
+ * both sockets must be reset.
+ */
+struct offload_pair *offload_adopt(struct offload *o, const int fd[2], const struct offload_arrival *a,
+				   const struct offload_events *ev, void *owner);
+/* Maps that give out no row any more are kept for the tunnels in them: so many may there be at once. */
+#define OFFLOAD_AGE_MAX 16
 
 /* Memory of the kernel, read without a system call. */
 void offload_progress(const struct offload_pair *p, struct offload_progress *out);

@@ -128,7 +128,7 @@ static bool dir_flush(struct offload_dir *d)
 
 static bool dir_may_read(const struct offload_dir *d)
 {
-	if (d->is_eof)
+	if (d->is_eof || d->pair->holds_back)
 		return false;
 	/* Out already, while the other direction is not: bytes go on, or two peers could wait for each other. */
 	if (!d->is_in_map)
@@ -227,6 +227,8 @@ static bool dir_pass(struct offload_dir *d)
 		return dir_read(d) || moved;
 	if (d->held.count > 0)
 		return moved;
+	if (p->holds_back)
+		return moved; /* not armed either: there may be something to read */
 	if (d->is_eof)
 		return dir_end(d);
 	if (d->is_in_map && __atomic_load_n(&d->row.stat->is_out, __ATOMIC_ACQUIRE))

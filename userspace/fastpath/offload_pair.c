@@ -39,7 +39,7 @@ static void pair_saw_end(struct offload_pair *p, unsigned index, int events)
 	}
 	d->has_hangup = true;
 	/* HUP: both ways are shut, and watching would tell so for ever. */
-	if (!(events & POLLHUP))
+	if (!(events & POLLHUP) && p->state != PAIR_FREEZING)
 		pair_poll(p, index, POLL_END, 0);
 }
 
@@ -62,7 +62,10 @@ static void on_poll(struct op *op, int res, unsigned flags)
 		pair_saw_end(p, poll->index, res);
 	else if (poll->kind == POLL_READ && res > 0)
 		p->dirs[poll->index].is_readable = true;
-	pair_run(p);
+	if (p->state == PAIR_FREEZING)
+		pair_run_later(p);
+	else
+		pair_run(p);
 }
 
 void pair_poll(struct offload_pair *p, unsigned index, enum poll_kind kind, unsigned events)
@@ -107,10 +110,11 @@ void pair_run_later(struct offload_pair *p)
 
 /* --- the end --- */
 
-static void pair_free(struct offload_pair *p)
+void pair_free(struct offload_pair *p)
 {
 	for (unsigned i = 0; i < 2; i++)
 		slice_queue_fini(&p->dirs[i].held);
+	flows_put(p->flows);
 	p->tag = 0;
 	free(p);
 }
@@ -157,6 +161,7 @@ static void pair_report(struct offload_pair *p)
 static void pair_close(struct offload_pair *p)
 {
 	struct offload *o = p->offload;
+	struct flows *f = p->flows;
 
 	p->state = PAIR_CLOSING;
 	timer_disarm(o->loop, &p->timer);
@@ -168,16 +173,17 @@ static void pair_close(struct offload_pair *p)
 		if (p->err)
 			socket_reset_on_close(d->source);
 		if (d->is_in_map)
-			(void)flows_delete(o->flows, d->cookie);
+			(void)flows_delete(f, d->cookie);
 		d->is_in_map = false;
 		dir_widen(d);
-		if (!flows_can_iterate(o->flows))
+		if (!flows_can_iterate(f))
 			sock_set_rcvlowat(d->source, 1);
 		sock_lock_once(d->source);
 	}
 	pair_report(p);
 	for (unsigned i = 0; i < 2; i++) {
-		flows_row_drop(o->flows, p->dirs[i].cookie);
+		flows_row_drop(f, p->dirs[i].cookie);
+		flows_row_unclaim(f, p->dirs[i].slot);
 		for (unsigned kind = 0; kind < POLL_COUNT; kind++)
 			pair_poll_cancel(p, i, kind);
 	}
@@ -238,7 +244,7 @@ static bool pair_may_leave(struct offload_pair *p)
 	}
 	if (dir_is_quiet(&p->dirs[0]) && dir_is_quiet(&p->dirs[1]))
 		return true;
-	if (!flows_can_iterate(p->offload->flows) || !dir_follows(&p->dirs[0]) || !dir_follows(&p->dirs[1]))
+	if (!flows_can_iterate(p->flows) || !dir_follows(&p->dirs[0]) || !dir_follows(&p->dirs[1]))
 		return false;
 	p->is_busy = p->is_busy || now >= p->busy_at_ms;
 	return p->is_busy;
@@ -258,8 +264,8 @@ static void pair_try_out(struct offload_pair *p)
 		struct offload_dir *d = &p->dirs[i];
 
 		/* After its FIN nothing can come; and the iterator does not show what is closed on both sides. */
-		if (d->is_in_map && (d->is_eof || !flows_can_iterate(o->flows))) {
-			(void)flows_delete(o->flows, d->cookie);
+		if (d->is_in_map && (d->is_eof || !flows_can_iterate(p->flows))) {
+			(void)flows_delete(p->flows, d->cookie);
 			d->is_in_map = false;
 		}
 		has_left = has_left && !d->is_in_map;
@@ -276,7 +282,7 @@ static void pair_try_out(struct offload_pair *p)
  */
 static void pair_gate(struct offload_pair *p, int bytes)
 {
-	if (flows_can_iterate(p->offload->flows))
+	if (flows_can_iterate(p->flows))
 		return;
 	for (unsigned i = 0; i < 2; i++)
 		if (p->dirs[i].is_in_map)
@@ -296,11 +302,12 @@ static void on_gate_timer(struct timer *timer)
 static void pair_start_leaving(struct offload_pair *p, enum offload_why why)
 {
 	p->state = PAIR_LEAVING;
+	p->holds_back = false;
 	p->why = why;
 	p->busy_at_ms = loop_now_ms(p->offload->loop) + BUSY_MS;
 	for (unsigned i = 0; i < 2; i++)
 		dir_disarm(&p->dirs[i]);
-	if (!flows_can_iterate(p->offload->flows)) {
+	if (!flows_can_iterate(p->flows)) {
 		pair_gate(p, GATE_BYTES);
 		timer_arm(p->offload->loop, &p->gate_timer, GATE_OPEN_MS);
 	}
@@ -312,7 +319,7 @@ void pair_run(struct offload_pair *p)
 	bool has_moved = true;
 
 	OBJ_CHECK(p, TAG_OFFLOAD_PAIR);
-	if (p->state == PAIR_CLOSING)
+	if (p->state > PAIR_LEAVING)
 		return;
 	for (unsigned i = 0; i < STEPS_MAX && has_moved && !p->err; i++) {
 		has_moved = dir_step(&p->dirs[0]);
@@ -331,7 +338,9 @@ static void on_task(struct task *task)
 	struct offload_pair *p = container_of(task, struct offload_pair, task);
 
 	OBJ_CHECK(p, TAG_OFFLOAD_PAIR);
-	if (p->state != PAIR_CLOSING)
+	if (p->state == PAIR_FREEZING)
+		pair_freeze_step(p);
+	else if (p->state != PAIR_CLOSING)
 		pair_run(p);
 	else if (p->inflight == 0)
 		pair_finish(p);
@@ -355,12 +364,14 @@ static int pair_measure(struct offload_pair *p)
 	return err;
 }
 
-static struct offload_pair *pair_new(struct offload *o, const int fd[2], const struct offload_events *ev, void *owner)
+struct offload_pair *pair_new(struct offload *o, struct flows *f, const int fd[2], const struct offload_events *ev,
+			      void *owner)
 {
 	struct offload_pair *p = mem_zalloc(sizeof(*p));
 
 	p->tag = TAG_OFFLOAD_PAIR;
 	p->offload = o;
+	p->flows = flows_get(f);
 	p->events = ev;
 	p->owner = owner;
 	p->task.run = on_task;
@@ -447,7 +458,7 @@ int offload_join(struct offload *o, const int fd[2], const struct offload_events
 		o->counts.refused++;
 		return err;
 	}
-	p = pair_new(o, fd, ev, owner);
+	p = pair_new(o, o->flows, fd, ev, owner);
 	err = pair_measure(p);
 	if (!err)
 		err = pair_insert(p);

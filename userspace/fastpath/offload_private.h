@@ -5,11 +5,13 @@
  * offload.c      a worker's part: events, sweep, the iterator
  * offload_pair.c a pair's life: join, run, leave, close
  * offload_dir.c  one direction: arm, disarm, drain, relay
+ * offload_move.c going on in another process
  * offload_sock.c questions to a TCP socket
  */
 #ifndef SN_FASTPATH_OFFLOAD_PRIVATE_H
 #define SN_FASTPATH_OFFLOAD_PRIVATE_H
 
+#include "base/hmap.h"
 #include "base/list.h"
 #include "fastpath/offload.h"
 
@@ -25,6 +27,7 @@ enum dir_state {
 	DIR_ARMED,    /* the kernel owns it */
 	DIR_DRAINING, /* disarmed; redirected bytes are on their way into the destination's queue */
 	DIR_ENDED,    /* FIN passed on */
+	DIR_STATE_COUNT
 };
 
 enum poll_kind {
@@ -71,18 +74,22 @@ struct offload_dir {
 enum pair_state {
 	PAIR_IN,
 	PAIR_LEAVING,
+	PAIR_FREEZING, /* waiting for polls to end */
+	PAIR_FROZEN,   /* it may be another process's already: nothing is done, nothing is looked at */
 	PAIR_CLOSING, /* waiting for polls to end, then the event */
 };
 
 struct offload_pair {
 	uint32_t tag;
 	struct offload *offload;	 /* borrowed */
+	struct flows *flows;		 /* a reference; not offload's if the pair was adopted */
 	const struct offload_events *events; /* borrowed */
 	void *owner;			 /* borrowed */
 
 	enum pair_state state;
 	enum offload_why why;
 	int err; /* < 0: on_fail() */
+	bool holds_back; /* nothing more is read, so that it can be frozen */
 	bool is_refused; /* one socket is not in the map: never arm */
 	bool is_iterating;
 	bool is_busy; /* it does not get quiet by itself, or the iterator came at a bad moment */
@@ -116,7 +123,8 @@ struct offload {
 	unsigned sweep_left; /* pairs of this sweep that were not looked at yet */
 	struct timer sweep_timer;
 
-	struct offload_pair **by_slot; /* owned */
+	struct hmap adopted;	       /* cookie -> pair, of those that were adopted */
+	struct offload_pair **by_slot; /* owned; of the others */
 	uint32_t *free_slots;	       /* owned; a stack */
 	unsigned free_count, slot_count;
 
@@ -158,12 +166,18 @@ void offload_pair_added(struct offload *o, struct offload_pair *p);
 void offload_pair_gone(struct offload *o, struct offload_pair *p);
 
 /* offload_pair.c */
+struct offload_pair *pair_new(struct offload *o, struct flows *f, const int fd[2], const struct offload_events *ev,
+			      void *owner);
+void pair_free(struct offload_pair *p);
 void pair_run(struct offload_pair *p);
 void pair_run_later(struct offload_pair *p);
 void pair_fail(struct offload_pair *p, int err);
 void pair_wake_in(struct offload_pair *p, uint64_t ms);
 void pair_poll(struct offload_pair *p, unsigned index, enum poll_kind kind, unsigned events);
 void pair_poll_cancel(struct offload_pair *p, unsigned index, enum poll_kind kind);
+
+/* offload_move.c */
+void pair_freeze_step(struct offload_pair *p);
 
 /* offload_dir.c: a step is one piece of work.  True: something moved, ask again.  Failure is in pair->err. */
 bool dir_step(struct offload_dir *d);

@@ -15,11 +15,13 @@
 #include "base/iobuf.h"
 
 struct offload_pair;
+struct flows;
 
 enum offload_why {
 	OFFLOAD_LEFT_ASKED,   /* offload_leave() */
 	OFFLOAD_LEFT_ENDED,   /* both peers ended, and everything is in the sockets: only close() is left to do */
 	OFFLOAD_LEFT_REFUSED, /* the kernel took one of the sockets and refused the other */
+	OFFLOAD_LEFT_MOVED,   /* offload_release(): another process goes on with it, and no event says so */
 	OFFLOAD_LEFT_COUNT
 };
 
@@ -39,8 +41,31 @@ struct offload_report {
 };
 
 /*
- * Exactly one of them comes, once, from the loop and never from inside an offload_*() call; it is the last thing that
- * happens to the pair, which is freed when it returns.  The pair has no operation in flight on the sockets then.
+ * What another process must know of a pair to go on with it, besides its two sockets and the descriptors of the maps
+ * they are in.  It comes from another process: whoever reads it believes nothing.
+ */
+struct offload_parcel {
+	struct offload_parcel_dir {
+		uint64_t cookie; /* of the source */
+		uint64_t base_written, base_received, user_bytes, consumed, slow_seen;
+		uint8_t state, is_eof, is_slow;
+		uint8_t unused[5];
+	} dirs[2];
+	uint64_t user_active_ns; /* CLOCK_MONOTONIC */
+	uint64_t age;		 /* how many processes had these maps before */
+};
+
+#define OFFLOAD_FDS_MAX 6
+
+struct offload_arrival {
+	const struct offload_parcel *parcel;
+	struct flows *flows; /* borrowed; what the parcel's descriptors became */
+};
+
+/*
+ * Exactly one of on_left() and on_fail() comes, once, unless the pair is released.  All come from the loop and never
+ * from inside an offload_*() call.  These two are the last thing that happens to the pair, which is freed when they
+ * return; it has no operation in flight on the sockets then.
  * Slices of `held` are the owner's if it moves them (slice_queue_move()); what is left is put.
  */
 struct offload_events {
@@ -48,6 +73,11 @@ struct offload_events {
 	void (*on_left)(void *owner, struct offload_report *r);
 	/* err: -errno.  Both sockets must be closed, which resets them. */
 	void (*on_fail)(void *owner, int err, struct offload_report *r);
+	/*
+	 * After freeze(), unless one of those comes: nobody in this process touches the sockets or the pair any more,
+	 * until thaw() or release().  The descriptors are borrowed until then.
+	 */
+	void (*on_frozen)(void *owner, const struct offload_parcel *parcel, const int *fds, unsigned fd_count);
 };
 
 struct offload_progress {
@@ -66,6 +96,13 @@ struct offload_hook {
 	void (*leave)(struct offload_pair *p);
 	void (*abort)(struct offload_pair *p, int err);
 	void (*progress)(const struct offload_pair *p, struct offload_progress *out);
+
+	/* To another process and from one, while the kernel goes on; NULL: pairs have to leave before they move. */
+	int (*freeze)(struct offload_pair *p);
+	void (*thaw)(struct offload_pair *p);
+	void (*release)(struct offload_pair *p);
+	struct offload_pair *(*adopt)(void *ctx, const int fd[2], const struct offload_arrival *a,
+				      const struct offload_events *ev, void *owner);
 	void *ctx;
 };
 

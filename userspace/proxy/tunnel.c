@@ -152,8 +152,7 @@ static void run_end(struct task *task)
 	exchange_end_tunnel(record);
 }
 
-struct tunnel *tunnel_start(struct exchange *x, struct http_stream *client, struct http_stream *origin,
-			    bool is_origin_ended, uint64_t idle_ms)
+struct tunnel *tunnel_new(struct exchange *x, struct http_stream *client, struct http_stream *origin, uint64_t idle_ms)
 {
 	struct tunnel *t = arena_zalloc(x->arena, sizeof(*t));
 	struct proxy_worker *w = x->worker;
@@ -178,6 +177,14 @@ struct tunnel *tunnel_start(struct exchange *x, struct http_stream *client, stru
 	timer_init(&t->idle_timer, on_idle);
 	if (idle_ms)
 		timer_arm(w->loop, &t->idle_timer, idle_ms);
+	return t;
+}
+
+struct tunnel *tunnel_start(struct exchange *x, struct http_stream *client, struct http_stream *origin,
+			    bool is_origin_ended, uint64_t idle_ms)
+{
+	struct tunnel *t = tunnel_new(x, client, origin, idle_ms);
+
 	t->flows[ORIGIN].is_ended = is_origin_ended;
 	tunnel_top_up(t, CLIENT);
 	if (is_origin_ended)

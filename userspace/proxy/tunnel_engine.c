@@ -390,11 +390,12 @@ static bool has_stuck_receiver(struct tunnel *t)
 	return is_stuck;
 }
 
-/* Out of the kernel, out of the pipes; then it may join the mover. */
+/* As it is in the kernel; else out of it, and out of the pipes, and then it may join the mover. */
 static bool move_look(struct tunnel *t)
 {
 	if (t->place == TUNNEL_IN && t->offloaded.hook != &t->worker->mover->hook) {
-		leave(t, false);
+		if (!tunnel_move_as_it_is(t))
+			leave(t, false);
 		return true;
 	}
 	for (unsigned i = 0; i < SIDES && t->place == TUNNEL_HERE; i++)
@@ -474,7 +475,22 @@ void tunnel_engine_init(struct tunnel *t)
 	t->offloaded.on_moved = offloaded_moved;
 	t->offloaded.on_left = offloaded_left;
 	t->offloaded.on_fail = offloaded_failed;
+	t->offloaded.on_frozen = tunnel_frozen;
 	timer_init(&t->join_timer, on_join_timer);
+}
+
+void tunnel_engine_adopt(struct tunnel *t, const struct tunnel_parcel *p, struct flows *flows)
+{
+	const struct offload_arrival a = { .parcel = &p->pair, .flows = flows };
+	int err = offloaded_adopt(&t->offloaded, &t->worker->offload, t->streams, &a, p->kernel_seen);
+
+	if (err) {
+		tunnel_break(t, "kernel");
+		return;
+	}
+	t->place = TUNNEL_IN;
+	if (t->engine == SPLICE_ENGINE_AUTO)
+		turns_assume_busy(&t->worker->turns);
 }
 
 bool tunnel_engine_stop(struct tunnel *t)

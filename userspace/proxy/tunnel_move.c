@@ -15,6 +15,7 @@
 #include "proxy/tunnel_private.h"
 
 #define LOOK_MS 20
+#define AS_THEY_ARE_MS 1000 /* that a slow receiver may take to have what is read */
 
 /* ---- packing ---- */
 
@@ -87,8 +88,8 @@ static bool addr_is_sound(const struct addr *a)
 bool tunnel_parcel_is_sound(const struct tunnel_parcel *p)
 {
 	return addr_is_sound(&p->peer) && p->engine < SPLICE_ENGINE_COUNT && p->version <= HTTP_VERSION_2 &&
-	       p->status < 1000 && p->is_raw <= 1 && p->was_reused <= 1 && TEXT_ENDS(p->country) &&
-	       TEXT_ENDS(p->raw_protocol) && TEXT_ENDS(p->method) && TEXT_ENDS(p->upgrade) &&
+	       p->status < 1000 && p->is_raw <= 1 && p->was_reused <= 1 && p->is_in_kernel <= 1 &&
+	       TEXT_ENDS(p->country) && TEXT_ENDS(p->raw_protocol) && TEXT_ENDS(p->method) && TEXT_ENDS(p->upgrade) &&
 	       TEXT_ENDS(p->request_id) && TEXT_ENDS(p->client_ip) && TEXT_ENDS(p->listener) &&
 	       TEXT_ENDS(p->route) && TEXT_ENDS(p->upstream) && TEXT_ENDS(p->upstream_addr) &&
 	       TEXT_ENDS(p->authority) && TEXT_ENDS(p->user_agent) && TEXT_ENDS(p->referer) && TEXT_ENDS(p->path) &&
@@ -97,14 +98,24 @@ bool tunnel_parcel_is_sound(const struct tunnel_parcel *p)
 
 /* ---- going ---- */
 
-/* Stands for the pair of a tunnel in the kernel: here nobody moves bytes until the answer comes. */
+/* Stands for the pair of a tunnel that was copied: here nobody moves bytes until the answer comes. */
 struct tunnel_moving {
-	const struct offload_events *events;
+	const struct offload_events *events; /* NULL: the kernel has it, and its pair is frozen */
 	void *owner;
 	struct tunnel *tunnel;
 	int fd[SIDES]; /* borrowed */
 	int abort_err; /* 0: nobody wants an end */
 };
+
+static struct tunnel_moving *moving_new(struct tunnel *t)
+{
+	struct tunnel_moving *what = mem_zalloc(sizeof(*what));
+
+	what->tunnel = t;
+	for (unsigned i = 0; i < SIDES; i++)
+		what->fd[i] = stream_fd(http_stream_transport(t->streams[i]));
+	return what;
+}
 
 static int mover_join(void *ctx, const int fd[2], const struct offload_events *ev, void *owner,
 		      struct offload_pair **out_pair)
@@ -117,14 +128,11 @@ static int mover_join(void *ctx, const int fd[2], const struct offload_events *e
 	parcel_pack(&parcel, t);
 	if (!tunnel_parcel_is_sound(&parcel))
 		return -EINVAL; /* a client that is not an address: it stays */
-	what = mem_zalloc(sizeof(*what));
+	what = moving_new(t);
 	what->events = ev;
 	what->owner = owner;
-	what->tunnel = t;
-	what->fd[CLIENT] = fd[CLIENT];
-	what->fd[ORIGIN] = fd[ORIGIN];
 	*out_pair = (struct offload_pair *)what;
-	m->pass(m, &parcel, fd, what);
+	m->pass(m, &parcel, fd, SIDES, what);
 	return 0;
 }
 
@@ -154,7 +162,26 @@ static void sockets_forget(const struct tunnel_moving *what)
 		CHECK(syscall(SYS_dup3, what->tunnel->worker->mover->nowhere, what->fd[i], O_CLOEXEC) == what->fd[i]);
 }
 
-void tunnel_moved(struct tunnel_moving *what, bool is_gone)
+/* As it was in the kernel, to there or on here. */
+static void pair_moved(struct tunnel_moving *what, bool is_gone)
+{
+	struct tunnel *t = what->tunnel;
+
+	if (is_gone) {
+		sockets_forget(what);
+		t->record->is_moved = true;
+		t->place = TUNNEL_HERE;
+		offloaded_release(&t->offloaded);
+		tunnel_break(t, "moved");
+		return;
+	}
+	t->is_refused = true;
+	if (t->place == TUNNEL_MOVING) /* or somebody wants an end */
+		t->place = TUNNEL_IN;
+	offloaded_thaw(&t->offloaded);
+}
+
+static void copied_moved(struct tunnel_moving *what, bool is_gone)
 {
 	struct slice_queue held[SIDES] = { 0 };
 	struct offload_report report = { .why = OFFLOAD_LEFT_ASKED };
@@ -172,7 +199,47 @@ void tunnel_moved(struct tunnel_moving *what, bool is_gone)
 		t->is_refused = true;
 		what->events->on_left(what->owner, &report);
 	}
+}
+
+void tunnel_moved(struct tunnel_moving *what, bool is_gone)
+{
+	if (what->events)
+		copied_moved(what, is_gone);
+	else
+		pair_moved(what, is_gone);
 	free(what);
+}
+
+bool tunnel_move_as_it_is(struct tunnel *t)
+{
+	struct tunnel_mover *m = t->worker->mover;
+	int err;
+
+	if (!m->takes_pairs || loop_now_ms(t->worker->loop) >= m->pairs_until_ms)
+		return false;
+	err = offloaded_freeze(&t->offloaded);
+	if (err == 0)
+		t->place = TUNNEL_MOVING;
+	return err == 0 || err == -EAGAIN;
+}
+
+void tunnel_frozen(struct offloaded *o, const struct offload_parcel *pair, const int *fds, unsigned fd_count)
+{
+	struct tunnel *t = o->owner;
+	struct tunnel_moving *what = moving_new(t);
+	int all[TUNNEL_FDS_MAX] = { what->fd[CLIENT], what->fd[ORIGIN] };
+	struct tunnel_parcel parcel;
+
+	CHECK(fd_count <= OFFLOAD_FDS_MAX);
+	memcpy(all + SIDES, fds, fd_count * sizeof(*fds));
+	parcel_pack(&parcel, t);
+	parcel.is_in_kernel = true;
+	parcel.pair = *pair;
+	memcpy(parcel.kernel_seen, o->kernel_seen, sizeof(parcel.kernel_seen));
+	if (tunnel_parcel_is_sound(&parcel))
+		t->worker->mover->pass(t->worker->mover, &parcel, all, SIDES + fd_count, what);
+	else
+		tunnel_moved(what, false); /* a client that is not an address: it stays */
 }
 
 static void on_look(struct timer *timer)
@@ -198,6 +265,7 @@ void tunnels_move(struct proxy_worker *w, struct tunnel_mover *m)
 	(void)close(ends[1]);
 	m->nowhere = ends[0];
 	w->mover = m;
+	m->pairs_until_ms = loop_now_ms(w->loop) + AS_THEY_ARE_MS;
 	list_for_each(pos, &w->tunnels)
 	{
 		struct tunnel *t = list_entry(pos, struct tunnel, node);
@@ -302,7 +370,7 @@ static struct exchange *record_make(struct proxy_worker *w, const struct tunnel_
 	return x;
 }
 
-/* Bytes that were counted elsewhere are the log's, not our metrics'. */
+/* Bytes that were counted elsewhere are the log's, not our metrics'.  Before a byte moves here. */
 static void counts_restore(struct tunnel *t, const struct tunnel_parcel *p)
 {
 	uint64_t now = t->last_ms, open_ms = p->open_ns / 1000000;
@@ -320,31 +388,46 @@ static void counts_restore(struct tunnel *t, const struct tunnel_parcel *p)
 		timer_arm(t->worker->loop, &t->idle_timer, t->idle_ms > p->quiet_ms ? t->idle_ms - p->quiet_ms : 0);
 }
 
-int tunnel_adopt(struct proxy_worker *w, const struct tunnel_parcel *p, const int fd[2])
+/* Both sockets, with the place of a connection. */
+static void streams_open(struct proxy_worker *w, const struct tunnel_parcel *p, const int fd[2],
+			 struct stream *out_streams[SIDES])
 {
-	const struct listener *l = listener_find(w, p->listener);
-	struct http_stream *client, *origin;
-	struct stream *streams[SIDES];
-	struct exchange *x;
-
-	if (server_is_full(&w->host)) {
-		for (unsigned i = 0; i < SIDES; i++)
-			socket_close_reset(fd[i]);
-		return -ENOBUFS;
-	}
 	atomic_fetch_add_explicit(&w->shared->connections, 1, memory_order_relaxed);
 	metric_add(w->metrics, METRIC_OPEN_CONNECTIONS, 1);
 	for (unsigned i = 0; i < SIDES; i++) {
 		int flags = fcntl(fd[i], F_GETFL);
 
 		(void)fcntl(fd[i], F_SETFL, flags & ~O_NONBLOCK); /* what moved its bytes there may have wanted it */
-		streams[i] = stream_open(w->loop, fd[i], i == CLIENT ? &p->peer : NULL, &no_events, NULL);
+		out_streams[i] = stream_open(w->loop, fd[i], i == CLIENT ? &p->peer : NULL, &no_events, NULL);
 	}
+}
+
+int tunnel_adopt(struct proxy_worker *w, const struct tunnel_parcel *p, const int fd[2], struct flows *flows)
+{
+	const struct listener *l = listener_find(w, p->listener);
+	struct http_stream *client, *origin;
+	struct stream *streams[SIDES];
+	struct exchange *x;
+	struct tunnel *t;
+
+	if (server_is_full(&w->host)) {
+		for (unsigned i = 0; i < SIDES; i++)
+			socket_close_reset(fd[i]);
+		return -ENOBUFS;
+	}
+	streams_open(w, p, fd, streams);
 	client_limits_adopt(w, &p->peer);
 	x = record_make(w, p);
 	client_limits_enter_adopted(x, route_find(w, p->route));
 	client = server_raw_adopt(&w->host, l ? l->number : 0, streams[CLIENT], p->write_limit_ms[CLIENT]);
 	origin = client_raw_adopt(&w->adopted, streams[ORIGIN], p->write_limit_ms[ORIGIN]);
-	counts_restore(tunnel_start(x, client, origin, false, p->idle_limit_ms), p);
+	t = tunnel_new(x, client, origin, p->idle_limit_ms);
+	counts_restore(t, p);
+	if (p->is_in_kernel) {
+		tunnel_engine_adopt(t, p, flows);
+		return 0;
+	}
+	tunnel_top_up(t, CLIENT);
+	tunnel_top_up(t, ORIGIN);
 	return 0;
 }

@@ -33,6 +33,7 @@ enum tunnel_place {
 	TUNNEL_JOINING,	 /* still here, but nothing more is read: it goes when it is quiet */
 	TUNNEL_IN,	 /* in the kernel */
 	TUNNEL_LEAVING,
+	TUNNEL_MOVING, /* in the kernel, and on its way to another process */
 	TUNNEL_ABORTING,
 };
 
@@ -76,6 +77,9 @@ static inline enum side other(enum side s)
 }
 
 /* tunnel.c */
+/* Nothing moves its bytes yet; its streams are new. */
+struct tunnel *tunnel_new(struct exchange *x, struct http_stream *client, struct http_stream *origin,
+			  uint64_t idle_ms);
 void tunnel_break(struct tunnel *t, const char *why);
 void tunnel_end_later(struct tunnel *t);
 
@@ -96,6 +100,12 @@ void tunnel_update(struct tunnel *t);
 bool tunnel_look(struct tunnel *t);
 /* Nothing moves its bytes any more.  False: not yet, tunnel_end_later() is called when it is so. */
 bool tunnel_engine_stop(struct tunnel *t);
+/* It is in the kernel already, and was in another process.  Or both sides are reset. */
+void tunnel_engine_adopt(struct tunnel *t, const struct tunnel_parcel *p, struct flows *flows);
 enum splice_engine tunnel_engine_now(const struct tunnel *t, enum side from);
+
+/* tunnel_move.c: of one in the kernel.  False: it has to leave first. */
+bool tunnel_move_as_it_is(struct tunnel *t);
+void tunnel_frozen(struct offloaded *o, const struct offload_parcel *parcel, const int *fds, unsigned fd_count);
 
 #endif

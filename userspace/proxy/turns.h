@@ -27,6 +27,13 @@ static inline void turns_add(struct turns *t, uint64_t busy_ns)
 	t->above_busy += busy_ns > TURN_BUSY_NS;
 }
 
+/* What came from a worker that was busy, before there is a second to judge by. */
+static inline void turns_assume_busy(struct turns *t)
+{
+	t->is_busy = true;
+	t->calm_seconds = 0;
+}
+
 /* Once a second.  A single long turn is no sign: it happens to everybody. */
 void turns_second(struct turns *t);
 

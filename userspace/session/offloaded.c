@@ -53,9 +53,19 @@ static void on_fail(void *owner, int err, struct offload_report *r)
 	o->on_fail(o, err, r->sides[0].undelivered + r->sides[1].undelivered);
 }
 
+static void on_frozen(void *owner, const struct offload_parcel *parcel, const int *fds, unsigned fd_count)
+{
+	struct offloaded *o = owner;
+
+	(void)offloaded_update(o);
+	o->is_frozen = true;
+	o->on_frozen(o, parcel, fds, fd_count);
+}
+
 static const struct offload_events events = {
 	.on_left = on_left,
 	.on_fail = on_fail,
+	.on_frozen = on_frozen,
 };
 
 /* All four directions, or none. */
@@ -76,14 +86,12 @@ static int lend_all(struct http_stream *const streams[2])
 	return answer == LENDS_LATER ? OFFLOADED_LATER : -ESHUTDOWN;
 }
 
-int offloaded_start(struct offloaded *o, const struct offload_hook *hook, struct http_stream *const streams[2])
+/* Quiet and lent; then the hook may have them. */
+static int borrow(struct http_stream *const streams[2])
 {
-	const int fd[2] = { stream_fd(http_stream_transport(streams[0])),
-			    stream_fd(http_stream_transport(streams[1])) };
 	bool is_quiet[2];
 	int err;
 
-	CHECK(!o->pair && hook->join && o->on_moved && o->on_left && o->on_fail);
 	for (unsigned i = 0; i < 2; i++)
 		is_quiet[i] = http_stream_pause(streams[i]);
 	if (!is_quiet[0] || !is_quiet[1])
@@ -91,16 +99,64 @@ int offloaded_start(struct offloaded *o, const struct offload_hook *hook, struct
 	err = lend_all(streams);
 	if (err)
 		return err;
+	for (unsigned i = 0; i < 2; i++)
+		socket_limit_unsent(stream_fd(http_stream_transport(streams[i])), false);
+	return 0;
+}
+
+static void begin(struct offloaded *o, const struct offload_hook *hook, struct http_stream *const streams[2])
+{
 	o->hook = hook;
+	o->is_frozen = false;
 	for (unsigned i = 0; i < 2; i++) {
 		o->streams[i] = streams[i];
 		o->kernel_seen[i] = o->user_seen[i] = 0;
-		socket_limit_unsent(fd[i], false);
 	}
+}
+
+int offloaded_start(struct offloaded *o, const struct offload_hook *hook, struct http_stream *const streams[2])
+{
+	const int fd[2] = { stream_fd(http_stream_transport(streams[0])),
+			    stream_fd(http_stream_transport(streams[1])) };
+	int err;
+
+	CHECK(!o->pair && hook->join && o->on_moved && o->on_left && o->on_fail);
+	err = borrow(streams);
+	if (err)
+		return err;
+	begin(o, hook, streams);
 	err = hook->join(hook->ctx, fd, &events, o, &o->pair);
 	if (err)
 		take_back(o);
 	return err;
+}
+
+int offloaded_adopt(struct offloaded *o, const struct offload_hook *hook, struct http_stream *const streams[2],
+		    const struct offload_arrival *a, const uint64_t kernel_seen[2])
+{
+	const int fd[2] = { stream_fd(http_stream_transport(streams[0])),
+			    stream_fd(http_stream_transport(streams[1])) };
+	struct offload_progress p;
+	int err;
+
+	CHECK(!o->pair && o->on_moved && o->on_left && o->on_fail);
+	if (!hook->adopt)
+		return -EOPNOTSUPP;
+	err = borrow(streams);
+	if (err)
+		return err == OFFLOADED_LATER ? -EAGAIN : err;
+	begin(o, hook, streams);
+	o->pair = hook->adopt(hook->ctx, fd, a, &events, o);
+	if (!o->pair) {
+		take_back(o);
+		return -EINVAL;
+	}
+	hook->progress(o->pair, &p);
+	for (unsigned i = 0; i < 2; i++) {
+		o->kernel_seen[i] = MIN(kernel_seen[i], p.kernel_bytes[i]);
+		o->user_seen[i] = p.user_bytes[i];
+	}
+	return 0;
 }
 
 uint64_t offloaded_update(struct offloaded *o)
@@ -108,7 +164,7 @@ uint64_t offloaded_update(struct offloaded *o)
 	struct offload_progress p;
 
 	o->hook->progress(o->pair, &p);
-	for (unsigned i = 0; i < 2; i++)
+	for (unsigned i = 0; i < 2 && !o->is_frozen; i++)
 		moved(o, i, p.kernel_bytes[i], p.user_bytes[i]);
 	return p.active_ns / 1000000;
 }
@@ -121,4 +177,23 @@ void offloaded_leave(struct offloaded *o)
 void offloaded_abort(struct offloaded *o, int err)
 {
 	o->hook->abort(o->pair, err);
+}
+
+int offloaded_freeze(struct offloaded *o)
+{
+	return o->hook->freeze && o->on_frozen ? o->hook->freeze(o->pair) : -EOPNOTSUPP;
+}
+
+void offloaded_thaw(struct offloaded *o)
+{
+	CHECK(o->is_frozen);
+	o->is_frozen = false;
+	o->hook->thaw(o->pair);
+}
+
+void offloaded_release(struct offloaded *o)
+{
+	CHECK(o->is_frozen);
+	o->hook->release(o->pair);
+	take_back(o);
 }

@@ -17,6 +17,7 @@
 #include "app/kernel_tunnels.h"
 #include "base/check.h"
 #include "fastpath/kernel_version.h"
+#include "fastpath/offload.h"
 #include "fastpath/offload_selftest.h"
 #include "observe/log.h"
 #include "proxy/config.h"
@@ -136,6 +137,72 @@ int flows_iterator_open(struct flows *f)
 {
 	(void)f;
 	return -EIO;
+}
+
+struct flows *flows_get(struct flows *f)
+{
+	return f;
+}
+
+void flows_put(struct flows *f)
+{
+	(void)f;
+}
+
+bool flows_is_shared(const struct flows *f)
+{
+	(void)f;
+	return false;
+}
+
+unsigned flows_fds(const struct flows *f, int out_fds[FLOWS_FDS_MAX])
+{
+	(void)f;
+	(void)out_fds;
+	fail();
+	return 0;
+}
+
+struct flows *flows_adopt(unsigned age, const int *fds, unsigned fd_count)
+{
+	(void)age;
+	(void)fds;
+	(void)fd_count;
+	return NULL;
+}
+
+bool flows_are_of(const struct flows *f, int socks_fd)
+{
+	(void)f;
+	(void)socks_fd;
+	return false;
+}
+
+unsigned flows_age(const struct flows *f)
+{
+	(void)f;
+	return 0;
+}
+
+int flows_row_claim(struct flows *f, uint64_t cookie, uint32_t *out_slot)
+{
+	(void)f;
+	(void)cookie;
+	(void)out_slot;
+	return -ENOENT;
+}
+
+void flows_row_unclaim(struct flows *f, uint32_t slot)
+{
+	(void)f;
+	(void)slot;
+}
+
+void flows_ring_lead(struct flows *f, uint32_t worker, int ring_fd)
+{
+	(void)f;
+	(void)worker;
+	(void)ring_fd;
 }
 
 int flows_ring_fd(const struct flows *f, unsigned worker)
@@ -343,6 +410,66 @@ static void test_a_file_that_excludes_it_loads_nothing(void **state)
 	kernel_tunnels_close(s.tunnels);
 }
 
+static bool may_move(const struct kernel_tunnels *k, uint32_t theirs, char why[256])
+{
+	struct strbuf text = { 0 };
+	bool may;
+
+	strbuf_init(&text);
+	may = kernel_tunnels_may_move(k, theirs, &text);
+	(void)snprintf(why, 256, "%s", text.len ? text.ptr : "");
+	strbuf_fini(&text);
+	return may;
+}
+
+/* To a process that says which version of the kernel's programs it knows, or that it has none. */
+static void test_tunnels_move_as_they_are_between_equal_versions(void **state)
+{
+	struct start s;
+	char why[256];
+
+	(void)state;
+	start(&s, SPLICE_ENGINE_AUTO, SPLICE_ENGINE_AUTO);
+	assert_true(may_move(s.tunnels, SN_ABI_VERSION, why));
+	assert_string_equal(why, "");
+	assert_false(may_move(s.tunnels, SN_ABI_VERSION + 1, why));
+	CONTAINS(why, "its kernel programs are of version");
+	assert_false(may_move(s.tunnels, SN_ABI_VERSION - 1, why));
+	assert_false(may_move(s.tunnels, 0, why));
+	CONTAINS(why, "it takes none in the kernel");
+	/* no worker has joined it: it has no ring here */
+	assert_int_equal(kernel_tunnels_abi(s.tunnels), 0);
+	kernel_tunnels_close(s.tunnels);
+
+	/* where there are none, there is nothing to say */
+	setup(NULL);
+	start(&s, SPLICE_ENGINE_COPY, SPLICE_ENGINE_COPY);
+	assert_false(may_move(s.tunnels, 0, why));
+	assert_string_equal(why, "");
+	assert_int_equal(kernel_tunnels_abi(s.tunnels), 0);
+	kernel_tunnels_close(s.tunnels);
+}
+
+/* Descriptors that are no maps; and of more processes than may have had them. */
+static void test_what_cannot_be_inherited_is_closed_and_refused(void **state)
+{
+	struct offload_parcel p = { .age = OFFLOAD_AGE_MAX + 1 };
+	int fds[5];
+	struct start s;
+
+	(void)state;
+	start(&s, SPLICE_ENGINE_AUTO, SPLICE_ENGINE_AUTO);
+	for (unsigned i = 0; i < 5; i++)
+		fds[i] = dup(STDERR_FILENO);
+	assert_null(kernel_tunnels_inherit(s.tunnels, &p, fds, 5));
+	for (unsigned i = 0; i < 5; i++)
+		assert_int_equal(close(fds[i]), -1);
+	p.age = 1;
+	assert_null(kernel_tunnels_inherit(s.tunnels, &p, fds, 5));
+	kernel_tunnels_tick(s.tunnels);
+	kernel_tunnels_close(s.tunnels);
+}
+
 static void test_shares_fit_into_the_maps(void **state)
 {
 	static const uint64_t connections[] = { 1, 10, 10000, SN_FLOWS_MAX, 1000000, UINT64_MAX };
@@ -369,6 +496,8 @@ int main(void)
 		cmocka_unit_test_setup(test_a_file_that_names_it_is_warned, setup),
 		cmocka_unit_test_setup(test_a_doubtful_kernel_that_passes_is_used_with_a_warning, setup),
 		cmocka_unit_test_setup(test_a_file_that_excludes_it_loads_nothing, setup),
+		cmocka_unit_test_setup(test_tunnels_move_as_they_are_between_equal_versions, setup),
+		cmocka_unit_test_setup(test_what_cannot_be_inherited_is_closed_and_refused, setup),
 		cmocka_unit_test_setup(test_shares_fit_into_the_maps, setup),
 	};
 

@@ -151,6 +151,38 @@ static void test_parcels_of_tunnels_are_judged(void **state)
 	p = (struct tunnel_parcel)PARCEL;
 	p.is_raw = 2;
 	assert_false(tunnel_parcel_is_sound(&p));
+	p = (struct tunnel_parcel)PARCEL;
+	p.is_in_kernel = 2;
+	assert_false(tunnel_parcel_is_sound(&p));
+}
+
+/* What a tunnel with so many descriptors comes to. */
+static int judge_tunnel(bool is_in_kernel, unsigned count)
+{
+	struct upgrade_message m = { .kind = UPGRADE_TUNNEL, .tunnel = PARCEL };
+	int many[UPGRADE_FDS_MAX], err;
+
+	for (unsigned i = 0; i < UPGRADE_FDS_MAX; i++)
+		many[i] = ends[0];
+	m.tunnel.is_in_kernel = is_in_kernel;
+	assert_int_equal(upgrade_send(ends[0], &m, many, count), 0);
+	err = receive();
+	if (err == 1)
+		upgrade_close_fds(fds, fd_count);
+	return err;
+}
+
+/* Two sockets; of one in the kernel five maps, and the iterator's link where there is one. */
+static void test_a_tunnel_has_the_descriptors_that_it_needs(void **state)
+{
+	unsigned before = descriptors();
+
+	(void)state;
+	for (unsigned count = 0; count <= UPGRADE_FDS_MAX; count++) {
+		assert_int_equal(judge_tunnel(false, count), count == 2 ? 1 : -EPROTO);
+		assert_int_equal(judge_tunnel(true, count), count == 7 || count == 8 ? 1 : -EPROTO);
+	}
+	assert_int_equal(descriptors(), before);
 }
 
 static void test_nonsense_is_refused_and_its_descriptors_closed(void **state)
@@ -197,6 +229,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_sender_never_waits, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_what_is_out_of_bounds_is_refused, setup, teardown),
 		cmocka_unit_test(test_parcels_of_tunnels_are_judged),
+		cmocka_unit_test_setup_teardown(test_a_tunnel_has_the_descriptors_that_it_needs, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_nonsense_is_refused_and_its_descriptors_closed, setup, teardown),
 	};
 

@@ -14,6 +14,7 @@ enum fake_state {
 	FAKE_IN,
 	FAKE_LEAVING,
 	FAKE_FAILING,
+	FAKE_FROZEN,
 };
 
 /* One pair.  It moves bytes when the test says so. */
@@ -34,6 +35,9 @@ static struct {
 	struct offload_pair pair;
 	int refuses; /* joins are refused with it */
 	unsigned tries, joins, leaves, aborts;
+	int freezes_with;    /* what a freeze says */
+	bool adopts_nothing; /* a parcel does not fit */
+	unsigned freezes, thaws, releases, adoptions;
 } kernel;
 
 static void run_event(struct task *t)
@@ -104,6 +108,10 @@ static void fake_abort(struct offload_pair *p, int err)
 	const struct linger reset = { 1, 0 };
 
 	kernel.aborts++;
+	if (p->state == FAKE_FROZEN) {
+		p->err = err;
+		return;
+	}
 	assert_true(p->state == FAKE_IN || p->state == FAKE_LEAVING);
 	for (unsigned i = 0; i < 2; i++)
 		(void)setsockopt(p->fd[i], SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
@@ -116,6 +124,63 @@ static void fake_progress(const struct offload_pair *p, struct offload_progress 
 {
 	assert_int_not_equal(p->state, FAKE_OUT);
 	*out = p->progress;
+}
+
+static const struct offload_parcel a_pair = { .dirs[0].cookie = 11, .dirs[1].cookie = 22, .age = 1 };
+static const int maps[5] = { 901, 902, 903, 904, 905 };
+
+static void run_frozen(struct task *t)
+{
+	struct offload_pair *p = container_of(t, struct offload_pair, task);
+
+	p->state = FAKE_FROZEN;
+	p->task.run = run_event;
+	p->ev->on_frozen(p->owner, &a_pair, maps, 5);
+}
+
+static int fake_freeze(struct offload_pair *p)
+{
+	assert_int_equal(p->state, FAKE_IN);
+	kernel.freezes++;
+	if (kernel.freezes_with)
+		return kernel.freezes_with;
+	p->task.run = run_frozen;
+	loop_defer(kernel.loop, &p->task);
+	return 0;
+}
+
+static void fake_thaw(struct offload_pair *p)
+{
+	assert_int_equal(p->state, FAKE_FROZEN);
+	kernel.thaws++;
+	p->state = p->err ? FAKE_FAILING : FAKE_IN;
+	if (p->err)
+		loop_defer(kernel.loop, &p->task);
+}
+
+static void fake_release(struct offload_pair *p)
+{
+	assert_int_equal(p->state, FAKE_FROZEN);
+	kernel.releases++;
+	p->state = FAKE_OUT;
+}
+
+static struct offload_pair *fake_adopt(void *ctx, const int fd[2], const struct offload_arrival *a,
+				       const struct offload_events *ev, void *owner)
+{
+	struct offload_pair *p = &kernel.pair;
+
+	assert_ptr_equal(ctx, &kernel);
+	assert_int_equal(a->parcel->dirs[1].cookie, 22);
+	assert_ptr_equal(a->flows, &kernel);
+	kernel.adoptions++;
+	if (kernel.adopts_nothing)
+		return NULL;
+	*p = (struct offload_pair){
+		.state = FAKE_IN, .fd = { fd[0], fd[1] }, .ev = ev, .owner = owner, .task.run = run_event
+	};
+	p->progress = (struct offload_progress){ { 130, 7 }, { 10, 0 }, clock_mono_ns() };
+	return p;
 }
 
 /* What has arrived from side i goes to the other one. */
@@ -155,7 +220,8 @@ static int set_up_kernel(void **state)
 	memset(&kernel, 0, sizeof(kernel));
 	kernel.loop = f->loop;
 	f->worker.offload = (struct offload_hook){
-		.join = fake_join, .leave = fake_leave, .abort = fake_abort, .progress = fake_progress, .ctx = &kernel
+		.join = fake_join, .leave = fake_leave, .abort = fake_abort, .progress = fake_progress,
+		.freeze = fake_freeze, .thaw = fake_thaw, .release = fake_release, .adopt = fake_adopt, .ctx = &kernel
 	};
 	f->route.splice = SPLICE_ENGINE_SOCKMAP;
 	pipe_pool_init_with(&f->shared.pipes, 0, 0, 0);
@@ -524,15 +590,255 @@ static void test_bulk_leaves_unless_it_is_forced(void **state)
 static struct {
 	struct tunnel_mover mover;
 	struct tunnel_moving *what;
+	struct tunnel_parcel parcel;
+	int fds[TUNNEL_FDS_MAX];
+	unsigned fd_count;
 } moving;
 
-static void note_pass(struct tunnel_mover *m, const struct tunnel_parcel *p, const int fd[2],
+static void note_pass(struct tunnel_mover *m, const struct tunnel_parcel *p, const int *fds, unsigned fd_count,
 		      struct tunnel_moving *what)
 {
-	(void)p;
-	(void)fd;
 	assert_ptr_equal(m, &moving.mover);
+	assert_true(tunnel_parcel_is_sound(p));
 	moving.what = what;
+	moving.parcel = *p;
+	moving.fd_count = fd_count;
+	memcpy(moving.fds, fds, fd_count * sizeof(*fds));
+}
+
+/* An upgrade begins while the kernel has a tunnel. */
+static struct client *tunnel_moves(struct fixture *f, bool takes_pairs)
+{
+	struct client *c = tunnel(f);
+
+	TURN_UNTIL(f, is_in());
+	ask(c, "hello");
+	assert_int_equal(fake_move(0, true), 5);
+	memset(&moving, 0, sizeof(moving));
+	moving.mover.pass = note_pass;
+	moving.mover.takes_pairs = takes_pairs;
+	tunnels_move(&f->worker, &moving.mover);
+	return c;
+}
+
+static void test_a_tunnel_in_the_kernel_moves_as_it_is(void **state)
+{
+	struct fixture *f = *state;
+	struct client *c = tunnel_moves(f, true);
+
+	TURN_UNTIL(f, moving.what);
+	assert_int_equal(moving.parcel.is_in_kernel, 1);
+	assert_memory_equal(&moving.parcel.pair, &a_pair, sizeof(a_pair));
+	assert_int_equal(moving.parcel.received[0], 5);
+	assert_int_equal(moving.parcel.kernel[0], 5);
+	assert_int_equal(moving.parcel.kernel_seen[0], 5);
+	assert_int_equal(moving.parcel.joins, 1);
+	assert_int_equal(moving.fd_count, 2 + 5);
+	assert_int_equal(moving.fds[0], kernel.pair.fd[0]);
+	assert_int_equal(moving.fds[6], 905);
+	/* the kernel goes on, and the other process will count that */
+	kernel.pair.progress.kernel_bytes[0] += 1000;
+	tunnels_look(&f->worker);
+	assert_int_equal(facts_of(f).bytes[0], 5);
+	assert_int_equal(facts_of(f).engine[0], SPLICE_ENGINE_SOCKMAP);
+	tunnel_moved(moving.what, true);
+	turns(f, 10);
+	assert_int_equal(f->worker.tunnel_count, 0);
+	assert_int_equal(cell(f, SPLICE_ENGINE_SOCKMAP, 0), 5);
+	assert_int_equal(kernel.releases, 1);
+	assert_int_equal(kernel.leaves + kernel.aborts + kernel.thaws, 0);
+	client_leaves(c);
+}
+
+/* Nobody reads the channel any more: it goes on here, and leaves the kernel, which nobody joins any more. */
+static void test_a_tunnel_that_could_not_move_is_taken_back(void **state)
+{
+	struct fixture *f = *state;
+	struct client *c = tunnel_moves(f, true);
+
+	TURN_UNTIL(f, moving.what);
+	kernel.pair.progress.kernel_bytes[0] += 1000;
+	tunnel_moved(moving.what, false);
+	assert_int_equal(kernel.thaws, 1);
+	assert_int_equal(facts_of(f).bytes[0], 1005);
+	TURN_UNTIL(f, kernel.pair.state == FAKE_OUT);
+	assert_int_equal(kernel.leaves, 1);
+	ask(c, "copied");
+	origin_hears(f, 0, "hellocopied");
+	assert_int_equal(facts_of(f).bytes[0], 1011);
+	assert_int_equal(kernel.freezes, 1);
+	client_resets(c);
+	TURN_UNTIL(f, f->worker.tunnel_count == 0);
+}
+
+static void test_a_stop_while_it_moves(void **state)
+{
+	struct fixture *f = *state;
+	struct client *c = tunnel_moves(f, true);
+
+	TURN_UNTIL(f, moving.what);
+	tunnels_abort(&f->worker);
+	turns(f, 5);
+	assert_int_equal(kernel.aborts, 1);
+	assert_int_equal(f->worker.tunnel_count, 1); /* it may be another process's already */
+	tunnel_moved(moving.what, true);
+	turns(f, 5);
+	assert_int_equal(f->worker.tunnel_count, 0);
+	assert_int_equal(kernel.releases, 1);
+	client_leaves(c);
+}
+
+static void test_a_stop_while_it_moves_in_vain(void **state)
+{
+	struct fixture *f = *state;
+	struct client *c = tunnel_moves(f, true);
+
+	TURN_UNTIL(f, moving.what);
+	tunnels_abort(&f->worker);
+	turns(f, 5);
+	tunnel_moved(moving.what, false);
+	client_sees_the_end(f, c);
+	TURN_UNTIL(f, f->worker.tunnel_count == 0);
+	assert_int_equal(kernel.thaws, 1);
+}
+
+/* Another version, or no sockmap there: out of the kernel, and then it moves. */
+static void test_it_leaves_first_if_it_must(void **state)
+{
+	struct fixture *f = *state;
+	struct client *c = tunnel_moves(f, false);
+
+	TURN_UNTIL(f, moving.what);
+	assert_int_equal(kernel.leaves, 1);
+	assert_int_equal(kernel.freezes, 0);
+	assert_int_equal(moving.parcel.is_in_kernel, 0);
+	assert_int_equal(moving.fd_count, 2);
+	tunnel_moved(moving.what, true);
+	turns(f, 10);
+	client_leaves(c);
+}
+
+static void test_it_leaves_first_if_it_never_can(void **state)
+{
+	struct fixture *f = *state;
+	struct client *c;
+
+	kernel.freezes_with = -EOPNOTSUPP;
+	c = tunnel_moves(f, true);
+	TURN_UNTIL(f, moving.what);
+	assert_int_equal(kernel.leaves, 1);
+	assert_int_equal(kernel.freezes, 1);
+	tunnel_moved(moving.what, true);
+	turns(f, 10);
+	client_leaves(c);
+}
+
+/* A receiver that does not read what was read for it has a second for that. */
+static void test_it_leaves_first_if_it_stays_busy(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t began = loop_now_ms(f->loop);
+	struct client *c;
+
+	kernel.freezes_with = -EAGAIN;
+	c = tunnel_moves(f, true);
+	TURN_UNTIL(f, moving.what);
+	assert_true(loop_now_ms(f->loop) - began >= 1000);
+	assert_int_equal(kernel.leaves, 1);
+	assert_true(kernel.freezes > 3);
+	tunnel_moved(moving.what, true);
+	turns(f, 10);
+	client_leaves(c);
+}
+
+/* ---- from another process ---- */
+
+/* Two sockets with a parcel; the other ends are a client and an origin of the fixture's kind. */
+static void arrive(struct fixture *f, int ends[2])
+{
+	struct tunnel_parcel p = moving.parcel;
+	int fd[2];
+
+	p.is_in_kernel = 1;
+	p.pair = a_pair;
+	p.kernel_seen[0] = 100;
+	p.kernel_seen[1] = 9000; /* more than there is: nobody believes it */
+	for (unsigned i = 0; i < 2; i++) {
+		ends[i] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+		assert_int_equal(connect(ends[i], &f->addr.sa, f->addr.len), 0);
+		fd[i] = accept4(f->listen_fd, NULL, NULL, SOCK_CLOEXEC);
+		assert_true(fd[i] >= 0);
+	}
+	assert_int_equal(tunnel_adopt(&f->worker, &p, fd, (struct flows *)&kernel), 0);
+}
+
+static void parcel_of(struct fixture *f)
+{
+	moving.parcel = (struct tunnel_parcel){
+		.engine = SPLICE_ENGINE_SOCKMAP,
+		.joins = 1,
+		.received = { 105, 50 },
+		.kernel = { 100, 50 },
+		.status = 101,
+		.open_ns = 1000000000,
+		.route = "r",
+	};
+	moving.parcel.peer = f->addr;
+}
+
+static void test_a_tunnel_comes_as_it_is(void **state)
+{
+	struct fixture *f = *state;
+	struct tunnel_facts facts;
+	int ends[2];
+	char c;
+
+	begin(f);
+	parcel_of(f);
+	arrive(f, ends);
+	assert_true(is_in());
+	assert_int_equal(kernel.adoptions, 1);
+	assert_int_equal(kernel.joins + kernel.tries, 0);
+	facts = facts_of(f);
+	assert_int_equal(facts.engine[0], SPLICE_ENGINE_SOCKMAP);
+	assert_int_equal(facts.joins, 1);
+	assert_int_equal(facts.bytes[0], 135); /* 30 since it was counted there */
+	assert_int_equal(facts.kernel_bytes[0], 130);
+	assert_int_equal(facts.bytes[1], 50);
+	assert_int_equal(cell(f, SPLICE_ENGINE_SOCKMAP, 0), 30);
+	assert_int_equal(cell(f, SPLICE_ENGINE_SOCKMAP, 1), 0);
+	assert_int_equal(write(ends[0], "abc", 3), 3);
+	turns(f, 5);
+	assert_int_equal(recv(ends[1], &c, 1, MSG_DONTWAIT), -1); /* nobody reads it here */
+	assert_int_equal(fake_move(0, true), 3);
+	assert_int_equal(facts_of(f).bytes[0], 138);
+	fake_leave(&kernel.pair);
+	TURN_UNTIL(f, kernel.pair.state == FAKE_OUT);
+	assert_int_equal(write(ends[1], "de", 2), 2);
+	TURN_UNTIL(f, facts_of(f).bytes[1] == 52);
+	assert_int_equal(facts_of(f).engine[1], SPLICE_ENGINE_COPY);
+	close(ends[0]);
+	close(ends[1]);
+	TURN_UNTIL(f, f->worker.tunnel_count == 0);
+}
+
+static void test_a_tunnel_that_comes_with_nonsense_is_reset(void **state)
+{
+	struct fixture *f = *state;
+	int ends[2];
+	char c;
+
+	begin(f);
+	parcel_of(f);
+	kernel.adopts_nothing = true;
+	arrive(f, ends);
+	TURN_UNTIL(f, f->worker.tunnel_count == 0);
+	turns(f, 5);
+	for (unsigned i = 0; i < 2; i++) {
+		assert_int_equal(read(ends[i], &c, 1), -1);
+		assert_int_equal(errno, ECONNRESET);
+		close(ends[i]);
+	}
 }
 
 /* Tunnels that are about to end stand before it: more than are looked at in a turn. */
@@ -576,6 +882,15 @@ int main(void)
 		TEST(test_stop_while_it_leaves),
 		TEST(test_half_way_refusal_is_copied),
 		TEST(test_bulk_leaves_unless_it_is_forced),
+		TEST(test_a_tunnel_in_the_kernel_moves_as_it_is),
+		TEST(test_a_tunnel_that_could_not_move_is_taken_back),
+		TEST(test_a_stop_while_it_moves),
+		TEST(test_a_stop_while_it_moves_in_vain),
+		TEST(test_it_leaves_first_if_it_must),
+		TEST(test_it_leaves_first_if_it_never_can),
+		TEST(test_it_leaves_first_if_it_stays_busy),
+		TEST(test_a_tunnel_comes_as_it_is),
+		TEST(test_a_tunnel_that_comes_with_nonsense_is_reset),
 		TEST(test_a_tunnel_moves_however_many_stay),
 	};
 
