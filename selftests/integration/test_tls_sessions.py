@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # test_tls_sessions.py - tickets over workers and reloads, and 0-RTT: what may be early, and that nothing comes twice.
+import os
 import signal
 import threading
 import time
@@ -7,6 +8,7 @@ import time
 from lib import Client, check, check_eq, check_in, wait_for
 from lib.case import scale
 from lib.tls import REQUEST, Authority, Relay, TlsClient, context, s_client, tls_block, tls_fetch
+from test_upgrade import ended, upgrade
 
 
 def setup(t, more="", **keys):
@@ -62,6 +64,38 @@ def test_tickets_do_not_outlive_the_process(t):
     check_eq(is_resumed(s, tls, session), False)
 
 
+def test_tickets_outlive_an_upgrade(t):
+    s, ca = setup(t, workers=2)
+    files = {}
+    for version in ("-tls1_2", "-tls1_3"):
+        files[version] = t.path("session" + version)
+        s_client(s.port, version, "-sess_out", files[version])
+    for i in range(2):
+        ended(upgrade(t, s))
+        for version, file in files.items():
+            for _ in range(4):
+                a = s_client(s.port, version, "-sess_in", file)
+                check_eq((a.is_resumed, a.status), (True, 200), "%s after upgrade %d" % (version, i + 1))
+        s_client(s.port, "-tls1_3", "-sess_in", files["-tls1_3"], "-sess_out", t.path("next"))
+        os.rename(t.path("next"), files["-tls1_3"])  # one that this process gave
+    check(s.metric("tls_tickets_total", event="accepted") >= 8)
+    # What a ticket is bound to holds as it does over a reload.
+    other = ca.issue("b.example", ["b.example"])
+    s.write_config(listener=tls_block(other))
+    ended(upgrade(t, s))
+    for version, file in files.items():
+        check_eq(s_client(s.port, version, "-sess_in", file).is_resumed, False, version)
+
+
+def test_tickets_are_good_for_the_process_before_if_the_upgrade_fails(t):
+    s, ca = setup(t)
+    tls = context(ca, version="1.3")
+    session = session_of(s, tls)
+    s.write_config(listeners='listener "x" { address "192.0.2.1:1"; }')
+    check(not s.admin("upgrade")[0])
+    check_eq(is_resumed(s, tls, session), True)
+
+
 def test_resumption_can_be_off(t):
     s, ca = setup(t, "session-resumption #false")
     for version in ("1.2", "1.3"):
@@ -100,6 +134,18 @@ def early(s, request, rest=b"", *words, port=None):
     with open(path, "wb") as file:
         file.write(request)
     return s_client(port or s.port, "-sess_in", s.session_file, "-early_data", path, *words, request=rest)
+
+
+def test_early_data_is_refused_for_a_while_after_an_upgrade(t):
+    s = early_setup(t)
+    request = REQUEST % (b"/headers", b"a.example")
+    check_in("Early data was accepted", early(s, request).text)
+    ended(upgrade(t, s))
+    a = early(s, request, request)  # once more, the ordinary way
+    check_in("Early data was rejected", a.text)
+    check_eq((a.is_resumed, a.status), (True, 200))
+    check_eq(s.metric("tls_early_data_total", verdict="upgrade"), 1)
+    wait_for(lambda: "Early data was accepted" in early(s, request).text, "the end of that while", 25, 1)
 
 
 def fields_at_origin(s, index=-1):
@@ -262,7 +308,7 @@ def test_tickets_and_early_data_are_counted(t):
     check(issued >= 3, "%d issued", issued)
     told = s.status()["tls"]
     check_eq(told, {"tickets_issued": issued, "tickets_accepted": 2, "tickets_refused": 1,
-                    "early_data": {"fresh": 1, "replayed": 1, "filter_full": 0, "clock": 0}})
+                    "early_data": {"fresh": 1, "replayed": 1, "filter_full": 0, "clock": 0, "upgrade": 0}})
     check_in("tickets: %d issued, 2 accepted, 1 refused; early data: 1 taken, 1 refused" % issued, s.admin("status")[1])
 
 

@@ -575,14 +575,14 @@ def test_new_process_with_the_guard_that_is_told_to_stop_gives_it_back(t):
     check(not os.path.exists("/sys/fs/bpf/sentinel/" + s.instance), "an orderly stop leaves pins")
 
 
-MESSAGE_BYTES = 3296  # of UPGRADE_TUNNEL, the longest
+MESSAGE_BYTES = 3448  # of UPGRADE_TUNNEL, the longest
 DIES = r'''#!/usr/bin/env python3
 """Speaks the protocol as far as READY, takes the guard, and ends."""
 import socket, struct, sys
 SIZE = %(size)d
 c = socket.socket(fileno=3)
 def ask(kind, number=0):
-    c.send(struct.pack("<IIII", %(magic)d, 1, kind, number).ljust(SIZE, b"\0"))
+    c.send(struct.pack("<IIII", %(magic)d, 2, kind, number).ljust(SIZE, b"\0"))
     return struct.unpack("<IIII", socket.recv_fds(c, SIZE, 64)[0][:16])
 assert ask(0)[2] == 1
 assert ask(6)[2] == 7

@@ -15,6 +15,7 @@
 #include "app/upgrade_message.h"
 #include "app/upgrade_spawn.h"
 #include "base/check.h"
+#include "base/clock.h"
 #include "base/mem.h"
 #include "observe/log.h"
 
@@ -275,6 +276,22 @@ static int bans_take(struct heir *h, struct bans *bans, struct strbuf *out_why)
 	return 0;
 }
 
+static int tickets_take(struct heir *h, struct control *c, struct strbuf *out_why)
+{
+	struct upgrade_message m = { .kind = UPGRADE_GET_TICKETS };
+	int fds[UPGRADE_FDS_MAX], err;
+	unsigned count;
+
+	err = ask(h, &m, UPGRADE_TICKETS, fds, &count, out_why);
+	if (err == 0 && tls_shared_take_tickets(c->registry.tls.shared, &m.tickets, clock_mono_ns(),
+						clock_wall_ns() / 1000000000) < 0) {
+		strbuf_add_str(out_why, "the process that runs has no keys of TLS tickets\n");
+		err = -EPROTO;
+	}
+	tls_ticket_keys_wipe(&m.tickets);
+	return err;
+}
+
 static int guard_take(struct heir *h, struct control *c, struct strbuf *out_why)
 {
 	struct upgrade_message m = { .kind = UPGRADE_READY };
@@ -284,6 +301,8 @@ static int guard_take(struct heir *h, struct control *c, struct strbuf *out_why)
 	err = ask(h, &m, UPGRADE_GUARD, fds, &count, out_why);
 	if (err == 0)
 		err = bans_take(h, fastpath_bans(c->guard.fastpath), out_why);
+	if (err == 0)
+		err = tickets_take(h, c, out_why);
 	if (err < 0)
 		return err;
 	guard_inherit(&c->guard);

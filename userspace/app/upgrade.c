@@ -205,6 +205,7 @@ static void fail(struct upgrade *u, const char *why)
 	u->phase = PHASE_IDLE;
 	if (was_given) {
 		guard_take_back(&c->guard);
+		tls_shared_keep_tickets(c->registry.tls.shared);
 		for (unsigned i = 0; i < u->set_count; i++)
 			steering_add(&c->steering, &u->sets[i]->addr, u->sets[i]->fds);
 		(void)pid_file_write(&c->pid_file);
@@ -321,6 +322,18 @@ static int say_bans(struct upgrade *u, uint32_t from)
 	return upgrade_send(u->channel, &m, NULL, 0);
 }
 
+/* Nobody but the two processes sees them: the channel is a socket pair. */
+static int say_tickets(struct upgrade *u)
+{
+	struct upgrade_message m = { .kind = UPGRADE_TICKETS };
+	int err;
+
+	tls_shared_give_tickets(u->control->registry.tls.shared, &m.tickets);
+	err = upgrade_send(u->channel, &m, NULL, 0);
+	tls_ticket_keys_wipe(&m.tickets);
+	return err;
+}
+
 /* ---- the end of our time ---- */
 
 static void files_leave(struct upgrade *u, const struct upgrade_serving *s)
@@ -384,6 +397,8 @@ static int answer(struct upgrade *u, const struct upgrade_message *m)
 		return give_guard(u);
 	if (is_given && m->kind == UPGRADE_GET_BANS)
 		return say_bans(u, m->number);
+	if (is_given && m->kind == UPGRADE_GET_TICKETS)
+		return say_tickets(u);
 	if (is_given && m->kind == UPGRADE_SERVING) {
 		leave(u, &m->serving);
 		return 0;

@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "fastpath/bans.h"
+#include "net/tls_tickets.h"
 #include "proxy/tunnel_move.h"
 
 #define UPGRADE_PROTOCOL  2
@@ -37,6 +38,8 @@ enum upgrade_kind {
 	UPGRADE_NEWS,	     /* old, once a second while it drains */
 	UPGRADE_TUNNEL,	     /* old: the sockets of the client and of the origin; of one in the kernel its maps too */
 	UPGRADE_STOP,	     /* new: do not drain for longer than at a stop */
+	UPGRADE_GET_TICKETS, /* new, once it has the guard */
+	UPGRADE_TICKETS,     /* old: keys of TLS session tickets; both sides wipe the message */
 	UPGRADE_KIND_COUNT
 };
 
@@ -85,6 +88,7 @@ struct upgrade_message {
 		struct upgrade_sockets sockets;
 		struct upgrade_serving serving;
 		struct upgrade_bans bans;
+		struct tls_ticket_keys tickets;
 		struct tunnel_parcel tunnel;
 	};
 };

@@ -24,6 +24,7 @@
 #include "net/tls_certificate.h"
 #include "net/tls_replay.h"
 #include "net/tls_report.h"
+#include "net/tls_tickets.h"
 
 struct ssl_st;
 struct tls_server;
@@ -60,6 +61,15 @@ void tls_shared_free(struct tls_shared *s); /* NULL ok; after the last server an
 /* Control thread, at least once an hour: new ticket keys when it is time.  True if they were rotated. */
 bool tls_shared_tick(struct tls_shared *s, uint64_t mono_ns);
 void tls_shared_rotate(struct tls_shared *s, uint64_t mono_ns); /* at once */
+/*
+ * Control thread: a binary upgrade passes the keys on.  From giving on no early data is accepted, until the keys are
+ * kept after all; the process that has taken them accepts some when none of the other's can be played to it again.
+ * -EINVAL: these are no keys.  The caller wipes its copies.
+ */
+void tls_shared_give_tickets(struct tls_shared *s, struct tls_ticket_keys *out);
+void tls_shared_keep_tickets(struct tls_shared *s);
+int tls_shared_take_tickets(struct tls_shared *s, const struct tls_ticket_keys *keys, uint64_t mono_ns,
+			    uint64_t wall_secs);
 void tls_shared_stats(const struct tls_shared *s, struct tls_shared_stats *out); /* any thread */
 
 /* --- server --- */

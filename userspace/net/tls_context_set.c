@@ -139,10 +139,12 @@ static int on_early_data(SSL *ssl, void *arg)
 {
 	struct tls_server *s = arg;
 	unsigned char random[SSL3_RANDOM_SIZE];
-	enum tls_replay_verdict verdict;
+	enum tls_replay_verdict verdict = TLS_REPLAY_UPGRADE;
+	uint64_t now = (uint64_t)time(NULL);
 
 	CHECK(SSL_get_client_random(ssl, random, sizeof(random)) == sizeof(random));
-	verdict = tls_replay_check(s->shared->replay, random, sizeof(random), (uint64_t)time(NULL));
+	if (tls_shared_takes_early_data(s->shared, now))
+		verdict = tls_replay_check(s->shared->replay, random, sizeof(random), now);
 	count(&s->shared->early_data[verdict]);
 	return verdict == TLS_REPLAY_FRESH;
 }

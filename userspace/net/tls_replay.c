@@ -117,6 +117,7 @@ const char *tls_replay_verdict_name(enum tls_replay_verdict v)
 		[TLS_REPLAY_SEEN] = "replayed",
 		[TLS_REPLAY_FULL] = "filter_full",
 		[TLS_REPLAY_CLOCK] = "clock",
+		[TLS_REPLAY_UPGRADE] = "upgrade",
 	};
 
 	CHECK(v < TLS_REPLAY_VERDICT_COUNT);

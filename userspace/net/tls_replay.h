@@ -4,7 +4,8 @@
  * One table a process, fixed in size, exact over all threads, without a lock.  A hello that can not be remembered is
  * refused: when its bucket is full, or when the clock stepped back.  OpenSSL accepts early data only while the client's
  * ticket age is right to 10 s; an entry is kept for longer than that (TLS_REPLAY_SECS).
- * After a restart nothing needs to be remembered: ticket keys are new too.
+ * After a restart nothing needs to be remembered: ticket keys are new too.  Where a binary upgrade keeps the keys, no
+ * early data is accepted until the former process's last hello would be forgotten (tls_shared_take_tickets()).
  */
 #ifndef SN_NET_TLS_REPLAY_H
 #define SN_NET_TLS_REPLAY_H
@@ -22,6 +23,7 @@ enum tls_replay_verdict {
 	TLS_REPLAY_SEEN,
 	TLS_REPLAY_FULL,
 	TLS_REPLAY_CLOCK, /* the wall clock is behind that of an earlier answer */
+	TLS_REPLAY_UPGRADE, /* not from the filter: another process may have accepted it */
 	TLS_REPLAY_VERDICT_COUNT,
 };
 

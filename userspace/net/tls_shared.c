@@ -45,6 +45,33 @@ void tls_shared_rotate(struct tls_shared *s, uint64_t mono_ns)
 	tls_tickets_rotate(s->tickets, mono_ns / NS_SEC);
 }
 
+void tls_shared_give_tickets(struct tls_shared *s, struct tls_ticket_keys *out)
+{
+	OBJ_CHECK(s, TAG_TLS_SHARED);
+	atomic_store(&s->is_given, true);
+	tls_tickets_copy(s->tickets, out);
+}
+
+void tls_shared_keep_tickets(struct tls_shared *s)
+{
+	OBJ_CHECK(s, TAG_TLS_SHARED);
+	atomic_store(&s->is_given, false);
+}
+
+int tls_shared_take_tickets(struct tls_shared *s, const struct tls_ticket_keys *keys, uint64_t mono_ns,
+			    uint64_t wall_secs)
+{
+	OBJ_CHECK(s, TAG_TLS_SHARED);
+	/* First: who opens a ticket must see it.  Hellos are remembered for a second less, and one may have begun. */
+	atomic_store(&s->early_from_secs, wall_secs + TLS_REPLAY_SECS + 2);
+	return tls_tickets_replace(s->tickets, keys, mono_ns / NS_SEC);
+}
+
+bool tls_shared_takes_early_data(const struct tls_shared *s, uint64_t wall_secs)
+{
+	return !atomic_load(&s->is_given) && wall_secs >= atomic_load(&s->early_from_secs);
+}
+
 void tls_shared_need_replay(struct tls_shared *s)
 {
 	OBJ_CHECK(s, TAG_TLS_SHARED);

@@ -12,11 +12,16 @@ struct tls_shared {
 	struct tls_tickets *tickets; /* owned */
 	struct tls_replay *replay;   /* owned; NULL until a server with early data was built */
 
+	_Atomic bool is_given; /* another process has the keys: it may see the hellos that we see */
+	_Atomic uint64_t early_from_secs; /* wall clock; before that the one before us may have accepted what we see */
+
 	/* statistics: relaxed */
 	_Atomic uint64_t tickets_issued, tickets_read, tickets_refused;
 	_Atomic uint64_t early_data[TLS_REPLAY_VERDICT_COUNT];
 };
 
+/* Any thread: may early data be accepted at all? */
+bool tls_shared_takes_early_data(const struct tls_shared *s, uint64_t wall_secs);
 /* Control thread, while a server is built: workers see the filter only through a server that was published after. */
 void tls_shared_need_replay(struct tls_shared *s);
 

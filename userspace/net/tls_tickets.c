@@ -2,10 +2,12 @@
 /* tls_tickets.c - ticket keys: made, rotated, used. */
 #include "net/tls_tickets.h"
 
+#include <errno.h>
 #include <openssl/core_names.h>
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <openssl/rand.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -16,34 +18,23 @@
 #include "base/rand.h"
 #include "net/shared_bytes.h"
 
-#define NAME_BYTES 16
+#define NAME_BYTES sizeof(((struct tls_ticket_key *)NULL)->name)
 #define IV_BYTES 16
-
-struct ticket_key {
-	unsigned char name[NAME_BYTES];
-	unsigned char cipher[32];
-	unsigned char mac[32];
-};
-
-struct ticket_keys {
-	struct ticket_key current, previous;
-};
 
 /* In pages of its own, because of mlock() and MADV_DONTDUMP. */
 struct secrets {
-	struct ticket_keys keys; /* the control thread's copy */
-	_Atomic uint64_t words[2 * sizeof(struct ticket_keys) / 8]; /* what workers read */
+	struct tls_ticket_keys keys; /* the control thread's copy */
+	_Atomic uint64_t words[2 * sizeof(struct tls_ticket_keys) / 8]; /* what workers read */
 };
 
 struct tls_tickets {
 	EVP_CIPHER *cipher; /* owned; fetched once: a fetch at each ticket would cost more than the ticket */
 	struct secrets *secrets; /* owned */
 	size_t map_bytes;
-	uint64_t rotated_secs;
 	struct shared_bytes shared;
 };
 
-_Static_assert(sizeof(struct ticket_keys) % 8 == 0, "whole words");
+_Static_assert(sizeof(struct tls_ticket_keys) % 8 == 0, "whole words");
 
 static void keys_publish(struct tls_tickets *t)
 {
@@ -69,9 +60,9 @@ struct tls_tickets *tls_tickets_new(uint64_t mono_secs)
 	t->secrets = secrets_new(&t->map_bytes);
 	t->cipher = EVP_CIPHER_fetch(NULL, "AES-256-CBC", NULL);
 	CHECK(t->cipher);
-	t->shared = (struct shared_bytes){ .words = sizeof(struct ticket_keys) / 8, .buffers = t->secrets->words };
+	t->shared = (struct shared_bytes){ .words = sizeof(struct tls_ticket_keys) / 8, .buffers = t->secrets->words };
 	rand_secure(&t->secrets->keys, sizeof(t->secrets->keys));
-	t->rotated_secs = mono_secs;
+	t->secrets->keys.born_secs = mono_secs;
 	keys_publish(t);
 	return t;
 }
@@ -88,19 +79,19 @@ void tls_tickets_free(struct tls_tickets *t)
 
 void tls_tickets_rotate(struct tls_tickets *t, uint64_t mono_secs)
 {
-	struct ticket_keys *keys = &t->secrets->keys;
+	struct tls_ticket_keys *keys = &t->secrets->keys;
 
 	keys->previous = keys->current;
 	rand_secure(&keys->current, sizeof(keys->current));
-	t->rotated_secs = mono_secs;
+	keys->born_secs = mono_secs;
 	keys_publish(t);
 }
 
 unsigned tls_tickets_tick(struct tls_tickets *t, uint64_t mono_secs)
 {
-	uint64_t age = mono_secs - t->rotated_secs;
+	uint64_t born = t->secrets->keys.born_secs, age = mono_secs - born;
 
-	if (mono_secs < t->rotated_secs || age < TLS_TICKET_ROTATE_SECS)
+	if (mono_secs < born || age < TLS_TICKET_ROTATE_SECS)
 		return 0;
 	tls_tickets_rotate(t, mono_secs);
 	if (age < 2 * TLS_TICKET_ROTATE_SECS)
@@ -109,7 +100,36 @@ unsigned tls_tickets_tick(struct tls_tickets *t, uint64_t mono_secs)
 	return 2;
 }
 
-static int mac_set(EVP_MAC_CTX *mac, struct ticket_key *key)
+void tls_ticket_keys_wipe(struct tls_ticket_keys *k)
+{
+	OPENSSL_cleanse(k, sizeof(*k));
+}
+
+void tls_tickets_copy(const struct tls_tickets *t, struct tls_ticket_keys *out)
+{
+	*out = t->secrets->keys;
+}
+
+/* Bytes that somebody has chosen, or forgotten to. */
+static bool key_is_sound(const struct tls_ticket_key *key)
+{
+	static const struct tls_ticket_key none;
+
+	return CRYPTO_memcmp(key->name, none.name, sizeof(none.name)) != 0 &&
+	       CRYPTO_memcmp(key->cipher, none.cipher, sizeof(none.cipher)) != 0 &&
+	       CRYPTO_memcmp(key->mac, none.mac, sizeof(none.mac)) != 0;
+}
+
+int tls_tickets_replace(struct tls_tickets *t, const struct tls_ticket_keys *keys, uint64_t mono_secs)
+{
+	if (keys->born_secs > mono_secs || !key_is_sound(&keys->current) || !key_is_sound(&keys->previous))
+		return -EINVAL;
+	t->secrets->keys = *keys;
+	keys_publish(t);
+	return 0;
+}
+
+static int mac_set(EVP_MAC_CTX *mac, struct tls_ticket_key *key)
 {
 	char digest[] = "SHA256";
 	OSSL_PARAM params[] = {
@@ -121,7 +141,7 @@ static int mac_set(EVP_MAC_CTX *mac, struct ticket_key *key)
 	return EVP_MAC_CTX_set_params(mac, params);
 }
 
-static int key_encrypt(struct tls_tickets *t, struct ticket_key *key, unsigned char *name, unsigned char *iv,
+static int key_encrypt(struct tls_tickets *t, struct tls_ticket_key *key, unsigned char *name, unsigned char *iv,
 		       EVP_CIPHER_CTX *cipher, EVP_MAC_CTX *mac)
 {
 	if (RAND_bytes(iv, IV_BYTES) != 1 || !EVP_EncryptInit_ex2(cipher, t->cipher, key->cipher, iv, NULL) ||
@@ -134,8 +154,8 @@ static int key_encrypt(struct tls_tickets *t, struct ticket_key *key, unsigned c
 int tls_tickets_apply(struct tls_tickets *t, unsigned char *key_name, unsigned char *iv, EVP_CIPHER_CTX *cipher,
 		      EVP_MAC_CTX *mac, int is_encrypt)
 {
-	struct ticket_keys keys;
-	struct ticket_key *key;
+	struct tls_ticket_keys keys;
+	struct tls_ticket_key *key;
 	int result;
 
 	CHECK(shared_bytes_get(&t->shared, &keys, sizeof(keys)) == sizeof(keys));

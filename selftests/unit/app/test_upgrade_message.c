@@ -117,6 +117,9 @@ static void test_what_is_out_of_bounds_is_refused(void **state)
 	JUDGE(-EPROTO, true, .kind = UPGRADE_SOCKETS, .sockets = { .addr = { .sin6_family = AF_UNIX } });
 	JUDGE(-EPROTO, true, .kind = UPGRADE_SOCKETS, .sockets = { .set = 5000, .addr = { .sin6_family = AF_INET } });
 	JUDGE(-EPROTO, false, .kind = UPGRADE_OLDER);
+	JUDGE(1, false, .kind = UPGRADE_TICKETS);
+	JUDGE(-EPROTO, true, .kind = UPGRADE_TICKETS);
+	JUDGE(-EPROTO, true, .kind = UPGRADE_GET_TICKETS);
 	JUDGE(1, true, .kind = UPGRADE_STATE, .state = { .worker_count = 1 });
 	JUDGE(-EPROTO, false, .kind = UPGRADE_STATE, .state = { .worker_count = 1 });
 	JUDGE(-EPROTO, true, .kind = UPGRADE_STATE, .state = { .worker_count = 0 });

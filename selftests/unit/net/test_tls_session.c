@@ -425,6 +425,46 @@ static void test_early_data_is_refused_when_the_filter_is_full(void **state)
 	tls_shared_free(small);
 }
 
+static void test_early_data_waits_for_what_another_process_has_seen(void **state)
+{
+	struct tls_shared *before = tls_shared_new(16), *after = tls_shared_new(16);
+	struct tls_server_config c = config_of(&pair);
+	uint64_t now = (uint64_t)time(NULL);
+	struct tls_ticket_keys keys;
+	struct tls_server *s[2];
+	SSL_SESSION *session;
+
+	(void)state;
+	c.early_data = true;
+	s[0] = server_make(&c, before);
+	s[1] = server_make(&c, after);
+	session = session_from(s[0], "one.example", TLS1_3_VERSION);
+	tls_shared_give_tickets(before, &keys);
+	assert_int_equal(tls_shared_take_tickets(after, &keys, clock_mono_ns(), now), 0);
+	for (unsigned i = 0; i < 4; i++) {
+		struct tls_link l;
+		bool takes = i >= 2;
+
+		if (i == 2)
+			tls_shared_keep_tickets(before);
+		if (i == 3) /* long ago */
+			assert_int_equal(tls_shared_take_tickets(after, &keys, clock_mono_ns(),
+								 now - TLS_REPLAY_SECS - 2), 0);
+		l = early_run(s[i % 2], session, NULL, NULL);
+		assert_true(l.is_up);
+		assert_true(SSL_session_reused(l.server));
+		assert_int_equal(l.early_len, takes ? sizeof(early_text) - 1 : 0);
+		link_free(&l);
+	}
+	assert_int_equal(stats_of(before).early_data[TLS_REPLAY_UPGRADE], 1);
+	assert_int_equal(stats_of(after).early_data[TLS_REPLAY_UPGRADE], 1);
+	SSL_SESSION_free(session);
+	tls_server_put(s[0]);
+	tls_server_put(s[1]);
+	tls_shared_free(before);
+	tls_shared_free(after);
+}
+
 static void test_early_data_is_off_by_default(void **state)
 {
 	struct tls_server_config c = config_of(&pair), early = config_of(&pair);
@@ -554,6 +594,7 @@ int main(void)
 		cmocka_unit_test(test_no_tickets_without_resumption),
 		cmocka_unit_test(test_early_data_is_taken_once),
 		cmocka_unit_test(test_early_data_is_refused_when_the_filter_is_full),
+		cmocka_unit_test(test_early_data_waits_for_what_another_process_has_seen),
 		cmocka_unit_test(test_early_data_is_off_by_default),
 		cmocka_unit_test(test_client_reuses_sessions),
 		cmocka_unit_test(test_late_tickets_stay_with_their_client),

@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <setjmp.h>
 #include <cmocka.h>
+#include <errno.h>
 #include <openssl/evp.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -322,6 +323,66 @@ static int teardown(void **state)
 	return 0;
 }
 
+static void test_keys_of_another_process_open_its_tickets(void **state)
+{
+	struct tls_tickets *a = tls_tickets_new(1000), *b = tls_tickets_new(5000);
+	struct ticket older, newer, own;
+	struct tls_ticket_keys keys;
+
+	(void)state;
+	assert_int_equal(ticket_seal(a, &older, "k"), 1);
+	tls_tickets_rotate(a, 2000);
+	assert_int_equal(ticket_seal(a, &newer, "k"), 1);
+	assert_int_equal(ticket_seal(b, &own, "k"), 1);
+	assert_int_equal(ticket_open(b, &newer, "k"), 0);
+
+	tls_tickets_copy(a, &keys);
+	assert_int_equal(keys.born_secs, 2000);
+	assert_int_equal(tls_tickets_replace(b, &keys, 5000), 0);
+	assert_int_equal(ticket_open(b, &newer, "k"), 1);
+	assert_int_equal(ticket_open(b, &older, "k"), 2);
+	assert_int_equal(ticket_open(b, &own, "k"), 0);
+	/* They grow old as they would have there. */
+	assert_int_equal(tls_tickets_tick(b, 2000 + TLS_TICKET_ROTATE_SECS - 1), 0);
+	assert_int_equal(tls_tickets_tick(b, 2000 + TLS_TICKET_ROTATE_SECS), 1);
+	assert_int_equal(ticket_open(b, &newer, "k"), 2);
+	assert_int_equal(ticket_open(b, &older, "k"), 0);
+	tls_ticket_keys_wipe(&keys);
+	for (size_t i = 0; i < sizeof(keys); i++)
+		assert_int_equal(((unsigned char *)&keys)[i], 0);
+	tls_tickets_free(a);
+	tls_tickets_free(b);
+}
+
+static void test_what_cannot_be_keys_is_refused(void **state)
+{
+	struct tls_tickets *t = tls_tickets_new(1000);
+	struct tls_ticket_keys good, bad;
+	struct ticket k;
+
+	(void)state;
+	assert_int_equal(ticket_seal(t, &k, "k"), 1);
+	tls_tickets_copy(t, &good);
+	good.born_secs = 1001;
+	assert_int_equal(tls_tickets_replace(t, &good, 1000), -EINVAL);
+	good.born_secs = 1000;
+	for (unsigned i = 0; i < 6; i++) {
+		struct tls_ticket_key *key = i < 3 ? &bad.current : &bad.previous;
+
+		bad = good;
+		if (i % 3 == 0)
+			memset(key->name, 0, sizeof(key->name));
+		else if (i % 3 == 1)
+			memset(key->cipher, 0, sizeof(key->cipher));
+		else
+			memset(key->mac, 0, sizeof(key->mac));
+		assert_int_equal(tls_tickets_replace(t, &bad, 1000), -EINVAL);
+	}
+	assert_int_equal(ticket_open(t, &k, "k"), 1);
+	assert_int_equal(tls_tickets_replace(t, &good, 1000), 0);
+	tls_tickets_free(t);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -335,6 +396,8 @@ int main(void)
 		cmocka_unit_test(test_tickets_overlap_by_one_key),
 		cmocka_unit_test(test_tickets_rotate_by_the_clock),
 		cmocka_unit_test(test_tickets_while_keys_change),
+		cmocka_unit_test(test_keys_of_another_process_open_its_tickets),
+		cmocka_unit_test(test_what_cannot_be_keys_is_refused),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);
