@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # flood_client.py - a client of `flood` that wants to be served: open loop, a connection for each request.
-"""Arguments: SERVER PORT SOURCE COUNT PER_SECOND.  Source "new": each request has an address of its own that nobody has
-seen, of 10.81.0.0/16.  Prints the milliseconds of those that were answered, as JSON."""
+"""Arguments: SERVER PORT SOURCE COUNT PER_SECOND.  Of SOURCE "A+" each request has the next address, from A on.  Prints
+the milliseconds of those that were answered, as JSON; they count from the time that a request was due."""
+import ipaddress
 import json
 import socket
 import sys
@@ -26,13 +27,12 @@ def ask(server, port, source):
 
 def main():
     server, port, source, count, per_second = sys.argv[1:]
-    first, took, began = time.time_ns() // 1000000000, [], time.monotonic()
+    first, step = ipaddress.ip_address(source.rstrip("+")), int(source.endswith("+"))
+    took, began = [], time.monotonic()
     for i in range(int(count)):
         due = began + i / int(per_second)
         time.sleep(max(0, due - time.monotonic()))
-        # The whole /16 is used before an address comes again, in other runs of a minute too.
-        number = (first * 997 + i) % 64000
-        if ask(server, int(port), "10.81.%d.%d" % (number // 250, 1 + number % 250) if source == "new" else source):
+        if ask(server, int(port), str(first + i * step)):
             took.append((time.monotonic() - due) * 1000)
     print(json.dumps(took))
 

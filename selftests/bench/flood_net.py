@@ -16,6 +16,7 @@ SIOCETHTOOL, ETHTOOL_SGRO = 0x8946, 0x2c
 FLOOD_CPU, SERVER_CPU = 0, 1
 RATE = 100000
 SERVER, OUTSIDE, INSIDE, PORT = "10.78.0.1", "10.78.0.2", "10.80.5.253", 8080
+MANY, NEW = "10.81.%d.0+", "10.81.200.0+"  # the peer has all of 10.81.0.0/16
 HERE = os.path.dirname(os.path.abspath(__file__))
 CONFIG = """system {
 	instance "flood%(pid)d"
