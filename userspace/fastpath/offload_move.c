@@ -34,6 +34,12 @@ int offload_freeze(struct offload_pair *p)
 	return 0;
 }
 
+static void rows_unclaim(struct offload_pair *p, unsigned count)
+{
+	while (count-- > 0)
+		flows_row_unclaim(p->flows, p->dirs[count].slot);
+}
+
 static void parcel_pack(const struct offload_pair *p, struct offload_parcel *out)
 {
 	*out = (struct offload_parcel){ .user_active_ns = p->user_active_ns, .age = flows_age(p->flows) + 1 };
@@ -98,6 +104,7 @@ void offload_release(struct offload_pair *p)
 	OBJ_CHECK(p, TAG_OFFLOAD_PAIR);
 	CHECK(p->state == PAIR_FROZEN);
 	loop_undefer(o->loop, &p->task);
+	rows_unclaim(p, 2);
 	offload_pair_gone(o, p);
 	o->counts.left[OFFLOAD_LEFT_MOVED]++;
 	pair_free(p);
@@ -128,12 +135,6 @@ static bool dir_restore(struct offload_dir *d, const struct offload_parcel_dir *
 	d->slow_seen = from->slow_seen;
 	d->drain_since_ms = d->drain_moved_ms = loop_now_ms(d->pair->offload->loop);
 	return true;
-}
-
-static void rows_unclaim(struct offload_pair *p, unsigned count)
-{
-	while (count-- > 0)
-		flows_row_unclaim(p->flows, p->dirs[count].slot);
 }
 
 static bool pair_restore(struct offload_pair *p, const struct offload_parcel *parcel)
