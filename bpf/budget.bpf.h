@@ -51,9 +51,7 @@ static __always_inline void budget_level(struct budget_walk *w, const struct sn_
 	if (own)
 		is_admitted = sn_gcra_charge(own, b, w->now_ns);
 	else
-		is_admitted = sn_budget_sketch(b, sn_budget_hash(sn_budget_key(w->source, per), w->budgets->seed,
-								 number),
-					       w->now_ns);
+		is_admitted = sn_budget_sketch(b, sn_budget_hash(w->source, per, w->budgets->seed, number), w->now_ns);
 	if (is_admitted)
 		return;
 	if (!own && b->is_saturated) {

@@ -73,32 +73,41 @@ _Static_assert(sizeof(struct sn_source) == 16, "map value layout");
 #define SN_GCRA_TRIES 4
 #define SN_GCRA_SLACK_NS 1000000000ull
 
-/* What is left of a source at a level's length, in one word; two families never meet. */
-static inline __u64 sn_budget_key(const __u32 addr[4], __u32 per)
+static inline __u32 sn_budget_is_v4(const __u32 addr[4])
 {
-	/* Bytes in network order whatever the machine: only equality matters. */
-	__u64 high = (__u64)addr[0] << 32 | addr[1];
-	const __u8 mask24[4] = { 0xff, 0xff, 0xff, 0 }, mask48[4] = { 0xff, 0xff, 0, 0 };
-	__u32 mask;
+	const __u8 mapped[4] = { 0, 0, 0xff, 0xff };
+	__u32 third;
 
-	if (per == SN_PER_24) {
-		__builtin_memcpy(&mask, mask24, sizeof(mask));
-		return (__u64)addr[2] << 32 | (addr[3] & mask);
-	}
-	if (per == SN_PER_48) {
-		__builtin_memcpy(&mask, mask48, sizeof(mask));
-		return (__u64)addr[0] << 32 | (addr[1] & mask);
-	}
-	return high ? high : (__u64)addr[2] << 32 | addr[3];
+	__builtin_memcpy(&third, mapped, sizeof(third));
+	return !addr[0] && !addr[1] && addr[2] == third;
 }
 
-/* Two cells in one word, by a secret: nobody can choose to share a cell with somebody. */
-static inline __u64 sn_budget_hash(__u64 key, const __u64 seed[2], __u32 level)
+/* What is left of a source at a level's length.  Bytes in network order whatever the machine: only equality matters. */
+static inline __u64 sn_budget_key(const __u32 addr[4], __u32 per, __u32 is_v4)
 {
-	__u64 h = key ^ seed[0];
+	const __u8 mask24[4] = { 0xff, 0xff, 0xff, 0 }, mask48[4] = { 0xff, 0xff, 0, 0 };
+	__u32 mask = ~0u;
+
+	if (per == SN_PER_24)
+		__builtin_memcpy(&mask, mask24, sizeof(mask));
+	if (per == SN_PER_48)
+		__builtin_memcpy(&mask, mask48, sizeof(mask));
+	if (is_v4)
+		return (__u64)addr[2] << 32 | (addr[3] & mask);
+	return (__u64)addr[0] << 32 | (addr[1] & mask);
+}
+
+/*
+ * Two cells in one word, by a secret: nobody can choose to share a cell with somebody.  Any 64 bits are the network of
+ * an IPv6 source, also those that an IPv4 address is written with, so the family is hashed too.
+ */
+static inline __u64 sn_budget_hash(const __u32 addr[4], __u32 per, const __u64 seed[2], __u32 level)
+{
+	__u32 is_v4 = sn_budget_is_v4(addr);
+	__u64 h = sn_budget_key(addr, per, is_v4) ^ seed[0];
 
 	h = (h ^ h >> 32) * 0xd6e8feb86659fd93ull;
-	h ^= seed[1] + level;
+	h ^= seed[1] + level + (is_v4 ? 0 : SN_BUDGET_LEVELS);
 	h = (h ^ h >> 32) * 0xd6e8feb86659fd93ull;
 	return h ^ h >> 32;
 }

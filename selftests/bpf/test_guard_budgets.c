@@ -182,6 +182,40 @@ static void test_networks_of_ipv6(void **state)
 	assert_int_equal(admitted("198.51.100.1", SYN, 9), 9);
 }
 
+/* Sources whose bits are another's, moved: each has a bucket of its own, here and in userspace. */
+static void test_no_source_has_the_bucket_of_another(void **state)
+{
+	static const char *const sources[] = { "198.51.100.1",		 "0:ffff:c633:6401::9", "2001:db8:f:1::1",
+					       "::2001:db8:f:1", "0:ffff:c633:6402::9", "198.51.100.2" };
+	struct budgets *b = budgets_new();
+	struct fastpath_plan p = { 0 };
+	uint8_t ip[16];
+	uint32_t rule;
+
+	(void)state;
+	add_budget(&p, false, SN_PER_IP, 1, 1);
+	add_budget(&p, true, SN_PER_IP, 1, 2);
+	apply(&p, false);
+	budgets_set(b, &levels, false);
+	set_clock(HOUR);
+	for (size_t i = 0; i < ARRAY_LEN(sources); i++) {
+		struct sn_source used;
+
+		packet_ip(sources[i], ip);
+		budgets_sketched(&levels, cells, ip, &used);
+		assert_int_equal(used.connections_full_at_ns, 0);
+		assert_int_equal(used.packets_full_at_ns, 0);
+		assert_int_equal(admitted(sources[i], SYN, 3), 1);
+		assert_int_equal(budgets_admit(b, ip, now, &rule), true);
+		assert_int_equal(budgets_admit(b, ip, now, &rule), false);
+		budgets_sketched(&levels, cells, ip, &used);
+		assert_true(used.connections_full_at_ns > now && used.packets_full_at_ns > now);
+	}
+	/* The /64 of nothing is a network as any other. */
+	assert_int_equal(admitted("::2001:db8:f:2", SYN, 3), 0);
+	budgets_free(b);
+}
+
 static void test_packets(void **state)
 {
 	struct fastpath_plan p = { 0 };
@@ -375,6 +409,9 @@ static void test_userspace_admits_the_same(void **state)
 
 			if (draw(2))
 				(void)snprintf(source, sizeof(source), "198.51.%u.%u", draw(2), draw(3));
+			else if (draw(3) == 0) /* the same bits as IPv6 */
+				(void)snprintf(source, sizeof(source), "0:ffff:c633:%x::%u", draw(2) << 8 | draw(3),
+					       draw(2));
 			else
 				(void)snprintf(source, sizeof(source), "2001:db8:%u:%u::%u", draw(2), draw(2), draw(2));
 			packet_ip(source, ip);
@@ -414,6 +451,7 @@ int main(void)
 		cmocka_unit_test(test_clock_that_goes_back_fills_nothing),
 		cmocka_unit_test(test_all_levels_must_admit),
 		cmocka_unit_test(test_networks_of_ipv6),
+		cmocka_unit_test(test_no_source_has_the_bucket_of_another),
 		cmocka_unit_test(test_packets),
 		cmocka_unit_test(test_known_sources_have_buckets_of_their_own),
 		cmocka_unit_test(test_known_sources_are_made_slowly),

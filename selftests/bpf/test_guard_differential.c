@@ -12,6 +12,7 @@
 
 #include "base/clock.h"
 #include "base/hash.h"
+#include "base/ip16.h"
 #include "fastpath/bans.h"
 #include "fastpath/rules.h"
 #include "fastpath/tables.h"
@@ -33,15 +34,18 @@ static uint32_t draw(uint32_t below)
 	return (uint32_t)(seed >> 33) % below;
 }
 
-/* Of 10.0.0.0/8 or 2001:db8::/32, with few bits set anywhere; sometimes IPv4-mapped is what it looks like. */
+/*
+ * Of 10.0.0.0/8 or 2001:db8::/32, with few bits set anywhere; sometimes IPv4-mapped is what it looks like, or the same
+ * bits are the network of an IPv6 source.
+ */
 static void draw_source(uint8_t out_ip[16], bool *out_is_v6_frame)
 {
-	bool is_v4 = draw(2);
+	bool is_v4 = draw(2), is_twin = !is_v4 && draw(3) == 0;
 	int i;
 
 	*out_is_v6_frame = !is_v4 || draw(4) == 0;
-	packet_ip(is_v4 ? "10.0.0.0" : "2001:db8::", out_ip);
-	for (i = is_v4 ? 13 : 4; i < 16; i++)
+	packet_ip(is_v4 ? "10.0.0.0" : is_twin ? "0:ffff:a00::" : "2001:db8::", out_ip);
+	for (i = is_v4 ? 13 : is_twin ? 5 : 4; i < 16; i++)
 		out_ip[i] = draw(3) ? 0 : (uint8_t)(0x80 >> draw(8));
 }
 
@@ -52,7 +56,7 @@ static void draw_rule(struct fastpath_plan *p)
 	unsigned bit, least;
 
 	draw_source(a.ip, &is_v6_frame);
-	least = a.ip[0] ? 0 : 96;
+	least = ip16_is_v4(a.ip) ? 96 : 0;
 	a.len = (uint8_t)(least + draw(129 - least));
 	for (bit = a.len; bit < 128; bit++)
 		a.ip[bit / 8] &= (uint8_t)~(0x80 >> bit % 8);

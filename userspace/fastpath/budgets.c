@@ -121,7 +121,7 @@ static uint64_t sketched(const struct sn_budgets *b, unsigned number, const stru
 			 const uint32_t addr[4])
 {
 	const struct sn_budget *level = budgets_level(b, number);
-	uint64_t hash = sn_budget_hash(sn_budget_key(addr, SN_PER_IP), b->seed, number), at[2];
+	uint64_t hash = sn_budget_hash(addr, SN_PER_IP, b->seed, number), at[2];
 
 	if (!level->interval_ns || level->is_saturated)
 		return 0;
@@ -193,7 +193,7 @@ bool budgets_are_active(const struct budgets *b)
 static bool admits(struct budgets *b, unsigned number, uint32_t per, const uint32_t addr[4], uint64_t now_ns)
 {
 	const struct sn_budget *level = budgets_level(&b->levels, number);
-	uint64_t hash = sn_budget_hash(sn_budget_key(addr, per), b->levels.seed, number);
+	uint64_t hash = sn_budget_hash(addr, per, b->levels.seed, number);
 	uint32_t is_admitted = 0;
 
 	for (uint32_t row = 0; row < 2; row++)

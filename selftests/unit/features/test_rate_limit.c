@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <arpa/inet.h>
 #include <stdlib.h>
 
 #include "features/rate_limit.h"
@@ -207,6 +208,41 @@ static void test_ipv6_prefix_of_any_length(void **state)
 	arena_fini(&a);
 }
 
+static struct limit_key key_of(struct fixture *f, struct arena *a, const char *ip)
+{
+	struct exchange *x = exchange_make(f, a, "2001:db8::");
+	struct limit_key key = limit_key_begin(limit_of(f, 0));
+
+	assert_int_equal(inet_pton(AF_INET6, ip, &x->client_addr.in6.sin6_addr), 1);
+	rate_key_add(&key, x, f->uses[0].config);
+	return key;
+}
+
+/* A listener for both families tells of IPv4 clients as ::ffff:a.b.c.d. */
+static void test_one_key_for_both_forms_of_an_ipv4_client(void **state)
+{
+	static const char *const others[] = { "0:ffff:c000:201::", "::c000:201", "0:0:0:1:0:ffff:c000:201",
+					      "::fffe:c000:201", "c000:201::" };
+	struct fixture *f = *state;
+	struct config_rate_limit *c = use_add(f, "l", RATE_KEY_CLIENT_IP, 1, 1);
+	struct limit_key plain = limit_key_begin(limit_of(f, 0)), key;
+	struct arena a;
+
+	arena_init(&a, 4096);
+	for (unsigned bits = 1; bits <= 128; bits++) {
+		c->ipv6_prefix = bits;
+		plain = limit_key_begin(limit_of(f, 0));
+		rate_key_add(&plain, exchange_make(f, &a, "192.0.2.1"), c);
+		key = key_of(f, &a, "::ffff:192.0.2.1");
+		assert_memory_equal(&key, &plain, sizeof(key));
+		for (size_t i = 0; i < ARRAY_LEN(others); i++) {
+			key = key_of(f, &a, others[i]);
+			assert_memory_not_equal(&key, &plain, sizeof(key));
+		}
+	}
+	arena_fini(&a);
+}
+
 #define ROUNDS 10000
 
 /* Under callgrind: what a request costs more. */
@@ -242,6 +278,7 @@ int main(void)
 		TEST(test_refusal_has_status_and_text_of_the_file),
 		TEST(test_tokens_of_a_refused_request_go_back),
 		TEST(test_ipv6_prefix_of_any_length),
+		TEST(test_one_key_for_both_forms_of_an_ipv4_client),
 		TEST(test_cost_of_a_request),
 	};
 
