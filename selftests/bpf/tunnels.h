@@ -279,6 +279,8 @@ struct peer {
 	enum sender_style sender;
 	enum receiver_style receiver;
 	unsigned seed;
+	unsigned pause_us; /* up to so long after each piece, beside what its style does */
+	uint64_t until_ms; /* then its goal is what it has sent; 0: never */
 	uint64_t goal, tx_seed, rx_seed;
 
 	pthread_t threads[2];
@@ -330,6 +332,10 @@ static inline void *peer_send(void *arg)
 			nap_us(random_below(&seed, 400));
 		if (p->sender == SENDER_BURSTS)
 			nap_us(random_below(&seed, 15000));
+		if (p->pause_us && (p->sender != SENDER_SMALL || random_below(&seed, 16) == 0))
+			nap_us(random_below(&seed, p->pause_us));
+		if (p->until_ms && now_ms() >= p->until_ms)
+			p->goal = done;
 	}
 	if (!p->send_err)
 		(void)shutdown(p->fd, SHUT_WR);
