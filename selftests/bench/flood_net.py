@@ -52,7 +52,8 @@ def number_of(path):
 
 
 def cpu_ns(pid):
-    return sum(number_of("/proc/%d/task/%s/schedstat" % (pid, task)) for task in os.listdir("/proc/%d/task" % pid))
+    """CPU time of a process, of threads that have ended too: clock_getcpuclockid(3)."""
+    return time.clock_gettime_ns(~pid << 3 | 2)
 
 
 def on_cpu(cpu, command):
