@@ -6,7 +6,9 @@ import re
 import socket
 import subprocess
 
-from lib import check, check_eq, check_in, fetch, wait_for
+from lib import Skip, check, check_eq, check_in, fetch, wait_for
+from lib.tls import Authority, tls_block
+from test_upgrade import upgrade
 
 WRONG = '''listeners {
     listener "web" {
@@ -206,11 +208,108 @@ def test_second_daemon_of_the_instance_is_told_so(t):
     check(first.status(), "the first daemon lost its admin socket")
 
 
+def refusal(s, *texts, user=None, seconds=10):
+    """A start that fails; what it says, which must be these texts."""
+    if user is not None:
+        s.prefix = ["setpriv", "--reuid=%d" % user, "--regid=%d" % user, "--clear-groups"]
+    s.spawn()
+    check_eq(s.wait_exit(seconds), 1)
+    for text in texts:
+        check_in(text, s.stderr())
+    s.check_clean()
+
+
+def test_pid_file_of_a_daemon_that_runs_stops_the_start(t):
+    path = t.path("pid")
+    first = t.sentinel(system='pid-file "%s"' % path)
+    second = t.sentinel(start=False, system='pid-file "%s"' % path)
+    refusal(second, "pid-file %s is in use by process %d" % (path, first.pid), "name another file")
+    with open(path, encoding="ascii") as file:
+        check_eq(int(file.read()), first.pid)
+    first.kill()  # what it leaves behind stops nobody
+    second.start()
+    with open(path, encoding="ascii") as file:
+        check_eq(int(file.read()), second.pid)
+    upgrade(t, second)
+    refusal(t.sentinel(start=False, system='pid-file "%s"' % path), "is in use by process %d" % second.pid)
+    second.stop()
+    check(not os.path.exists(path))
+
+
+def test_what_a_user_may_not_do_names_him(t):
+    nobody = 65534
+    own = t.path("own")
+    os.mkdir(own)
+    os.chown(own, nobody, nobody)
+
+    def daemon(**keys):
+        s = t.sentinel(start=False, **keys)
+        s.socket_path, s.access_path = own + "/socket", own + "/access.log"
+        s.write_config()
+        return s
+    denied = "Permission denied to user %d" % nobody
+    refusal(daemon(system='pid-file "%s"' % t.path("pid")), "pid-file %s cannot be written: %s" % (t.path("pid"), denied),
+            user=nobody)
+    refusal(daemon(system='user "daemon"'), "only root can become user daemon: start it as root", user=nobody)
+    s = daemon()
+    s.access_path = t.path("access.log")
+    s.write_config()
+    refusal(s, "access-log %s cannot be opened: %s" % (s.access_path, denied), user=nobody)
+    s = daemon()
+    s.socket_path = t.path("socket")
+    s.write_config()
+    refusal(s, "the admin socket %s cannot be opened: %s" % (s.socket_path, denied), user=nobody)
+    pair = Authority(t).issue("a.example", ["a.example"])
+    refusal(daemon(listener=tls_block(pair)), "key-file %s cannot be read: permission denied to user %d" % (pair.key, nobody),
+            user=nobody)
+
+
+def test_admin_socket_in_the_place_of_a_file_says_what_to_do(t):
+    s = t.sentinel(start=False)
+    s.socket_path = t.write("file", "precious")
+    s.write_config()
+    refusal(s, "the admin socket %s cannot be opened: what is there is no socket: remove it" % s.socket_path)
+    with open(s.socket_path, encoding="ascii") as file:
+        check_eq(file.read(), "precious")
+
+
+def test_full_disk_is_told_and_serves_on(t):
+    os.mkdir(t.path("tiny"))
+    mount = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16k", "none", t.path("tiny")], stderr=subprocess.PIPE)
+    if mount.returncode:
+        raise Skip("no tmpfs can be mounted: %s" % mount.stderr.decode())
+    t.closers.append(lambda: subprocess.run(["umount", "-l", t.path("tiny")], check=True))
+    s = t.sentinel(start=False)
+    s.access_path = t.path("tiny/access.log")
+    s.write_config()
+    s.start()
+
+    def is_full():
+        for _ in range(50):
+            check_eq(fetch(s.port, "/" + "x" * 300).status, 200)
+        return "loses lines" in s.stderr()
+    wait_for(is_full, "the complaint", 15)
+    check_in("the access log %s loses lines: no space left on device; sentinel_log_lines_dropped_total counts them"
+             % s.access_path, s.stderr())
+    wait_for(lambda: s.metric("log_lines_dropped_total", log="access") > 0, "the count")
+    check_eq(s.stderr().count("loses lines"), 1)
+
+
+def test_names_of_the_file_and_not_of_a_file(t):
+    code, _, err = wrong(t, "routes {\n}\n").command("check", check_code=None)
+    check_eq(code, 1)
+    check_in('"listeners" is missing in the configuration', err)
+
+
 def test_user_that_does_not_exist_stops_the_start(t):
     s = t.sentinel(start=False, system='user "no-such-user-4711"')
     s.spawn()
     check_eq(s.wait_exit(), 1)
-    check_in("no-such-user-4711", s.stderr())
+    check_in('there is no user "no-such-user-4711"', s.stderr())
+    s = t.sentinel(start=False, system='user "daemon"; group "no-such-group-4711"')
+    s.spawn()
+    check_eq(s.wait_exit(), 1)
+    check_in('there is no group "no-such-group-4711"', s.stderr())
 
 
 def test_log_file_that_cannot_be_opened_stops_the_start(t):
@@ -230,6 +329,7 @@ def test_metrics_port_that_is_written_and_taken_stops_the_start(t):
     second.write_config()
     second.spawn()
     check_eq(second.wait_exit(), 1)
+    check_in("observability { metrics { address } }: cannot listen on 127.0.0.1:%d" % first.admin_port, second.stderr())
     check_in("in use", second.stderr())
 
 

@@ -79,7 +79,7 @@ static int file_load(struct control *c)
 	err = control_load_first(c, &text);
 	(void)fwrite(text.ptr, 1, text.len, stderr);
 	if (err < 0)
-		cli_complain("%s has errors; nothing was started", c->path);
+		cli_complain("nothing was started with %s", c->path);
 	strbuf_fini(&text);
 	return err;
 }
@@ -140,12 +140,19 @@ static int admin_listen(struct control *c, const char *path, const struct addr *
 	return err;
 }
 
+static const char *admin_failure(int err, char buf[PRIVILEGE_ERR_MAX])
+{
+	if (err == -EEXIST)
+		return "what is there is no socket: remove it, or name another path";
+	return privilege_err_text(err, buf);
+}
+
 static int admin_start(struct control *c)
 {
 	const struct config_system *system = &c->current->config->system;
 	const char *path = admin_path(system, &c->current->arena);
 	struct addr addr;
-	char text[128];
+	char text[128], why[PRIVILEGE_ERR_MAX];
 	int err;
 
 	if (c->heir && heir_has_admin(c->heir, path))
@@ -162,28 +169,37 @@ static int admin_start(struct control *c)
 		return err;
 	}
 	if (err < 0 && system->admin.socket) {
-		cli_complain("the admin socket %s cannot be opened: %s", path, strerror(-err));
+		cli_complain("the admin socket %s cannot be opened: %s", path, admin_failure(err, why));
 		return err;
 	}
 	if (err < 0)
-		log_warn("no admin socket: %s: %s; reload by SIGHUP, stop by SIGTERM", path, strerror(-err));
+		log_warn("no admin socket: %s: %s; reload by SIGHUP, stop by SIGTERM", path, admin_failure(err, why));
 	return 0;
 }
 
 static int pid_file_start(struct control *c)
 {
 	const char *path = c->current->config->system.pid_file;
-	int err;
+	char why[PRIVILEGE_ERR_MAX];
+	int err, owner = 0;
 
 	if (c->heir && heir_has_pid_file(c->heir, path)) {
 		pid_file_adopt(&c->pid_file, path, heir_pid_file_take(c->heir));
 		return 0;
 	}
-	err = pid_file_open(&c->pid_file, path);
+	err = pid_file_open(&c->pid_file, path, &owner);
+	/* A daemon that has just been killed, or is about to remove it. */
+	for (unsigned i = 0; err == -EWOULDBLOCK && i < SOCKETS_TRIES; i++) {
+		(void)usleep(SOCKETS_PAUSE_US);
+		err = pid_file_open(&c->pid_file, path, &owner);
+	}
 	if (err == 0 && !c->heir)
 		err = pid_file_write(&c->pid_file);
-	if (err < 0)
-		cli_complain("pid-file %s: %s", path, strerror(-err));
+	if (err == -EWOULDBLOCK)
+		cli_complain("pid-file %s is in use by process %d, which runs: stop it, or name another file", path,
+			     owner);
+	else if (err < 0)
+		cli_complain("pid-file %s cannot be written: %s", path, privilege_err_text(err, why));
 	return err;
 }
 
@@ -216,19 +232,27 @@ static void state_make(struct control *c, const struct identity *id)
 		log_warn("%s cannot be made: %s; OCSP answers are not kept over a restart", folder, strerror(-err));
 }
 
+static void identity_complain(const struct config_system *system, int err)
+{
+	struct identity id;
+
+	if (err == -EPERM)
+		cli_complain("only root can become %s %s: start it as root, or without `user` and `group`",
+			     system->user ? "user" : "group", system->user ? system->user : system->group);
+	else if (system->user && identity_find(&id, system->user, NULL) == -ENOENT)
+		cli_complain("there is no user \"%s\" (system { user })", system->user);
+	else
+		cli_complain("there is no group \"%s\" (system { group })", system->group);
+}
+
 static int rights_give_up(struct control *c)
 {
 	const struct config_system *system = &c->current->config->system;
 	struct identity id;
 	int err = identity_find(&id, system->user, system->group);
 
-	if (err == -ENOENT) {
-		cli_complain("there is no user %s or no group %s", system->user ? system->user : "(unset)",
-			 system->group ? system->group : "(unset)");
-		return err;
-	}
 	if (err < 0) {
-		cli_complain("only root can become user %s", system->user ? system->user : system->group);
+		identity_complain(system, err);
 		return err;
 	}
 	if (c->heir && id.uid != geteuid()) {

@@ -45,6 +45,7 @@ static int file_try(const char *path)
 static int log_prepare(const char **path, const char *key, const char *name, struct arena *a, struct strbuf *out)
 {
 	bool is_default = !*path;
+	char why[PRIVILEGE_ERR_MAX];
 	int err;
 
 	if (is_default)
@@ -57,7 +58,7 @@ static int log_prepare(const char **path, const char *key, const char *name, str
 	if (err == 0)
 		return 0;
 	strbuf_printf(out, "%s%s %s cannot be opened: %s%s\n", is_default ? "warning: " : "", key, *path,
-		      strerror(-err), is_default ? "; none is written" : "");
+		      privilege_err_text(err, why), is_default ? "; none is written" : "");
 	*path = NULL;
 	return is_default ? 0 : err;
 }
@@ -67,6 +68,7 @@ int logs_prepare(struct snapshot *s, struct strbuf *out)
 	/* the snapshot is not published yet: it is still ours to complete */
 	struct config_logging *l = (struct config_logging *)(uintptr_t)&s->config->observability.logging;
 	struct access_log_settings *access = (struct access_log_settings *)(uintptr_t)s->access_log;
+	char why[PRIVILEGE_ERR_MAX];
 	int err;
 
 	if (access) {
@@ -85,7 +87,7 @@ int logs_prepare(struct snapshot *s, struct strbuf *out)
 		return 0;
 	err = file_try(l->error.file);
 	if (err < 0)
-		strbuf_printf(out, "error-log %s cannot be opened: %s\n", l->error.file, strerror(-err));
+		strbuf_printf(out, "error-log %s cannot be opened: %s\n", l->error.file, privilege_err_text(err, why));
 	return err;
 }
 

@@ -11,7 +11,11 @@ struct pid_file {
 	int fd;		  /* owned */
 };
 
-int pid_file_open(struct pid_file *p, const char *path); /* 0 or -errno; path NULL: nothing */
+/*
+ * 0 or -errno; path NULL: nothing.  It is locked as long as its descriptor is open, here or where that was handed to:
+ * -EWOULDBLOCK, another process has it, *out_owner by its number (0: the file does not tell).
+ */
+int pid_file_open(struct pid_file *p, const char *path, int *out_owner);
 void pid_file_adopt(struct pid_file *p, const char *path, int fd);
 int pid_file_write(struct pid_file *p); /* our number; 0 or -errno */
 /* It belongs to another process now. */

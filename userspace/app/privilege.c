@@ -114,6 +114,15 @@ int privilege_become(const struct identity *id)
 	return capabilities_set(mask);
 }
 
+const char *privilege_err_text(int err, char buf[PRIVILEGE_ERR_MAX])
+{
+	if (err == -EACCES)
+		(void)snprintf(buf, PRIVILEGE_ERR_MAX, "%s to user %u", strerror(-err), geteuid());
+	else
+		(void)snprintf(buf, PRIVILEGE_ERR_MAX, "%s", strerror(-err));
+	return buf;
+}
+
 void privilege_drop_thread(void)
 {
 	int err = permitted() ? capabilities_set(0) : 0;

@@ -29,6 +29,9 @@ int privilege_become(const struct identity *id);
  * The process of an upgrade inherits it, by the environment.
  */
 bool privilege_was_root(void);
+#define PRIVILEGE_ERR_MAX 128
+/* The words of an errno; "Permission denied" with the user who was denied it. */
+const char *privilege_err_text(int err, char buf[PRIVILEGE_ERR_MAX]);
 /* Calling thread: no capability at all. */
 void privilege_drop_thread(void);
 /* Raise the limit of open descriptors to what is allowed; returns it. */

@@ -32,7 +32,11 @@ static void failure_describe(struct strbuf *out, const struct listener *l, int e
 	char text[ADDR_TEXT_MAX];
 
 	addr_format(&l->addr, text);
-	strbuf_printf(out, "listener \"%s\": cannot listen on %s: %s", l->id, text, strerror(-err));
+	if (strcmp(l->id, CONFIG_METRICS_LISTENER) == 0)
+		strbuf_add_str(out, "observability { metrics { address } }");
+	else
+		strbuf_printf(out, "listener \"%s\"", l->id);
+	strbuf_printf(out, ": cannot listen on %s: %s", text, strerror(-err));
 	if (err == -EADDRINUSE)
 		strbuf_add_str(out, "; another program has the port (`ss -ltnp` shows which)");
 	else if (err == -EACCES)

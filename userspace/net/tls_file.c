@@ -155,7 +155,9 @@ int tls_file_read(struct tls_file *out, const char *what, const char *path, bool
 		err = -errno;
 	if (stamps)
 		stamps_add(stamps, path, err ? NULL : &st);
-	if (err) {
+	if (err == -EACCES) {
+		tls_report_error(r, "%s %s cannot be read: permission denied to user %u", what, path, geteuid());
+	} else if (err) {
 		tls_report_error(r, "%s %s cannot be read: %s", what, path, err_text(err));
 	} else if (!S_ISREG(st.st_mode)) {
 		tls_report_error(r, "%s %s is not a regular file", what, path);

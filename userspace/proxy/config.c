@@ -83,7 +83,7 @@ static const struct schema_row root_rows[] = {
 };
 
 static const struct schema_block root_block =
-	SCHEMA_BLOCK(struct config, "sentinel.kdl", root_rows, config_check, "The configuration.");
+	SCHEMA_BLOCK(struct config, "the configuration", root_rows, config_check, "The configuration.");
 
 const struct schema_block *config_block(void)
 {

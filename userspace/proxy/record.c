@@ -15,7 +15,8 @@
 static void report(const struct proxy_worker *w, int err)
 {
 	if (err < 0)
-		log_error("access log %s: %s", w->access_log.path, err_text(err));
+		log_error("the access log %s loses lines: %s; sentinel_log_lines_dropped_total counts them",
+			  w->access_log.path, err_text(err));
 }
 
 static void log_close(struct proxy_worker *w)
