@@ -2,6 +2,8 @@
 # test_upgrade_tunnels.py - tunnels between plain connections go on in the new process, byte by byte; others stay.
 import hashlib
 import json
+import os
+import shutil
 import socket
 import threading
 import time
@@ -10,10 +12,15 @@ from lib import Client, check, check_eq, fetch, wait_for
 from lib.case import scale
 from lib.origin import pattern
 from test_tunnel import UPGRADE, echoes, exactly, tunnel_open
-from test_upgrade import ended, upgrade
+from test_sockmap import programs
+from test_upgrade import ended, nobody, own_binary, replace, upgrade
 
 LIMIT_S = 120
-LONG = ("test_hundred_tunnels_in_the_kernel_move_ten_times",)
+LONG = ("test_hundred_tunnels_in_the_kernel_move_ten_times", "test_tunnels_stay_in_the_kernel_over_ten_upgrades",
+        "test_tunnels_stay_in_the_kernel_while_they_move")
+# They look at all maps of the machine.
+ALONE = ("test_new_process_that_is_killed_leaves_nothing_in_the_kernel",
+         "test_maps_of_a_process_before_go_with_its_last_tunnel")
 
 
 class Traffic:
@@ -165,6 +172,214 @@ def test_tunnels_stay_in_the_kernel_over_ten_upgrades(t):
 
 def test_tunnels_without_a_pause_stay_in_the_kernel(t):
     stay_in_the_kernel(t, 3, 3, share=0.01, size=20000, pause=0)
+
+
+def sockmap(t, o, **keys):
+    return t.sentinel(o, **dict({"workers": 2, "route": "websocket #true", "top": 'kernel { splice "sockmap"; }',
+                                 "upstream": "connection-pool { max-connections 1000; }"}, **keys))
+
+
+def joined(s, count):
+    tunnels = [tunnel_open(s) for _ in range(count)]
+    wait_for(lambda: in_kernel(s, count), "they join")
+    return tunnels
+
+
+def test_workers_and_connections_may_change_under_tunnels_in_the_kernel(t):
+    s = sockmap(t, t.origin())
+    tunnels = joined(s, 12)
+    for workers, limits in ((1, "max-connections 500"), (3, "max-connections 2000"), (2, "")):
+        s.write_config(workers=workers, limits=limits)
+        ended(upgrade(t, s))
+        check(in_kernel(s, 12), "%r", flows_of(s))
+        for c in tunnels:
+            echoes(c, pattern(5000))
+        tunnels += [tunnel_open(s)]  # in maps of the new process
+        wait_for(lambda: s.metric("sockmap_joins_total") == 1, "the new one joins")
+        tunnels.pop().close()
+        wait_for(lambda: s.metric("sockmap_tunnels") == 12, "the new one ends")
+    for c in tunnels:
+        c.close()
+    wait_for(lambda: s.metric("sockmap_tunnels") == 0, "the end")
+
+
+def test_tunnels_leave_the_kernel_first_if_the_new_process_has_none(t):
+    s = sockmap(t, t.origin())
+    tunnels = joined(s, 5)
+    s.write_config(top='kernel { splice "copy"; }', route='websocket #true\nsplice "copy"')
+    ended(upgrade(t, s))
+    for c in tunnels:
+        echoes(c, pattern(5000))
+    check_eq({e for f in flows_of(s) for e in f["engine"].values()}, {"copy"})
+    check_eq(s.stderr().count("leave the kernel before they move to the new process: it takes none"), 1)
+
+
+def test_two_upgrades_at_once_keep_tunnels_in_the_kernel(t):
+    s = sockmap(t, t.origin())
+    traffic = [Traffic(s, 2000, 0.001) for _ in range(20)]
+    wait_for(lambda: in_kernel(s, 20), "they join")
+    for _ in range(2):
+        processes = [upgrade(t, s) for _ in range(3)]
+        for old in processes:
+            ended(old, 20)
+        wait_for(lambda: len(flows_of(s)) == 20, "all have come")
+        check(in_kernel(s, 20), "%r", flows_of(s))
+    for one in traffic:
+        one.stop()
+    wait_for(lambda: s.metric("sockmap_tunnels") == 0, "the end")
+
+
+def test_tunnels_end_while_they_move(t):
+    """Clients that end at any moment around the hand-over, each after its last byte, and get every byte back."""
+    s = sockmap(t, t.origin())
+    for _ in range(3):
+        traffic = [Traffic(s, 500, 0.002) for _ in range(40)]
+        wait_for(lambda: s.metric("sockmap_tunnels") == 40, "they join")
+
+        def end():
+            while not all(one.is_over for one in traffic):
+                t.random.choice(traffic).is_over = True
+                time.sleep(0.02)
+        ender = threading.Thread(target=end, daemon=True)
+        ender.start()
+        old = upgrade(t, s)
+        ender.join(60)
+        for one in traffic:
+            one.stop()
+        ended(old, 20)
+        wait_for(lambda: s.metric("sockmap_tunnels") == 0, "pairs stay")
+
+
+def test_half_closed_tunnel_in_the_kernel_moves(t):
+    o = t.origin()
+    s = sockmap(t, o)
+    gate = threading.Event()
+
+    def late(connection, request):
+        connection.send(b"HTTP/1.1 101 S\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+        while connection.recv():
+            pass
+        gate.wait(20)
+        connection.send(b"at last")
+        connection.close()
+    o.on("/late", late)
+    c = tunnel_open(s, b"/late")
+    wait_for(lambda: in_kernel(s, 1), "it joins")
+    c.send(b"all that I have")
+    c.half_close()
+    s.sleep_ticks(0.3)
+    ended(upgrade(t, s))
+    check(in_kernel(s, 1), "%r", flows_of(s))
+    gate.set()
+    check_eq(exactly(c, 7), b"at last")
+    check_eq(c.check_closed(), "fin")
+    wait_for(lambda: lines_of(s, "/late"), "the line")
+    line = lines_of(s, "/late")[0]
+    check_eq((line["body_bytes_received"], line["body_bytes_sent"], line.get("tunnel_end")), (15, 7, None))
+
+
+def test_slow_reader_in_the_kernel_gets_every_byte(t):
+    s = sockmap(t, t.origin())
+    c = Client(s.port, rcvbuf=4096)
+    c.send(UPGRADE % b"/upgrade")
+    check_eq(c.head().status, 101)
+    wait_for(lambda: in_kernel(s, 1), "it joins")
+    data = pattern(12000000)
+    sender = threading.Thread(target=lambda: c.socket.sendall(data), daemon=True)
+    sender.start()
+    s.sleep_ticks(0.5)  # all buffers are full
+    old = upgrade(t, s)
+    s.sleep_ticks(1.5)
+    check_eq(exactly(c, len(data)), data)
+    sender.join()
+    echoes(c, b"and now the other")
+    ended(old)
+    echoes(c, b"and on")
+    c.close()
+
+
+def test_idle_limit_holds_across_processes_in_the_kernel(t):
+    s = sockmap(t, t.origin(), route='websocket #true\npolicies { tunnel-idle-timeout-secs "5s"; }')
+    idle, busy = joined(s, 2)
+    echoes(idle, b"hello")
+    s.sleep_ticks(2)
+    ended(upgrade(t, s))
+    check(in_kernel(s, 2), "%r", flows_of(s))
+    until = time.monotonic() + 2.5
+    while time.monotonic() < until:
+        echoes(busy, b"busy")
+        time.sleep(0.2)
+    check_eq(idle.check_closed(), "rst")
+    echoes(busy, b"still there")
+    wait_for(lambda: lines_of(s, "/upgrade"), "the line")
+    line = lines_of(s, "/upgrade")[0]
+    check_eq((line["tunnel_end"], line["body_bytes_received"]), ("idle", 5))
+    check(5000 <= line["duration_ms"] < 6500 * scale(), "%r", line)
+
+
+def test_tunnels_in_the_kernel_stay_as_they_were_if_there_is_no_upgrade(t):
+    path = own_binary(t)
+    s = sockmap(t, t.origin())
+    tunnels = joined(s, 5)
+    shutil.copy(path, t.path("good"))
+    t.binary = t.path("good")
+    for program in ("exit 3", "printf nonsense >&3\nexec sleep 100", "kill -9 $$", "exec sleep 100"):
+        replace(path, "#!/bin/sh\n%s\n" % program)
+        is_ok, text = s.admin("upgrade")  # the last one after ten seconds
+        check(not is_ok, "%s", text)
+        check(in_kernel(s, 5), "%r", flows_of(s))
+        for c in tunnels:
+            echoes(c, b"as before")
+    check_eq((s.metric("sockmap_joins_total"), s.metric("sockmap_left_total")), (5, 0))
+    shutil.copy(t.path("good"), path + ".new")
+    os.rename(path + ".new", path)
+    ended(upgrade(t, s))
+    check(in_kernel(s, 5), "%r", flows_of(s))
+
+
+def test_new_process_that_is_killed_leaves_nothing_in_the_kernel(t):
+    before = programs()
+    o = t.origin()
+    s = sockmap(t, o)
+    tunnels = joined(s, 5)
+    ended(upgrade(t, s))
+    for c in tunnels:
+        echoes(c, pattern(1000))
+    mine = programs() - before
+    s.kill()
+    killed = time.monotonic()
+    for c in tunnels:
+        check(c.end()[0] in ("fin", "rst"))
+    o.wait_ends()
+    check(time.monotonic() - killed < 1 * scale(), "the ends took %.1f s", time.monotonic() - killed)
+    wait_for(lambda: not programs() & mine, lambda: "these stay: %r" % (programs() & mine))
+
+
+def test_maps_of_a_process_before_go_with_its_last_tunnel(t):
+    before = programs()
+    s = sockmap(t, t.origin())
+    tunnels = joined(s, 3)
+    first = programs() - before
+    ended(upgrade(t, s))
+    check(programs() & first, "where are they?")
+    for c in tunnels:
+        c.close()
+    wait_for(lambda: not programs() & first, lambda: "these stay: %r" % (programs() & first))
+    check(programs() - before, "the new process has none of its own")
+
+
+def test_tunnels_in_the_kernel_move_without_rights(t):
+    s = nobody(t, workers=2, route="websocket #true", top='kernel { splice "sockmap"; }')
+    tunnels = joined(s, 5)
+    for _ in range(2):
+        ended(upgrade(t, s))
+        check(in_kernel(s, 5), "%r", flows_of(s))
+        for c in tunnels:
+            echoes(c, pattern(30000))
+    s.write_config(top='kernel { splice "copy"; }', route='websocket #true\nsplice "copy"')
+    ended(upgrade(t, s))
+    for c in tunnels:
+        echoes(c, pattern(30000))
 
 
 def test_tunnels_without_a_pause_leave_the_kernel(t):
