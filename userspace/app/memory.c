@@ -2,7 +2,6 @@
 /* memory.c - how much memory the process has, and the mark above which requests are refused. */
 #include "app/memory.h"
 
-#include <fcntl.h>
 #include <limits.h>
 #include <malloc.h>
 #include <stdio.h>
@@ -11,31 +10,18 @@
 #include <unistd.h>
 
 #include "base/check.h"
+#include "loop/small_file.h"
 #include "observe/log.h"
 #include "proxy/worker.h"
 
 #define GROUP_ROOT "/sys/fs/cgroup"
-
-/* At most size - 1 bytes of a small file, with NUL; 0: it cannot be read. */
-static size_t small_read(const char *path, char *buf, size_t size)
-{
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	ssize_t n;
-
-	if (fd < 0)
-		return 0;
-	n = read(fd, buf, size - 1);
-	(void)close(fd);
-	buf[MAX(n, 0)] = '\0';
-	return (size_t)MAX(n, 0);
-}
 
 uint64_t memory_resident(void)
 {
 	char text[128];
 	unsigned long resident;
 
-	if (!small_read("/proc/self/statm", text, sizeof(text)) || sscanf(text, "%*u %lu", &resident) != 1)
+	if (!small_file_read("/proc/self/statm", text, sizeof(text)) || sscanf(text, "%*u %lu", &resident) != 1)
 		return 0;
 	return (uint64_t)resident * (uint64_t)sysconf(_SC_PAGESIZE);
 }
@@ -87,13 +73,13 @@ static uint64_t group_limit(void)
 	char text[4096], path[PATH_MAX], file[PATH_MAX + 32];
 	const char *name;
 	uint64_t least = UINT64_MAX;
-	size_t len = small_read("/proc/self/cgroup", text, sizeof(text));
+	size_t len = small_file_read("/proc/self/cgroup", text, sizeof(text));
 
 	if (!memory_group_find(span_of(text, len), path, &name))
 		return UINT64_MAX;
 	for (char *end; strlen(path) >= strlen(GROUP_ROOT); *end = '\0') {
 		(void)snprintf(file, sizeof(file), "%s/%s", path, name);
-		if (small_read(file, text, sizeof(text)) && text[0] >= '0' && text[0] <= '9')
+		if (small_file_read(file, text, sizeof(text)) && text[0] >= '0' && text[0] <= '9')
 			least = MIN(least, (uint64_t)strtoull(text, NULL, 10));
 		end = strrchr(path, '/');
 		if (!end)

@@ -2,13 +2,12 @@
 /* kernel_version.c - which kernel this is, and whether its sockmap has known bugs. */
 #include "fastpath/kernel_version.h"
 
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/utsname.h>
-#include <unistd.h>
 
 #include "base/check.h"
+#include "loop/small_file.h"
 
 #define MAJOR_MIN 6
 #define MINOR_MIN 1
@@ -62,18 +61,11 @@ void kernel_version_parse(struct kernel_version *out, const char *release, const
 void kernel_version_read(struct kernel_version *out)
 {
 	char signature[SIGNATURE_MAX];
+	size_t len = small_file_read("/proc/version_signature", signature, sizeof(signature));
 	struct utsname u;
-	ssize_t n = -1;
-	int fd = open("/proc/version_signature", O_RDONLY | O_CLOEXEC);
 
-	if (fd >= 0) {
-		n = read(fd, signature, sizeof(signature) - 1);
-		(void)close(fd);
-	}
-	if (n > 0)
-		signature[n] = '\0';
 	CHECK(uname(&u) == 0);
-	kernel_version_parse(out, u.release, u.version, n > 0 ? signature : NULL);
+	kernel_version_parse(out, u.release, u.version, len ? signature : NULL);
 }
 
 static enum kernel_verdict judge_line(const struct kernel_version *v, unsigned loses_below, unsigned unsafe_below,

@@ -3,12 +3,12 @@
 #include "loop/loop.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/mem.h"
 #include "loop/internal.h"
+#include "loop/small_file.h"
 
 #define ENTRIES_DEFAULT	     4096
 #define BUFFERS_SMALL	     512
@@ -20,15 +20,10 @@
 
 static char sysctl_disabled(void)
 {
-	char value = '0';
-	int fd = open("/proc/sys/kernel/io_uring_disabled", O_RDONLY | O_CLOEXEC);
+	char value[2];
 
-	if (fd < 0)
-		return value; /* a kernel without the sysctl */
-	if (read(fd, &value, 1) != 1)
-		value = '0';
-	(void)close(fd);
-	return value;
+	/* Else a kernel without the sysctl. */
+	return small_file_read("/proc/sys/kernel/io_uring_disabled", value, sizeof(value)) ? value[0] : '0';
 }
 
 static const char *refusal_reason(int err)

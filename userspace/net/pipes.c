@@ -9,20 +9,17 @@
 #include <unistd.h>
 
 #include "base/check.h"
+#include "base/span.h"
+#include "loop/small_file.h"
 
 static uint64_t limit_read(const char *name)
 {
-	unsigned long long value = 0;
-	char path[64];
-	FILE *f;
+	char path[64], text[32];
+	uint64_t value = 0;
 
 	(void)snprintf(path, sizeof(path), "/proc/sys/fs/%s", name);
-	f = fopen(path, "re");
-	if (!f)
-		return 0;
-	if (fscanf(f, "%llu", &value) != 1)
-		value = 0;
-	(void)fclose(f);
+	(void)small_file_read(path, text, sizeof(text));
+	(void)span_to_u64(span_chomp(span_str(text)), &value);
 	return value;
 }
 
