@@ -244,6 +244,53 @@ static void test_bytes_move_while_the_pair_does(void)
 	sides_close(l, sides);
 }
 
+/* In the ring of its new worker, whose maps have the same slots for others. */
+static void test_events_find_it(void)
+{
+	struct side sides[2];
+	struct loop *l = sides_open(sides, NULL);
+	struct relay r, other;
+
+	relay_join(l, &sides[1], &other);
+	relay_join(l, &sides[0], &r);
+	EXPECT_EQ(r.t.pair->dirs[0].slot, other.t.pair->dirs[0].slot);
+	relay_freeze(l, &r);
+	relay_go(&sides[1], &r);
+	EXPECT_EQ(offload_counts(sides[1].offload)->events, 0);
+	r.t.pair->dirs[0].row.ctl->limit = 0; /* so that the kernel passes it, and says so */
+	say(r.t.client, "passed");
+	expect_text(l, r.t.origin, "passed");
+	EXPECT(TURN_UNTIL(l, offload_counts(sides[1].offload)->events > 0, 1000));
+	EXPECT_EQ(offload_counts(sides[0].offload)->events, 0);
+	EXPECT(r.t.pair->dirs[0].consumed == 6 && other.t.pair->dirs[0].consumed == 0);
+	relay_leave(l, &r);
+	relay_leave(l, &other);
+	sides_close(l, sides);
+}
+
+/* Where the kernel has no iterator: five descriptors, and it leaves by its ends. */
+static void test_without_the_iterator(void)
+{
+	const struct flows_options gate = { .worker_count = 1, .tunnels_per_worker = 8, .has_no_iterator = true };
+	struct side sides[2];
+	struct loop *l = sides_open(sides, &gate);
+	struct relay r;
+
+	relay_join(l, &sides[0], &r);
+	relay_freeze(l, &r);
+	EXPECT_EQ(r.moved.fd_count, FLOWS_FDS_MAX - 1);
+	relay_go(&sides[1], &r);
+	EXPECT(!flows_can_iterate(r.t.pair->flows));
+	say(r.t.client, "hello");
+	expect_text(l, r.t.origin, "hello");
+	(void)shutdown(r.t.client, SHUT_WR);
+	(void)shutdown(r.t.origin, SHUT_WR);
+	EXPECT(TURN_UNTIL(l, r.t.ended, 3000));
+	EXPECT_EQ(r.t.err, 0);
+	tunnel_close(&r.t);
+	sides_close(l, sides);
+}
+
 static void test_it_is_taken_back(void)
 {
 	struct side sides[2];
@@ -815,6 +862,8 @@ int main(int argc, char **argv)
 	static const struct tunnel_test tests[] = {
 		{ "it goes on when its process has ended", test_it_goes_on_when_its_process_has_ended },
 		{ "bytes move while the pair does", test_bytes_move_while_the_pair_does },
+		{ "events find it", test_events_find_it },
+		{ "without the iterator", test_without_the_iterator },
 		{ "it is taken back", test_it_is_taken_back },
 		{ "ends in between are seen", test_ends_in_between_are_seen },
 		{ "an abort waits for the answer", test_an_abort_waits_for_the_answer },

@@ -59,7 +59,8 @@ struct inherited {
 	struct flows *flows; /* a reference, as each pair has one */
 };
 
-#define INHERITED_MAX (OFFLOAD_AGE_MAX + 1)
+/* OFFLOAD_AGE_MAX, and some by processes that still drained when the next upgrade came. */
+#define INHERITED_MAX (4 * OFFLOAD_AGE_MAX)
 
 struct kernel_tunnels {
 	enum state state;

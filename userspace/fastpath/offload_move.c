@@ -122,7 +122,7 @@ static bool dir_restore(struct offload_dir *d, const struct offload_parcel_dir *
 		return false;
 	if (row->ctl->peer != d->pair->dirs[!d->index].cookie || row->ctl->limit != SN_FLOW_NEVER ||
 	    row->ctl->armed_at != (is_armed ? from->consumed : SN_FLOW_NEVER) || row->ctl->wants_out ||
-	    row->stat->is_out || from->consumed > dir_passed(d))
+	    row->stat->is_out)
 		return false;
 	d->state = (enum dir_state)from->state;
 	d->is_in_map = true;
@@ -150,7 +150,7 @@ static bool pair_restore(struct offload_pair *p, const struct offload_parcel *pa
 		d->row = flows_row(p->flows, d->slot);
 	}
 	if (claimed == 2 && dir_restore(&p->dirs[0], &parcel->dirs[0]) && dir_restore(&p->dirs[1], &parcel->dirs[1])) {
-		p->user_active_ns = parcel->user_active_ns;
+		p->user_active_ns = MIN(parcel->user_active_ns, loop_now_ns(p->offload->loop));
 		return true;
 	}
 	rows_unclaim(p, claimed);
