@@ -331,6 +331,10 @@ bench-tunnels: all $(BENCH_PROGRAMS) ## compare the engines that move tunnels (r
 	@selftests/bench/tunnels --binary $(abspath $(O)/sentinel) --tools $(O)/selftests/bench \
 		$(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SECONDS),--seconds $(SECONDS))
 
+bench-limits: all $(BENCH_PROGRAMS) $(O)/selftests/bench/uring_poll.so ## what a rate-limit costs, local (callgrind) and in Redis: ROUNDS= SECONDS= ONLY=
+	@selftests/bench/limits --binary $(abspath $(O)/sentinel) --tools $(O)/selftests/bench \
+		$(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SECONDS),--seconds $(SECONDS)) $(ONLY)
+
 # What the guard costs a packet (root).
 $(O)/selftests/bpf/bench_guard.o: CPPFLAGS += -DBENCH_OBJECT='"$(abspath $(BUILD)/bpf/bench_guard.bpf.o)"'
 $(O)/selftests/bpf/bench_guard.o: | $(SKELETONS)
@@ -347,6 +351,11 @@ $(O)/selftests/bench/loadgen $(O)/selftests/bench/loadgen_tls: $(O)/selftests/be
 $(O)/selftests/bench/%: $(O)/selftests/bench/%.o
 	$(call msg,LINK,$@)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+
+$(O)/selftests/bench/%.so: selftests/bench/%.c
+	$(call msg,LINK,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) -O2 -fPIC -shared -Wall -Wextra -Werror -o $@ $<
 
 install: all ## copy the binary, manual pages, unit and default configuration below DESTDIR/PREFIX
 	install -D -m 0755 $(O)/sentinel $(DESTDIR)$(PREFIX)/sbin/sentinel

@@ -229,6 +229,7 @@ class Proxy:
     name = "?"
     fronts = {}
     environment = {}
+    start_s = 10
 
     def __init__(self, directory, port, origin, routes, cpu, front="http", certificate=None):
         self.port, self.cpu, self.process, self.front = port, cpu, None, front
@@ -264,7 +265,7 @@ class Proxy:
             self.process = subprocess.Popen(["taskset", "-c", str(self.cpu)] + self.command(),
                                             stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
                                             env=dict(os.environ, **self.environment))
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + self.start_s
         while time.monotonic() < deadline and self.process.poll() is None:
             try:
                 if self.answers():

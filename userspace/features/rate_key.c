@@ -37,11 +37,19 @@ static void value_add(struct sink *k, struct span value)
 /* IPv6: the network.  Whatever comes over a Unix socket is one client. */
 static void client_add(struct sink *k, const struct exchange *x, unsigned ipv6_prefix)
 {
+	const struct addr *client = &x->client_addr;
 	uint8_t ip[16] = { 0 };
 
-	if (addr_to_ip16(&x->client_addr, ip) && !ip16_is_v4(ip))
-		for (unsigned bit = ipv6_prefix; bit < 128; bit = (bit & ~7u) + 8)
-			ip[bit / 8] &= (uint8_t)(0xff00 >> (bit & 7));
+	if (likely(client->sa.sa_family == AF_INET)) {
+		sink_add(k, &client->in.sin_addr, sizeof(client->in.sin_addr));
+		return;
+	}
+	if (addr_to_ip16(client, ip) && ip16_is_v4(ip)) {
+		sink_add(k, ip + 12, 4);
+		return;
+	}
+	for (unsigned bit = ipv6_prefix; bit < 128; bit = (bit & ~7u) + 8)
+		ip[bit / 8] &= (uint8_t)(0xff00 >> (bit & 7));
 	sink_add(k, ip, sizeof(ip));
 }
 
@@ -117,7 +125,10 @@ void rate_key_add(struct limit_key *k, struct exchange *x, const struct config_r
 {
 	struct sink sink = { .key = k };
 
-	parts_add(&sink, x, c);
+	if (likely(c->part_count == 1 && c->parts[0].kind == RATE_KEY_CLIENT_IP))
+		client_add(&sink, x, c->ipv6_prefix);
+	else
+		parts_add(&sink, x, c);
 }
 
 void rate_key_text(struct strbuf *b, struct exchange *x, const struct config_rate_limit *c)

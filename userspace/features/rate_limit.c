@@ -49,6 +49,7 @@ struct rate_worker {
 	struct delays delays;
 	struct timer timer;
 	struct loop *loop; /* NULL: not in use yet */
+	uint64_t wall_since_ns, wall_read_ns; /* real time less the loop's, and when that was read */
 	uint64_t epoch;
 	char epoch_text[NUMBER_MAX]; /* at its end */
 	unsigned epoch_len;
@@ -92,17 +93,21 @@ static void *open_limit(const struct filter_opening *o, const void *config)
 
 /* ---- counting, telling ---- */
 
-static void count(struct exchange *x, const struct filter_use *u, enum verdict v)
+static struct metric_cell *cell_make(struct exchange *x, const struct filter_use *u, enum verdict v)
 {
 	static const char *const names[VERDICT_COUNT] = { "admitted", "delayed", "refused", "logged" };
+	const struct limit *l = limit_of(u);
+	const struct span labels[] = { span_str(l->scope), span_str(l->name), span_str(names[v]) };
+
+	return metric_cell(x->worker->metrics, METRIC_RATE_LIMIT_REQUESTS_TOTAL, labels);
+}
+
+static inline void count(struct exchange *x, const struct filter_use *u, enum verdict v)
+{
 	struct rate_worker *rw = filter_worker_state(x, u);
 
-	if (unlikely(!rw->cells[v])) {
-		const struct limit *l = limit_of(u);
-		const struct span labels[] = { span_str(l->scope), span_str(l->name), span_str(names[v]) };
-
-		rw->cells[v] = metric_cell(x->worker->metrics, METRIC_RATE_LIMIT_REQUESTS_TOTAL, labels);
-	}
+	if (unlikely(!rw->cells[v]))
+		rw->cells[v] = cell_make(x, u, v);
 	metric_cell_add(rw->cells[v], 1);
 }
 
@@ -125,33 +130,43 @@ static void report_take(struct exchange *x, struct rate_report *r, const struct 
 	r->full_ns = d->full_ns;
 	r->wait_ns = d->wait_ns;
 	r->is_refused = is_refused;
-	r->at_wall_ns = loop_wall_ns(x->worker->loop);
+	r->at_ns = loop_now_ns(x->worker->loop);
 }
 
 #define FIELD_COUNT 6
 
-static const struct {
-	enum header_token token;
-	struct span name;
-} fields[FIELD_COUNT] = {
-	{ TOKEN_RATELIMIT_LIMIT, { "RateLimit-Limit", 15 } },
-	{ TOKEN_RATELIMIT_REMAINING, { "RateLimit-Remaining", 19 } },
-	{ TOKEN_RATELIMIT_RESET, { "RateLimit-Reset", 15 } },
-	{ TOKEN_X_RATELIMIT_LIMIT, { "X-RateLimit-Limit", 17 } },
-	{ TOKEN_X_RATELIMIT_REMAINING, { "X-RateLimit-Remaining", 21 } },
-	{ TOKEN_X_RATELIMIT_RESET, { "X-RateLimit-Reset", 17 } },
+static const enum header_token field_tokens[FIELD_COUNT] = {
+	TOKEN_RATELIMIT_LIMIT,	 TOKEN_RATELIMIT_REMAINING,   TOKEN_RATELIMIT_RESET,
+	TOKEN_X_RATELIMIT_LIMIT, TOKEN_X_RATELIMIT_REMAINING, TOKEN_X_RATELIMIT_RESET,
 };
+
+static struct token_set field_set; /* the same; filled before main */
+
+__attribute__((constructor)) static void field_set_fill(void)
+{
+	for (unsigned i = 0; i < FIELD_COUNT; i++)
+		token_set_add(&field_set, field_tokens[i]);
+}
+
+static const char pairs[] = "0001020304050607080910111213141516171819"
+			    "2021222324252627282930313233343536373839"
+			    "4041424344454647484950515253545556575859"
+			    "6061626364656667686970717273747576777879"
+			    "8081828384858687888990919293949596979899";
 
 /* At the end of what is free of *at; takes it off. */
 static struct span number_text(char **at, uint64_t n)
 {
-	char *end = *at;
+	char *end = *at, *p = end;
 
-	do {
-		*--*at = (char)('0' + n % 10);
-		n /= 10;
-	} while (n);
-	return span_of(*at, (size_t)(end - *at));
+	for (; n >= 100; n /= 100)
+		memcpy(p -= 2, pairs + 2 * (n % 100), 2);
+	if (n >= 10)
+		memcpy(p -= 2, pairs + 2 * n, 2);
+	else
+		*--p = (char)('0' + n);
+	*at = p;
+	return span_of(p, (size_t)(end - p));
 }
 
 static uint64_t seconds_of(uint64_t ns)
@@ -159,40 +174,74 @@ static uint64_t seconds_of(uint64_t ns)
 	return (ns + 999999999) / 1000000000;
 }
 
+/* Only seconds of it are told: so it is read once a second. */
+static uint64_t wall_of(struct rate_worker *rw, struct loop *l, uint64_t at_ns)
+{
+	uint64_t now = loop_now_ns(l);
+
+	if (unlikely(!rw->wall_read_ns || now - rw->wall_read_ns >= 1000000000)) {
+		rw->wall_since_ns = loop_wall_ns(l) - now;
+		rw->wall_read_ns = now;
+	}
+	return rw->wall_since_ns + at_ns;
+}
+
 /* The same second ends many texts. */
 static struct span epoch_text(struct rate_worker *rw, char **at, uint64_t epoch)
 {
-	char *end = rw->epoch_text + sizeof(rw->epoch_text), *digits = end;
-
 	if (rw->epoch != epoch) {
+		char *digits = rw->epoch_text + sizeof(rw->epoch_text);
+
 		rw->epoch_len = (unsigned)number_text(&digits, epoch).len;
 		rw->epoch = epoch;
 	}
+	memcpy(*at - sizeof(rw->epoch_text), rw->epoch_text, sizeof(rw->epoch_text));
 	*at -= rw->epoch_len;
-	memcpy(*at, end - rw->epoch_len, rw->epoch_len);
 	return span_of(*at, rw->epoch_len);
+}
+
+/* What the origin says about itself would contradict ours. */
+static void fields_remove(struct headers *h)
+{
+	if (!token_sets_meet(&h->seen, &field_set))
+		return;
+	for (unsigned i = 0; i < FIELD_COUNT; i++)
+		(void)headers_remove(h, field_tokens[i]);
+}
+
+#define FIELD(TOKEN, text, span_) \
+	((struct header){ .token = TOKEN, .is_made_here = true, .name = { text, sizeof(text) - 1 }, .value = span_ })
+
+static void fields_add(struct headers *h, struct span limit, struct span remaining, struct span reset,
+		       struct span epoch)
+{
+	struct header *f = headers_append(h, FIELD_COUNT, &field_set);
+
+	f[0] = FIELD(TOKEN_RATELIMIT_LIMIT, "RateLimit-Limit", limit);
+	f[1] = FIELD(TOKEN_RATELIMIT_REMAINING, "RateLimit-Remaining", remaining);
+	f[2] = FIELD(TOKEN_RATELIMIT_RESET, "RateLimit-Reset", reset);
+	f[3] = FIELD(TOKEN_X_RATELIMIT_LIMIT, "X-RateLimit-Limit", limit);
+	f[4] = FIELD(TOKEN_X_RATELIMIT_REMAINING, "X-RateLimit-Remaining", remaining);
+	f[5] = FIELD(TOKEN_X_RATELIMIT_RESET, "X-RateLimit-Reset", epoch);
 }
 
 static enum filter_verdict on_response(struct exchange *x, const struct filter_use *u)
 {
 	struct rate_report *r = x->rate_report;
 	struct headers *h = &x->response.headers;
-	struct span values[FIELD_COUNT];
+	struct rate_worker *rw = filter_worker_state(x, u);
+	struct span remaining, reset, epoch;
 	char *at;
 
 	if (!r || !r->limit_text.len || r->is_told)
 		return FILTER_NEXT;
 	r->is_told = true;
 	at = (char *)arena_alloc(x->arena, 4 * NUMBER_MAX) + 4 * NUMBER_MAX;
-	values[0] = values[3] = r->limit_text;
-	values[1] = values[4] = number_text(&at, r->remaining);
-	values[2] = number_text(&at, seconds_of(r->full_ns));
-	values[5] = epoch_text(filter_worker_state(x, u), &at, seconds_of(r->at_wall_ns + r->full_ns));
-	headers_reserve(h, h->count + FIELD_COUNT + 2);
-	for (unsigned i = 0; i < FIELD_COUNT; i++) {
-		(void)headers_remove(h, fields[i].token); /* the origin's about itself would contradict ours */
-		headers_add_as(h, fields[i].token, fields[i].name, values[i]);
-	}
+	remaining = number_text(&at, r->remaining);
+	reset = number_text(&at, seconds_of(r->full_ns));
+	epoch = epoch_text(rw, &at, seconds_of(wall_of(rw, x->worker->loop, r->at_ns) + r->full_ns));
+	fields_remove(h);
+	fields_add(h, r->limit_text, remaining, reset, epoch);
 	if (r->is_refused)
 		headers_set(h, TOKEN_RETRY_AFTER, number_text(&at, MAX(seconds_of(r->wait_ns), 1ULL)));
 	return FILTER_NEXT;

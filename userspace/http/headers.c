@@ -180,6 +180,16 @@ void headers_add_as(struct headers *h, enum header_token t, struct span name, st
 	token_set_add(&h->seen, t);
 }
 
+struct header *headers_append(struct headers *h, uint32_t count, const struct token_set *tokens)
+{
+	if (h->cap - h->count < count)
+		headers_reserve(h, h->count + count + HEADERS_CAP_MIN);
+	h->count += count;
+	h->seen.bits[0] |= tokens->bits[0];
+	h->seen.bits[1] |= tokens->bits[1];
+	return h->items + h->count - count;
+}
+
 void headers_add(struct headers *h, enum header_token t, struct span value)
 {
 	CHECK(t != TOKEN_OTHER && t < TOKEN_COUNT);
@@ -217,6 +227,7 @@ static void header_replace(struct headers *h, enum header_token t, struct span n
 		return;
 	}
 	first->value = value;
+	first->is_made_here = false;
 	header_remove_from(h, (uint32_t)(first - h->items) + 1, t, name);
 }
 

@@ -46,6 +46,7 @@ static inline bool token_sets_meet(const struct token_set *a, const struct token
 struct header {
 	enum header_token token;
 	bool is_secret;	   /* came never indexed (RFC 7541 7.1.3), and leaves so */
+	bool is_made_here; /* value: by us, of nothing but visible ASCII, so that nobody needs to look at it again */
 	struct span name;  /* as it came */
 	struct span value; /* without surrounding white space */
 };
@@ -93,6 +94,8 @@ void headers_add(struct headers *h, enum header_token t, struct span value); /* 
 void headers_add_name(struct headers *h, struct span name, struct span value);
 /* t: what header_token_of() says of the name. */
 void headers_add_as(struct headers *h, enum header_token t, struct span name, struct span value);
+/* Several at once, with these tokens: the caller fills them in, all of each. */
+struct header *headers_append(struct headers *h, uint32_t count, const struct token_set *tokens);
 void headers_set(struct headers *h, enum header_token t, struct span value); /* replaces all of them by one */
 void headers_set_name(struct headers *h, struct span name, struct span value);
 unsigned headers_take_out(struct headers *h, enum header_token t);

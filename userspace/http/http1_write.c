@@ -91,11 +91,29 @@ static void data_push(struct http1 *h, struct slice data)
 	slice_queue_push(&h->out, data);
 }
 
+/* Names and values are short: two moves that may overlap, of what is known to be there, instead of a call. */
 static inline char *put(char *at, struct span s)
 {
-	if (s.len) /* an empty span may have no address */
-		memcpy(at, s.ptr, s.len);
-	return at + s.len;
+	const char *from = s.ptr;
+	size_t len = s.len;
+
+	if (len > 32) {
+		memcpy(at, from, len);
+	} else if (len >= 16) {
+		memcpy(at, from, 16);
+		memcpy(at + len - 16, from + len - 16, 16);
+	} else if (len >= 8) {
+		memcpy(at, from, 8);
+		memcpy(at + len - 8, from + len - 8, 8);
+	} else if (len >= 4) {
+		memcpy(at, from, 4);
+		memcpy(at + len - 4, from + len - 4, 4);
+	} else if (len) { /* an empty span may have no address */
+		at[0] = from[0];
+		at[len / 2] = from[len / 2];
+		at[len - 1] = from[len - 1];
+	}
+	return at + len;
 }
 
 #define PUT_LITERAL(at, text) put(at, SPAN(text))
@@ -212,17 +230,20 @@ static bool field_is_ours(const struct plan *p, const struct header *f)
 /* Bytes of all fields; false if one of them would break the head apart. */
 static bool fields_measure(struct plan *p, size_t *out_bytes)
 {
-	const struct headers *h = &p->m->headers;
+	const struct header *end = headers_end(&p->m->headers);
+	size_t bytes = 0;
 
-	for (const struct header *f = h->items; f < headers_end(h); f++) {
+	for (const struct header *f = p->m->headers.items; f < end; f++) {
 		if (field_is_ours(p, f))
 			continue;
 		/* A token stands for a name that was compared with a valid one. */
-		if ((f->token == TOKEN_OTHER && !header_name_is_valid(f->name)) || !header_value_is_valid(f->value))
+		if ((f->token == TOKEN_OTHER && !header_name_is_valid(f->name)) ||
+		    (!f->is_made_here && !header_value_is_valid(f->value)))
 			return false;
 		p->names_te |= f->token == TOKEN_TE;
-		*out_bytes += f->name.len + f->value.len + 4;
+		bytes += f->name.len + f->value.len + 4;
 	}
+	*out_bytes += bytes;
 	return true;
 }
 
@@ -259,9 +280,9 @@ static char *connection_write(char *at, const struct plan *p)
 
 static char *fields_write(char *at, const struct plan *p)
 {
-	const struct headers *h = &p->m->headers;
+	const struct header *end = headers_end(&p->m->headers);
 
-	for (const struct header *f = h->items; f < headers_end(h); f++)
+	for (const struct header *f = p->m->headers.items; f < end; f++)
 		if (!field_is_ours(p, f))
 			at = put_field(at, f->name, f->value);
 	if (p->is_delimited && (p->framing == BODY_LENGTH || (p->framing == BODY_NONE && p->writes_zero))) {

@@ -33,7 +33,7 @@ static bool entry_is(const struct entry *e, struct limit_key k)
 	       atomic_load_explicit(&e->key[1], memory_order_relaxed) == k.word[1];
 }
 
-static struct entry *entry_find(const struct limits_shard *s, struct limit_key k)
+static inline struct entry *entry_find(const struct limits_shard *s, struct limit_key k)
 {
 	for (unsigned which = 0; which < 2; which++) {
 		struct entry *set = set_of(s, k, which);
@@ -47,7 +47,7 @@ static struct entry *entry_find(const struct limits_shard *s, struct limit_key k
 
 /* ---- one word ---- */
 
-static void decide(const struct gcra *g, uint64_t tat, uint64_t now_ns, uint64_t delay_max_ns,
+static inline void decide(const struct gcra *g, uint64_t tat, uint64_t now_ns, uint64_t delay_max_ns,
 		   struct limit_decision *out)
 {
 	uint64_t wait = gcra_wait(g, tat, now_ns);
@@ -64,7 +64,7 @@ static void decide(const struct gcra *g, uint64_t tat, uint64_t now_ns, uint64_t
  * succeeds, nobody has put another key here in between, because a new bucket's word is later than any that may be
  * removed.
  */
-static bool entry_take(struct entry *e, const struct gcra *g, struct limit_key k, uint64_t now_ns,
+static inline bool entry_take(struct entry *e, const struct gcra *g, struct limit_key k, uint64_t now_ns,
 		       uint64_t delay_max_ns, struct limit_decision *out)
 {
 	uint64_t word = atomic_load_explicit(&e->word, memory_order_acquire);

@@ -110,6 +110,27 @@ static enum failure check_protocol(struct exchange *x)
 	return FAIL_NONE;
 }
 
+static size_t state_bytes(const struct filter_use *u)
+{
+	return (u->filter->state_size + ARENA_ALIGN - 1) & ~(size_t)(ARENA_ALIGN - 1);
+}
+
+/* The pointers, and behind them what they point to. */
+static void filter_states_make(struct exchange *x, const struct route *r)
+{
+	size_t at = (r->filter_count * sizeof(void *) + ARENA_ALIGN - 1) & ~(size_t)(ARENA_ALIGN - 1), bytes = at;
+	char *piece;
+
+	for (unsigned i = 0; i < r->filter_count; i++)
+		bytes += state_bytes(&r->filters[i]);
+	piece = arena_zalloc(x->arena, bytes);
+	x->filter_states = (void **)(void *)piece;
+	for (unsigned i = 0; i < r->filter_count; i++) {
+		x->filter_states[i] = piece + at;
+		at += state_bytes(&r->filters[i]);
+	}
+}
+
 enum step_verdict exchange_step_route(struct exchange *x)
 {
 	struct message *m = x->request;
@@ -136,13 +157,8 @@ enum step_verdict exchange_step_route(struct exchange *x)
 	if (r->timeout_ms)
 		exchange_set_timeout(x, r->timeout_ms);
 	header_ops_apply(&r->request_headers, &m->headers);
-	if (r->filter_count > 0) {
-		x->filter_states = arena_array(x->arena, r->filter_count, sizeof(void *));
-		for (unsigned i = 0; i < r->filter_count; i++)
-			if (r->filters[i].filter->state_size)
-				x->filter_states[i] =
-					arena_zalloc(x->arena, r->filters[i].filter->state_size);
-	}
+	if (r->filter_count > 0)
+		filter_states_make(x, r);
 	exchange_set_step(x, STEP_REQUEST_FILTERS);
 	return STEP_NEXT;
 }

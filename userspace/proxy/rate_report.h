@@ -17,9 +17,9 @@ struct rate_report {
 	struct rate_charge *charges; /* tokens that were taken; they go back if a later limit refuses */
 	struct span limit_text;	     /* burst of the tightest one; empty: none that binds was asked */
 	uint64_t remaining;
-	uint64_t full_ns; /* from at_wall_ns until it is full */
+	uint64_t full_ns; /* from at_ns until it is full */
 	uint64_t wait_ns; /* refused: until one would be admitted */
-	uint64_t at_wall_ns;
+	uint64_t at_ns; /* the loop's time */
 	bool is_refused, is_told;
 };
 

@@ -29,6 +29,27 @@ static void test_siphash_agrees_with_cpython(void **state)
 		assert_true(hash_siphash13(key, rows[i].text.ptr, rows[i].text.len) == rows[i].hash);
 }
 
+static void test_siphash_of_every_rest(void **state)
+{
+	static const uint64_t hashes[] = {
+		0x49bc192c478bfc2e, 0x748af13ac9ed7bec, 0x27007a47f534b10c, 0xe2614298a482dc84,
+		0xe2c4ef0f59d25695, 0xb95fd06b7c3d68ab, 0x810aaf7acf670379, 0xda3dcedf84ea6cc6,
+		0xb79d8581f8552753, 0x52b62a4184e1c734, 0x7188f6617526617b, 0x58ad1e5ac2bf1033,
+		0x6c5a77666b0b9ac0, 0x5aa577192a3435c6, 0x26f4d862282d8fcb, 0x1d42b30f7e060c24,
+		0x3323a4f8b8d9776b,
+	};
+	const uint64_t key[2] = { 0, 0 };
+
+	(void)state;
+	for (size_t len = 1; len <= sizeof(hashes) / sizeof(*hashes); len++) {
+		char *text = malloc(len); /* nothing beyond its end is read */
+
+		memcpy(text, "0123456789abcdefg", len);
+		assert_true(hash_siphash13(key, text, len) == hashes[len - 1]);
+		free(text);
+	}
+}
+
 /* The first vector of the reference code for 1-3 rounds: key 00..0f, no bytes. */
 static void test_siphash_uses_the_key(void **state)
 {
@@ -114,6 +135,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_siphash_agrees_with_cpython),
+		cmocka_unit_test(test_siphash_of_every_rest),
 		cmocka_unit_test(test_siphash_uses_the_key),
 		cmocka_unit_test(test_siphash_gives_128_bits),
 		cmocka_unit_test(test_process_key_is_not_zero_and_stays),

@@ -129,6 +129,28 @@ static void test_changes(void **state)
 }
 
 /* A CGI script sees all of these as one variable. */
+static void test_several_at_once(void **state)
+{
+	struct headers h = parse("a: 1\nHost: x");
+	struct token_set tokens = { 0 };
+
+	(void)state;
+	token_set_add(&tokens, TOKEN_VIA);
+	token_set_add(&tokens, TOKEN_COOKIE);
+	for (unsigned i = 0; i < 40; i++) { /* beyond any room that there was */
+		struct header *f = headers_append(&h, 2, &tokens);
+
+		f[0] = (struct header){ .token = TOKEN_VIA, .name = SPAN("Via"), .value = SPAN("v") };
+		f[0].is_made_here = true;
+		f[1] = (struct header){ .token = TOKEN_COOKIE, .name = SPAN("Cookie"), .value = SPAN("c") };
+	}
+	assert_int_equal(h.count, 82);
+	assert_int_equal(headers_remove(&h, TOKEN_COOKIE), 40);
+	headers_set(&h, TOKEN_VIA, SPAN("z"));
+	assert_fields(&h, "a:1\nHost:x\nVia:z");
+	assert_false(headers_find(&h, TOKEN_VIA)->is_made_here); /* another value, of which nobody knows */
+}
+
 static void test_names_that_gateways_confuse_are_removed(void **state)
 {
 	static const char *const names[] = { "X-Cert-Name", "x_cert_name", "X-Cert_NAME", "X.Cert-Name", "x~cert|name",
@@ -246,6 +268,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_many_fields_keep_their_order, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_lists_over_several_fields, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_hop_by_hop_fields_do_not_cross, set_up, tear_down),
+		cmocka_unit_test(test_several_at_once),
 		cmocka_unit_test(test_valid_names_and_values),
 		cmocka_unit_test(test_methods_and_reasons),
 	};

@@ -81,6 +81,36 @@ static unsigned written(struct writer *w)
 	return count;
 }
 
+static void test_fields_of_every_length(void **state)
+{
+	static const char text[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
+	struct strbuf expected = { 0 };
+	struct writer w;
+	char *pieces[40];
+
+	(void)state;
+	writer_init(&w, "GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+	strbuf_printf(&expected, "HTTP/1.1 204 OK\r\n");
+	for (size_t len = 1; len <= ARRAY_LEN(pieces); len++) {
+		char *piece = pieces[len - 1] = malloc(len); /* nothing beyond its end is read */
+
+		memcpy(piece, text, len);
+		headers_add_name(&w.m.headers, span_of(piece, len), span_of(piece, len));
+		strbuf_printf(&expected, "%.*s: %.*s\r\n", (int)len, text, (int)len, text);
+	}
+	strbuf_printf(&expected, "\r\n");
+	w.m.framing = BODY_CHUNKED;
+	w.m.status = 204; /* no delimiter */
+	w.m.reason = SPAN("OK");
+	head(&w);
+	(void)written(&w);
+	assert_string_equal(w.text.ptr, expected.ptr);
+	for (size_t i = 0; i < ARRAY_LEN(pieces); i++)
+		free(pieces[i]);
+	strbuf_fini(&expected);
+	writer_fini(&w);
+}
+
 /* The next event says what was wrong with the message, and nothing was written. */
 static void assert_refused(struct writer *w, enum codec_fault fault)
 {
@@ -545,6 +575,7 @@ static void test_reset_drops_the_output(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_fields_of_every_length),
 		cmocka_unit_test(test_responses_get_the_delimiter_of_their_framing),
 		cmocka_unit_test(test_fields_cannot_contradict_the_framing),
 		cmocka_unit_test(test_a_switch_of_protocols),

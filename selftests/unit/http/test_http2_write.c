@@ -141,11 +141,11 @@ static void test_fields_of_http1_are_dropped(void **state)
 static void test_a_head_that_breaks_the_protocol(void **state)
 {
 	static const struct header bad[] = {
-		{ TOKEN_OTHER, false, { "x", 1 }, { "a\r\nb", 4 } },
-		{ TOKEN_OTHER, false, { "x", 1 }, { "a\0b", 3 } },
-		{ TOKEN_OTHER, false, { "x y", 3 }, { "a", 1 } },
-		{ TOKEN_OTHER, false, { ":status", 7 }, { "200", 3 } },
-		{ TOKEN_OTHER, false, { "", 0 }, { "a", 1 } },
+		{ TOKEN_OTHER, false, false, { "x", 1 }, { "a\r\nb", 4 } },
+		{ TOKEN_OTHER, false, false, { "x", 1 }, { "a\0b", 3 } },
+		{ TOKEN_OTHER, false, false, { "x y", 3 }, { "a", 1 } },
+		{ TOKEN_OTHER, false, false, { ":status", 7 }, { "200", 3 } },
+		{ TOKEN_OTHER, false, false, { "", 0 }, { "a", 1 } },
 	};
 
 	(void)state;
