@@ -121,11 +121,9 @@ static void set_countries(struct fastpath_plan *p, bool has_geo)
 static void set_maps(const struct row *r)
 {
 	struct fastpath_plan p = { 0 };
-	struct hostaddrs none = { 0 };
-	struct strbuf why = { 0 };
 	struct bans *bans = bans_new();
 	const struct bans_kernel k = { .map_fd = guard.maps.fd[MAP_BLOCK], .page = heartbeat };
-	struct tables t;
+	struct sn_budgets levels;
 	uint64_t now = clock_boot_ns();
 	struct fastpath_vip v = { .port = 80, .proto = IPPROTO_TCP };
 	uint8_t source[16];
@@ -147,17 +145,13 @@ static void set_maps(const struct row *r)
 		CHECK(plan_add_budget(&p, &b) == 0);
 	}
 	set_countries(&p, r->has_geo);
-	tables_init(&t, &p, &none);
-	strbuf_init(&why);
-	CHECK(tables_put(&t, &guard.maps, &why) == 0 && tables_prune(&t, &guard.maps, &why) == 0);
+	packet_guard_apply(&guard, &p, NULL, &levels);
 	while (bpf_map_get_next_key(guard.maps.fd[MAP_BLOCK], NULL, &key) == 0)
 		CHECK(bpf_map_delete_elem(guard.maps.fd[MAP_BLOCK], &key) == 0);
 	CHECK(bans_use_map(bans, &k) == 0);
 	if (r->has_ban)
 		CHECK(bans_add(bans, source, now, now + 10 * MINUTE_NS, SN_BAN_MANUAL) == 0);
 	heartbeat->at_ns = now + MINUTE_NS;
-	tables_fini(&t);
-	strbuf_fini(&why);
 	bans_free(bans);
 	plan_fini(&p);
 }

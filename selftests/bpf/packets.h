@@ -21,8 +21,10 @@
 #include <bpf/libbpf.h>
 
 #include "base/check.h"
+#include "fastpath/budgets.h"
 #include "fastpath/loader.h"
 #include "fastpath/maps.h"
+#include "fastpath/tables.h"
 
 #define PACKET_MAX 512
 #define PACKET_PAYLOAD 8
@@ -203,6 +205,26 @@ static inline void packet_guard_open(struct packet_guard *g)
 		printf("failed: %s\n", why.ptr);
 		exit(1);
 	}
+	strbuf_fini(&why);
+}
+
+/* The plan in the guard's maps.  addrs NULL: the host has none. */
+static inline void packet_guard_apply(const struct packet_guard *g, const struct fastpath_plan *p,
+				      const struct hostaddrs *addrs, struct sn_budgets *out_levels)
+{
+	const struct hostaddrs none = { 0 };
+	struct strbuf why = { 0 };
+	struct tables t;
+
+	strbuf_init(&why);
+	budgets_compile(p, NULL, out_levels);
+	tables_init(&t, p, addrs ? addrs : &none, out_levels);
+	if (tables_grant(&t, &g->maps, &why) || tables_put(&t, &g->maps, &why) ||
+	    tables_lift(&t, &g->maps, &why) || tables_prune(&t, &g->maps, &why)) {
+		printf("failed: %s\n", why.ptr);
+		exit(1);
+	}
+	tables_fini(&t);
 	strbuf_fini(&why);
 }
 

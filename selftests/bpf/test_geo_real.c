@@ -198,19 +198,17 @@ static void listen_on(void)
 static void put_in_force(void)
 {
 	struct geo_database *d = geo_file_database(file);
-	struct hostaddrs none = { 0 };
 	struct geo_kernel_status status;
 	struct strbuf why = { 0 };
 	struct geo_built built;
 	struct rusage usage;
-	struct tables t;
+	struct sn_budgets levels;
 
 	strbuf_init(&why);
 	assert_int_equal(geo_built_make(&built, d, plan.geo.named, plan.geo.named_count, &why), 0);
 	geo_kernel_give(&kernel, &built);
 	assert_int_equal(geo_kernel_apply(&kernel, &plan.geo, &why), 0);
-	tables_init(&t, &plan, &none);
-	assert_int_equal(tables_put(&t, &guard.maps, &why), 0);
+	packet_guard_apply(&guard, &plan, NULL, &levels);
 	assert_string_equal(why.ptr, "");
 	geo_kernel_status(&kernel, &status);
 	assert_int_equal(getrusage(RUSAGE_SELF, &usage), 0);
@@ -218,7 +216,6 @@ static void put_in_force(void)
 	       "the process had %ld MiB at most\n",
 	       plan.geo.named_count, (unsigned long long)(status.spent_ns / 1000000), status.mixed4, status.prefixes6,
 	       status.is_v4_only ? " (too many: after accept)" : "", status.mixed6, usage.ru_maxrss / 1024);
-	tables_fini(&t);
 	geo_database_put(d);
 	strbuf_fini(&why);
 }

@@ -55,25 +55,16 @@ static void apply(struct fastpath_plan *p, bool keeps_buckets)
 {
 	struct fastpath_vip v4 = { .port = 80, .proto = IPPROTO_TCP }, v6 = v4;
 	struct sn_config config;
-	struct hostaddrs none = { 0 };
-	struct strbuf why = { 0 };
 	struct sn_addr key;
-	struct tables t;
 
 	packet_ip("192.0.2.1", v4.ip);
 	packet_ip("2001:db8::1", v6.ip);
 	assert_int_equal(plan_add_vip(p, &v4), 0);
 	assert_int_equal(plan_add_vip(p, &v6), 0);
-	strbuf_init(&why);
-	tables_init(&t, p, &none);
-	assert_int_equal(tables_put(&t, &guard.maps, &why), 0);
-	assert_int_equal(tables_prune(&t, &guard.maps, &why), 0);
-	levels = t.budgets;
+	packet_guard_apply(&guard, p, NULL, &levels);
 	assert_int_equal(maps_config_get(&guard.maps, &config), 0);
 	config.tick_ns = 0; /* the test's clock is asked */
 	assert_int_equal(maps_config_set(&guard.maps, &config), 0);
-	tables_fini(&t);
-	strbuf_fini(&why);
 	plan_fini(p);
 	if (keeps_buckets)
 		return;

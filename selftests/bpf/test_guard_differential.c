@@ -124,16 +124,13 @@ static void test_random_rules_are_read_alike(void **state)
 	(void)state;
 	for (i = 0; i < PLANS; i++) {
 		struct fastpath_plan p = { 0 };
-		struct hostaddrs none = { 0 };
 		struct bans *b = bans_new();
 		const struct bans_kernel k = { .map_fd = guard.maps.fd[MAP_BLOCK], .page = heartbeat };
-		struct strbuf why = { 0 };
-		struct tables t;
+		struct sn_budgets levels;
 		struct rules *r;
 		uint64_t now = clock_boot_ns();
 		struct sn_addr key;
 
-		strbuf_init(&why);
 		heartbeat->at_ns = now;
 		while (bpf_map_get_next_key(guard.maps.fd[MAP_BLOCK], NULL, &key) == 0)
 			assert_int_equal(bpf_map_delete_elem(guard.maps.fd[MAP_BLOCK], &key), 0);
@@ -142,15 +139,11 @@ static void test_random_rules_are_read_alike(void **state)
 		draw_bans(b, now);
 		assert_int_equal(bans_use_map(b, &k), 0);
 		draw_bans(b, now);
-		tables_init(&t, &p, &none);
-		assert_int_equal(tables_put(&t, &guard.maps, &why), 0);
-		assert_int_equal(tables_prune(&t, &guard.maps, &why), 0);
+		packet_guard_apply(&guard, &p, NULL, &levels);
 		r = rules_new(&p);
 		for (j = 0; j < SOURCES; j++)
 			seen[compare(r, b).reason]++;
 		rules_free(r);
-		tables_fini(&t);
-		strbuf_fini(&why);
 		bans_free(b);
 		plan_fini(&p);
 	}

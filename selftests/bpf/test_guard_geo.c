@@ -132,10 +132,9 @@ static void draw_plan(struct fastpath_plan *p, struct geo_file *f)
 
 static void put_in_force(const struct fastpath_plan *p)
 {
-	struct hostaddrs none = { 0 };
 	struct strbuf why = { 0 };
+	struct sn_budgets levels;
 	struct geo_built built;
-	struct tables t;
 
 	strbuf_init(&why);
 	if (geo_kernel_wants(&kernel, &p->geo)) {
@@ -147,11 +146,8 @@ static void put_in_force(const struct fastpath_plan *p)
 	}
 	assert_int_equal(geo_kernel_apply(&kernel, &p->geo, &why), 0);
 	assert_false(geo_kernel_wants(&kernel, &p->geo));
-	tables_init(&t, p, &none);
-	assert_int_equal(tables_put(&t, &guard.maps, &why), 0);
-	assert_int_equal(tables_prune(&t, &guard.maps, &why), 0);
+	packet_guard_apply(&guard, p, NULL, &levels);
 	assert_string_equal(why.ptr, "");
-	tables_fini(&t);
 	strbuf_fini(&why);
 }
 

@@ -40,7 +40,7 @@ struct cell {
 #define M(NAME) { MONITORED, SN_DROP_##NAME }
 
 /*
- * vips: "address port[/udp][/v6only]", host: addresses, acl: "+prefix" allows and "-prefix" denies, all separated by
+ * vips: "address port[/udp]", host: addresses, acl: "+prefix" allows and "-prefix" denies, all separated by
  * blanks, with the port behind ','.  ban: an address; ban_for: seconds from now (0: 60, negative: over).
  */
 struct row {
@@ -161,8 +161,6 @@ static const struct row rows[] = {
 	  .counter = C(NOT_OURS) },
 	{ "v6 wildcard is dual-stack", { 0 }, DENY4, .vips = "::,80", .host = "192.0.2.1", .verdict = DROP,
 	  .counter = D(ACL) },
-	{ "v6-only wildcard is not", { 0 }, DENY4, .vips = "::,80/v6only", .host = "192.0.2.1",
-	  .counter = C(NOT_OURS) },
 	{ "wildcard of another protocol", { 0 }, DENY4, .vips = "0.0.0.0,80/udp", .host = "192.0.2.1",
 	  .counter = C(NOT_OURS) },
 	{ "wildcard beside an exact listener", { .destination = "192.0.2.2" }, DENY4,
@@ -252,7 +250,6 @@ static void read_vips(struct fastpath_plan *p, const char *text)
 		v.port = (uint16_t)strtoul(comma + 1, NULL, 10);
 		if (strstr(comma + 1, "/udp"))
 			v.proto = IPPROTO_UDP;
-		v.is_v6only = strstr(comma + 1, "/v6only") != NULL;
 		assert_int_equal(plan_add_vip(p, &v), 0);
 	}
 }
@@ -315,19 +312,13 @@ static void set_maps(const struct row *r)
 {
 	struct fastpath_plan p = { .is_monitor = r->is_monitor };
 	struct hostaddrs h = { 0 };
-	struct strbuf why = { 0 };
-	struct tables t;
+	struct sn_budgets levels;
 	uint64_t now = clock_boot_ns();
 
 	read_vips(&p, r->vips ? r->vips : "192.0.2.1,80 2001:db8::1,80");
 	read_acl(&p, r->acl ? r->acl : "");
 	read_host(&h, r->host ? r->host : "");
-	strbuf_init(&why);
-	tables_init(&t, &p, &h);
-	assert_int_equal(tables_put(&t, &guard.maps, &why), 0);
-	assert_int_equal(tables_prune(&t, &guard.maps, &why), 0);
-	tables_fini(&t);
-	strbuf_fini(&why);
+	packet_guard_apply(&guard, &p, &h, &levels);
 	hostaddrs_fini(&h);
 	plan_fini(&p);
 	set_ban(r);

@@ -431,7 +431,7 @@ static void attachments_refresh(struct fastpath *fp)
 	}
 }
 
-/* With something to guard: adds, attach, detach, deletes. */
+/* With something to guard; tables.h says why in this order. */
 static void guard_apply(struct fastpath *fp)
 {
 	struct hostaddrs addrs = { 0 };
@@ -452,16 +452,20 @@ static void guard_apply(struct fastpath *fp)
 		strbuf_fini(&why);
 		return;
 	}
-	(void)fastpath_geo_apply(fp);
-	tables_init(&t, &fp->plan, &addrs);
+	tables_init(&t, &fp->plan, &addrs, &fp->levels.now);
 	status_fill(fp, &t);
-	err = tables_put(&t, &fp->maps, &why);
+	err = tables_grant(&t, &fp->maps, &why);
+	if (!err) {
+		(void)fastpath_geo_apply(fp);
+		err = tables_put(&t, &fp->maps, &why);
+	}
+	if (!err)
+		err = tables_lift(&t, &fp->maps, &why);
 	if (!err) {
 		interfaces_apply(fp);
 		attachments_prune(fp);
 		err = tables_prune(&t, &fp->maps, &why);
 	}
-	fp->levels.now = t.budgets;
 	if (err)
 		degrade(fp, why.ptr);
 	tables_fini(&t);

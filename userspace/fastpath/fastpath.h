@@ -91,7 +91,7 @@ struct fastpath *fastpath_new(const struct fastpath_options *o);
 void fastpath_free(struct fastpath *fp);
 
 /*
- * Make the kernel do what the plan says, additions before deletions.  p is copied.  With no interface (or all
+ * Make the kernel do what the plan says, without a gap (tables.h).  p is copied.  With no interface (or all
  * off) everything is detached and nothing is loaded.  0, or -EAGAIN: the status tells what is not in force.
  */
 int fastpath_apply(struct fastpath *fp, const struct fastpath_plan *p);

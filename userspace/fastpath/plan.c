@@ -170,7 +170,7 @@ int plan_check(const struct fastpath_plan *p, struct strbuf *out_why)
 			      v4, count - v4, SN_ACL_MAX);
 		return -E2BIG;
 	}
-	/* A wildcard that is dual-stack takes two places. */
+	/* A wildcard of IPv6 takes two places. */
 	if (2 * p->vip_count > SN_VIPS_MAX) {
 		strbuf_printf(out_why, "%zu listening sockets, at most %d fit", p->vip_count,
 			      SN_VIPS_MAX / 2);

@@ -35,12 +35,14 @@ struct fastpath_interface {
 	enum fastpath_mode mode;
 };
 
-/* A listening socket.  A zero (or IPv4-mapped zero) address is a wildcard: the host's own addresses. */
+/*
+ * A listening socket.  A zero (or IPv4-mapped zero) address is a wildcard: the host's own addresses, and those of IPv4
+ * too if it is the zero of IPv6 (listeners are never for IPv6 alone).
+ */
 struct fastpath_vip {
 	uint8_t ip[16];
 	uint16_t port;	  /* host order */
 	uint8_t proto;	  /* IPPROTO_TCP or IPPROTO_UDP */
-	bool is_v6only;	  /* of a wildcard in IPv6: does not take IPv4 as well */
 	uint32_t listener; /* comes back in events */
 };
 

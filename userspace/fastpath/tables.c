@@ -32,7 +32,7 @@ static void add_vips(struct tables *t, const struct fastpath_plan *p)
 		const struct fastpath_vip *v = &p->vips[i];
 
 		add_vip(&t->vips, v, v->ip);
-		if (memcmp(v->ip, v6_any, sizeof(v6_any)) == 0 && !v->is_v6only)
+		if (memcmp(v->ip, v6_any, sizeof(v6_any)) == 0)
 			add_vip(&t->vips, v, v4_any);
 		t->ports[v->port / 64] |= 1ull << v->port % 64;
 	}
@@ -79,9 +79,10 @@ static void add_host_addrs(struct tables *t, const struct hostaddrs *addrs)
 	rows_sort(&t->host_addrs);
 }
 
-void tables_init(struct tables *t, const struct fastpath_plan *p, const struct hostaddrs *addrs)
+void tables_init(struct tables *t, const struct fastpath_plan *p, const struct hostaddrs *addrs,
+		 struct sn_budgets *budgets)
 {
-	*t = (struct tables){ .config = { .flags = p->is_monitor ? SN_CONFIG_MONITOR : 0 } };
+	*t = (struct tables){ .budgets = budgets };
 	rows_init(&t->vips, sizeof(struct sn_vip_key), sizeof(struct sn_vip));
 	rows_init(&t->host_addrs, sizeof(struct sn_addr), sizeof(struct sn_host_addr));
 	rows_init(&t->acl4, sizeof(struct sn_acl4_key), sizeof(struct sn_acl));
@@ -90,7 +91,8 @@ void tables_init(struct tables *t, const struct fastpath_plan *p, const struct h
 	add_acls(t, p);
 	add_host_addrs(t, addrs);
 	t->hints = hints_new(&t->vips);
-	budgets_compile(p, NULL, &t->budgets);
+	t->config.flags = (p->is_monitor ? SN_CONFIG_MONITOR : 0) | (t->acl4.count ? SN_CONFIG_ACL4 : 0) |
+			  (t->acl6.count ? SN_CONFIG_ACL6 : 0);
 }
 
 void tables_fini(struct tables *t)
@@ -115,25 +117,6 @@ static bool is_deny(const void *value)
 	return ((const struct sn_acl *)value)->action == SN_ACL_DENY;
 }
 
-typedef int (*table_edit)(int map_fd, const struct rows *wanted, const struct rows *actual, rows_filter filter);
-
-/* Read the map and edit it, with the rows of `first` before all others (NULL: no order). */
-static int edit(const struct fastpath_maps *m, enum fastpath_map map, const struct rows *wanted,
-		table_edit how, rows_filter first)
-{
-	struct rows actual;
-	int err;
-
-	rows_init(&actual, wanted->key_size, wanted->value_size);
-	err = rows_read(&actual, m->fd[map]);
-	if (!err && first)
-		err = how(m->fd[map], wanted, &actual, first);
-	if (!err)
-		err = how(m->fd[map], wanted, &actual, NULL);
-	rows_fini(&actual);
-	return err;
-}
-
 static int failed(int err, enum fastpath_map map, struct strbuf *out_why)
 {
 	if (err)
@@ -141,20 +124,18 @@ static int failed(int err, enum fastpath_map map, struct strbuf *out_why)
 	return err;
 }
 
-/* Which tries have rows: before rows come, and after the last one went. */
-static int config_put(struct tables *t, const struct fastpath_maps *m, bool is_prune)
+/* Every flag lets in or makes rows count: all that are wanted come before the rows, the others go after them. */
+static int config_put(struct tables *t, const struct fastpath_maps *m, bool keeps_present)
 {
-	uint32_t flags = (t->acl4.count ? SN_CONFIG_ACL4 : 0) | (t->acl6.count ? SN_CONFIG_ACL6 : 0);
-	struct sn_config present;
+	struct sn_config next = t->config, present;
 	int err = maps_config_get(m, &present);
 
 	if (err)
 		return err;
-	if (!is_prune)
-		flags |= present.flags & (SN_CONFIG_ACL4 | SN_CONFIG_ACL6);
-	t->config.flags = (t->config.flags & ~(SN_CONFIG_ACL4 | SN_CONFIG_ACL6)) | flags;
-	ticks_fill(&t->config);
-	return maps_config_set(m, &t->config);
+	if (keeps_present)
+		next.flags |= present.flags;
+	ticks_fill(&next);
+	return maps_config_set(m, &next);
 }
 
 /* What was sampled of the levels that go on stays, or a flood would meet a fresh second at each reload. */
@@ -165,49 +146,98 @@ static int budgets_put(struct tables *t, const struct fastpath_maps *m)
 
 	if (err)
 		return err;
-	budgets_keep_saturation(&t->budgets, &present);
-	return maps_budgets_set(m, &t->budgets);
+	budgets_keep_saturation(t->budgets, &present);
+	return maps_budgets_set(m, t->budgets);
 }
 
-/* The switches and budgets, what lets in, what shuts out, and last the listeners to which it applies. */
-int tables_put(struct tables *t, const struct fastpath_maps *m, struct strbuf *out_why)
+static int put(const struct fastpath_maps *m, enum fastpath_map map, const struct rows *wanted, rows_filter only,
+	       struct strbuf *out_why)
 {
-	int err = failed(config_put(t, m, false), MAP_CONFIG, out_why);
+	struct rows actual;
+	int err;
 
+	rows_init(&actual, wanted->key_size, wanted->value_size);
+	err = rows_read(&actual, m->fd[map]);
 	if (!err)
-		err = failed(hints_clear(m, t->hints), MAP_PORT_HINTS, out_why);
-	if (!err)
-		err = failed(budgets_put(t, m), MAP_BUDGETS, out_why);
-	if (!err)
-		err = failed(edit(m, MAP_ACL4, &t->acl4, maps_put, is_allow), MAP_ACL4, out_why);
-	if (!err)
-		err = failed(edit(m, MAP_ACL6, &t->acl6, maps_put, is_allow), MAP_ACL6, out_why);
-	if (!err)
-		err = failed(edit(m, MAP_HOST_ADDRS, &t->host_addrs, maps_put, NULL), MAP_HOST_ADDRS,
-			     out_why);
-	if (!err)
-		err = failed(edit(m, MAP_VIPS, &t->vips, maps_put, NULL), MAP_VIPS, out_why);
-	if (!err)
-		err = failed(maps_ports_put(m, t->ports), MAP_PORTS, out_why);
-	return err;
+		err = maps_put(m->fd[map], wanted, &actual, only);
+	rows_fini(&actual);
+	return failed(err, map, out_why);
 }
 
-int tables_prune(struct tables *t, const struct fastpath_maps *m, struct strbuf *out_why)
+static int prune(const struct fastpath_maps *m, enum fastpath_map map, const struct rows *wanted, rows_filter only,
+		 struct strbuf *out_why)
+{
+	struct rows actual;
+	int err;
+
+	rows_init(&actual, wanted->key_size, wanted->value_size);
+	err = rows_read(&actual, m->fd[map]);
+	if (!err)
+		err = maps_prune(m->fd[map], wanted, &actual, only);
+	rows_fini(&actual);
+	return failed(err, map, out_why);
+}
+
+int tables_grant(struct tables *t, const struct fastpath_maps *m, struct strbuf *out_why)
 {
 	int err = failed(maps_ports_prune(m, t->ports), MAP_PORTS, out_why);
 
 	if (!err)
-		err = failed(edit(m, MAP_VIPS, &t->vips, maps_prune, NULL), MAP_VIPS, out_why);
+		err = failed(config_put(t, m, true), MAP_CONFIG, out_why);
 	if (!err)
-		err = failed(edit(m, MAP_HOST_ADDRS, &t->host_addrs, maps_prune, NULL), MAP_HOST_ADDRS,
-			     out_why);
+		err = put(m, MAP_ACL4, &t->acl4, is_allow, out_why);
 	if (!err)
-		err = failed(edit(m, MAP_ACL4, &t->acl4, maps_prune, is_deny), MAP_ACL4, out_why);
+		err = put(m, MAP_ACL6, &t->acl6, is_allow, out_why);
+	return err;
+}
+
+int tables_put(struct tables *t, const struct fastpath_maps *m, struct strbuf *out_why)
+{
+	int err = failed(budgets_put(t, m), MAP_BUDGETS, out_why);
+
 	if (!err)
-		err = failed(edit(m, MAP_ACL6, &t->acl6, maps_prune, is_deny), MAP_ACL6, out_why);
+		err = put(m, MAP_ACL4, &t->acl4, NULL, out_why);
+	if (!err)
+		err = put(m, MAP_ACL6, &t->acl6, NULL, out_why);
+	return err;
+}
+
+/* To whom it all applies: new ones before the old ones go, so that no listener is without its guard meanwhile. */
+static int listeners_edit(struct tables *t, const struct fastpath_maps *m, struct strbuf *out_why)
+{
+	int err = failed(hints_clear(m, t->hints), MAP_PORT_HINTS, out_why);
+
+	if (!err)
+		err = put(m, MAP_HOST_ADDRS, &t->host_addrs, NULL, out_why);
+	if (!err)
+		err = put(m, MAP_VIPS, &t->vips, NULL, out_why);
+	if (!err)
+		err = failed(maps_ports_put(m, t->ports), MAP_PORTS, out_why);
+	if (!err)
+		err = prune(m, MAP_VIPS, &t->vips, NULL, out_why);
+	if (!err)
+		err = prune(m, MAP_HOST_ADDRS, &t->host_addrs, NULL, out_why);
 	if (!err)
 		err = failed(hints_set(m, t->hints), MAP_PORT_HINTS, out_why);
+	return err;
+}
+
+int tables_lift(struct tables *t, const struct fastpath_maps *m, struct strbuf *out_why)
+{
+	int err = prune(m, MAP_ACL4, &t->acl4, is_deny, out_why);
+
 	if (!err)
-		err = failed(config_put(t, m, true), MAP_CONFIG, out_why);
+		err = prune(m, MAP_ACL6, &t->acl6, is_deny, out_why);
+	return err ? err : listeners_edit(t, m, out_why);
+}
+
+int tables_prune(struct tables *t, const struct fastpath_maps *m, struct strbuf *out_why)
+{
+	int err = prune(m, MAP_ACL4, &t->acl4, NULL, out_why);
+
+	if (!err)
+		err = prune(m, MAP_ACL6, &t->acl6, NULL, out_why);
+	if (!err)
+		err = failed(config_put(t, m, false), MAP_CONFIG, out_why);
 	return err;
 }

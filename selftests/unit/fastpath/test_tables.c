@@ -48,27 +48,28 @@ static bool has_vip(const struct tables *t, const char *ip, uint16_t port)
 	return rows_find(&t->vips, &key) != NULL;
 }
 
-static void test_dual_stack_wildcard_is_two_rows(void **state)
+static void test_wildcard_of_ipv6_is_two_rows(void **state)
 {
 	struct fastpath_plan p = { 0 };
 	struct fastpath_vip v = { .port = 8080, .proto = IPPROTO_TCP, .listener = 3 };
+	struct sn_budgets levels = { 0 };
 	struct hostaddrs none = { 0 };
 	struct tables t;
 
 	(void)state;
 	assert_int_equal(plan_add_vip(&p, &v), 0);
 	v.port = 443;
-	v.is_v6only = true;
+	v.ip[10] = v.ip[11] = 0xff;
 	assert_int_equal(plan_add_vip(&p, &v), 0);
 	v.port = 9000;
-	v.is_v6only = false;
+	v.ip[10] = v.ip[11] = 0;
 	v.ip[15] = 1;
 	assert_int_equal(plan_add_vip(&p, &v), 0);
-	tables_init(&t, &p, &none);
+	tables_init(&t, &p, &none, &levels);
 	assert_int_equal(t.vips.count, 4);
 	assert_true(has_vip(&t, "::", 8080));
 	assert_true(has_vip(&t, "::ffff:0.0.0.0", 8080));
-	assert_true(has_vip(&t, "::", 443));
+	assert_true(has_vip(&t, "::ffff:0.0.0.0", 443));
 	assert_true(has_vip(&t, "::1", 9000));
 	assert_true(t.ports[8080 / 64] == 1ull << 8080 % 64);
 	assert_true(t.ports[443 / 64] == 1ull << 443 % 64);
@@ -85,6 +86,7 @@ static void test_rules_go_to_the_trie_of_their_family(void **state)
 	struct fastpath_plan p = { .is_monitor = true };
 	const struct sn_acl4_key key4 = { .plen = 8, .addr = htonl(10u << 24) };
 	const struct sn_acl6_key key6 = { .plen = 16, .addr = { htonl(0x20010000) } };
+	struct sn_budgets levels = { 0 };
 	struct hostaddrs none = { 0 };
 	const struct sn_acl *found;
 	struct tables t;
@@ -94,7 +96,7 @@ static void test_rules_go_to_the_trie_of_their_family(void **state)
 	v4.rule = 1;
 	assert_int_equal(plan_add_acl(&p, &v4), 0);
 	assert_int_equal(plan_add_acl(&p, &v6), 0);
-	tables_init(&t, &p, &none);
+	tables_init(&t, &p, &none, &levels);
 	assert_int_equal(t.acl4.count, 1);
 	assert_int_equal(t.acl6.count, 1);
 	found = rows_find(&t.acl4, &key4);
@@ -103,7 +105,7 @@ static void test_rules_go_to_the_trie_of_their_family(void **state)
 	found = rows_find(&t.acl6, &key6);
 	assert_non_null(found);
 	assert_int_equal(found->rule, 2);
-	assert_int_equal(t.config.flags, SN_CONFIG_MONITOR);
+	assert_int_equal(t.config.flags, SN_CONFIG_MONITOR | SN_CONFIG_ACL4 | SN_CONFIG_ACL6);
 	tables_fini(&t);
 	plan_fini(&p);
 }
@@ -112,7 +114,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_rows_are_sorted_and_the_first_of_equals_stays),
-		cmocka_unit_test(test_dual_stack_wildcard_is_two_rows),
+		cmocka_unit_test(test_wildcard_of_ipv6_is_two_rows),
 		cmocka_unit_test(test_rules_go_to_the_trie_of_their_family),
 	};
 
