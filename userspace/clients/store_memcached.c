@@ -128,6 +128,15 @@ static void refuse(struct store_connection *c, struct store_check *k, uint64_t l
 	check_done(k, STORE_ANSWERED);
 }
 
+/* False: the question has cost all the commands that it may. */
+static bool may_go_on(struct store_check *k)
+{
+	if (k->attempts < ATTEMPTS_MAX)
+		return true;
+	check_done(k, STORE_BUSY);
+	return false;
+}
+
 /* The counter with our interval in it. */
 static int judge(struct store_connection *c, struct store_check *k, const struct memcached_reply *r)
 {
@@ -145,7 +154,8 @@ static int judge(struct store_connection *c, struct store_check *k, const struct
 		return 0;
 	}
 	if (before < now) {
-		swap(c, k, r->cas);
+		if (may_go_on(k))
+			swap(c, k, r->cas);
 		return 0;
 	}
 	level = before - now;
@@ -161,30 +171,32 @@ static bool step(struct store_connection *c, struct store_check *k, const struct
 {
 	bool is_missing = r->kind == MEMCACHED_MISSING, is_value = r->kind == MEMCACHED_VALUE;
 
-	if (k->attempts >= ATTEMPTS_MAX && (k->phase == PHASE_LOOK || r->kind == MEMCACHED_EXISTS)) {
-		check_done(k, STORE_BUSY);
-		return true;
-	}
 	switch (k->phase) {
 	case PHASE_ADD:
 		return is_value && judge(c, k, r) == 0;
 	case PHASE_SWAP:
-		if (r->kind == MEMCACHED_DONE)
+		if (r->kind == MEMCACHED_DONE) {
 			admit(k, 0);
-		else if (r->kind == MEMCACHED_EXISTS)
-			look(c, k);
-		else if (is_missing)
+			return true;
+		}
+		if (r->kind != MEMCACHED_EXISTS && !is_missing)
+			return false;
+		if (!may_go_on(k))
+			return true;
+		if (is_missing)
 			ask(c, k);
 		else
-			return false;
+			look(c, k);
 		return true;
 	default:
+		if (!is_value && !is_missing)
+			return false;
+		if (!may_go_on(k))
+			return true;
 		if (is_value && r->number < now_us(c) && r->cas)
 			swap(c, k, r->cas);
-		else if (is_value || is_missing)
-			ask(c, k);
 		else
-			return false;
+			ask(c, k);
 		return true;
 	}
 }

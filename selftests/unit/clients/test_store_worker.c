@@ -122,12 +122,17 @@ static enum store_failure ask(struct fixture *f, struct question *q)
 	return store_check_begin(f->side, &q->check);
 }
 
-/* Turns of the loop; takes connections, hears what comes.  Until `text` was heard (NULL: `*flag` is not 0). */
+static bool is_heard(const struct fixture *f, const char *text)
+{
+	return text && memmem(f->heard, f->heard_len, text, strlen(text));
+}
+
+/* Turns of the loop; takes connections, hears what comes.  Until `text` was heard or `*flag` is not 0; either or both. */
 static void turn_until(struct fixture *f, const char *text, const unsigned *flag)
 {
 	uint64_t give_up = clock_mono_ns() / 1000000 + LONG_MS;
 
-	while (text ? !memmem(f->heard, f->heard_len, text, strlen(text)) : !*flag) {
+	while (!is_heard(f, text) && !(flag && *flag)) {
 		assert_true(clock_mono_ns() / 1000000 < give_up);
 		(void)loop_turn(f->loop, 1);
 		if (f->peer < 0 && f->listener >= 0) {
@@ -425,6 +430,30 @@ static void test_memcached_idle_counter_is_moved_by_swap(void **state)
 	end(f);
 }
 
+/* Idle, and gone whenever it is moved: a question costs so many commands and no more. */
+static void test_memcached_counter_that_comes_and_goes(void **state)
+{
+	struct fixture *f = begin("memcache://h", STORE_MEMCACHED);
+	unsigned commands = 0;
+	struct question q;
+
+	(void)state;
+	f->store->settings.timeout_ms = LONG_MS; /* not for want of time */
+	assert_int_equal(ask(f, &q), STORE_ANSWERED);
+	for (;;) {
+		bool is_swap = commands % 2;
+
+		turn_until(f, is_swap ? "ms key 16 C7" : "ma key v c D1000", &q.done);
+		if (q.done)
+			break;
+		assert_in_range(++commands, 1, 16);
+		say(f, is_swap ? "NF\r\n" : "VA 4 c7\r\n5000\r\n");
+	}
+	assert_int_equal(q.check.failure, STORE_BUSY);
+	assert_int_equal(commands, 16);
+	end(f);
+}
+
 static void test_memcached_refusal_is_taken_back(void **state)
 {
 	struct fixture *f = begin("memcache://h", STORE_MEMCACHED);
@@ -471,6 +500,7 @@ int main(void)
 		cmocka_unit_test(test_nobody_listens),
 		cmocka_unit_test(test_too_many_questions),
 		cmocka_unit_test(test_memcached_idle_counter_is_moved_by_swap),
+		cmocka_unit_test(test_memcached_counter_that_comes_and_goes),
 		cmocka_unit_test(test_memcached_refusal_is_taken_back),
 		cmocka_unit_test(test_memcached_without_swap),
 	};
