@@ -130,10 +130,22 @@ static void draw_plan(struct fastpath_plan *p, struct geo_file *f)
 	}
 }
 
-static void put_in_force(const struct fastpath_plan *p)
+/* Of the tables only what is there. */
+static void put_without_tables(const struct fastpath_plan *p)
 {
 	struct strbuf why = { 0 };
 	struct sn_budgets levels;
+
+	strbuf_init(&why);
+	assert_int_equal(geo_kernel_apply(&kernel, &p->geo, &why), 0);
+	assert_string_equal(why.ptr, "");
+	packet_guard_apply(&guard, p, NULL, &levels);
+	strbuf_fini(&why);
+}
+
+static void put_in_force(const struct fastpath_plan *p)
+{
+	struct strbuf why = { 0 };
 	struct geo_built built;
 
 	strbuf_init(&why);
@@ -144,10 +156,8 @@ static void put_in_force(const struct fastpath_plan *p)
 		geo_kernel_give(&kernel, &built);
 		geo_database_put(d);
 	}
-	assert_int_equal(geo_kernel_apply(&kernel, &p->geo, &why), 0);
+	put_without_tables(p);
 	assert_false(geo_kernel_wants(&kernel, &p->geo));
-	packet_guard_apply(&guard, p, NULL, &levels);
-	assert_string_equal(why.ptr, "");
 	strbuf_fini(&why);
 }
 
@@ -245,26 +255,35 @@ static void compare(const struct fastpath_plan *p, const struct rules *r, const 
 	}
 }
 
+static void compare_many(const struct fastpath_plan *p, struct seen *seen)
+{
+	struct rules *r = rules_new(p);
+	struct geo_rules *g = geo_rules_new(p);
+
+	for (unsigned k = 0; k < SOURCES; k++)
+		compare(p, r, g, seen);
+	rules_free(r);
+	geo_rules_free(g);
+}
+
 static void test_random_countries_are_read_alike(void **state)
 {
-	struct seen seen = { 0 };
+	struct seen seen = { 0 }, meanwhile = { 0 };
 
 	(void)state;
 	for (unsigned i = 0; i < ROUNDS; i++) {
 		struct fastpath_plan p = { 0 };
-		struct geo_rules *g;
 		struct mmdb_build b;
-		struct rules *r;
 
 		draw_database(&b);
 		draw_plan(&p, write_database(&b));
+		/* The tables there are from another database. */
+		put_without_tables(&p);
+		if (i > 0 && p.geo.choice_count)
+			compare_many(&p, &meanwhile);
+		assert_int_equal(meanwhile.dropped, 0);
 		put_in_force(&p);
-		r = rules_new(&p);
-		g = geo_rules_new(&p);
-		for (unsigned k = 0; k < SOURCES; k++)
-			compare(&p, r, g, &seen);
-		rules_free(r);
-		geo_rules_free(g);
+		compare_many(&p, &seen);
 		plan_fini(&p);
 		mmdb_build_fini(&b);
 	}
@@ -274,6 +293,39 @@ static void test_random_countries_are_read_alike(void **state)
 	assert_true(seen.refused_at_accept > ROUNDS * SOURCES / 100);
 	assert_true(seen.passed > ROUNDS * SOURCES / 10);
 	assert_true(seen.monitored > ROUNDS * SOURCES / 100);
+}
+
+/* A reload: of the same database, and while tables for the new plan are compiled. */
+static void test_random_reloads_refuse_nothing_of_the_old_plan(void **state)
+{
+	struct seen seen = { 0 };
+
+	(void)state;
+	for (unsigned i = 0; i < ROUNDS; i++) {
+		struct geo_file *f;
+		struct mmdb_build b;
+
+		draw_database(&b);
+		f = write_database(&b);
+		for (unsigned k = 0; k < 4; k++) {
+			struct fastpath_plan p = { 0 };
+
+			geo_file_hold(f);
+			draw_plan(&p, f);
+			put_without_tables(&p);
+			if (k > 0)
+				compare_many(&p, &seen);
+			if (k % 2 == 0)
+				put_in_force(&p);
+			plan_fini(&p);
+		}
+		geo_file_put(f);
+		mmdb_build_fini(&b);
+	}
+	printf("dropped %u, refused at accept only %u, passed %u\n", seen.dropped, seen.refused_at_accept, seen.passed);
+	/* What tables know of the countries of another plan holds at once. */
+	assert_true(seen.dropped > ROUNDS * SOURCES / 20);
+	assert_true(seen.refused_at_accept > ROUNDS * SOURCES / 20);
 }
 
 /* ---- one at a time ---- */
@@ -415,13 +467,13 @@ static void test_exchange_and_end(void **state)
 	assert_int_equal(slot_now(), 1 - slot);
 	assert_int_equal(tables_there(), 1);
 	assert_true(text_drops("10.1.0.1", 81));
-	/* Another country needs other tables: until they come, the old ones hold. */
+	/* Another country needs other tables: until they come, what the old ones cannot tell is for accept. */
 	plan_choose(&p, 3, false, false, "FR");
 	assert_true(geo_kernel_wants(&kernel, &p.geo));
 	assert_int_equal(geo_kernel_apply(&kernel, &p.geo, &why), 0);
-	assert_int_equal(slot_now(), 1 - slot);
 	assert_true(text_drops("10.0.0.1", 80));
 	assert_false(text_drops("10.1.0.1", 82));
+	assert_true(geo_kernel_wants(&kernel, &p.geo));
 	put_in_force(&p);
 	assert_true(text_drops("10.1.0.1", 82));
 	geo_kernel_status(&kernel, &status);
@@ -445,11 +497,51 @@ static void test_exchange_and_end(void **state)
 	strbuf_fini(&why);
 }
 
+/* The policy is always the plan's, in the numbers of the tables that are there. */
+static void test_reload_while_tables_are_compiled(void **state)
+{
+	struct fastpath_plan old = { 0 }, p = { 0 };
+	struct geo_file *f = small_database();
+
+	(void)state;
+	plan_listen(&old);
+	geo_plan_use(&old.geo, f);
+	plan_choose(&old, 1, false, false, "DE");
+	plan_choose(&old, 2, true, false, "DE");
+	plan_choose(&old, 3, false, false, "DE");
+	put_in_force(&old);
+	assert_true(text_drops("10.0.0.1", 80));
+	assert_true(text_drops("10.1.0.1", 81));
+	assert_true(text_drops("10.0.0.1", 82));
+
+	plan_listen(&p);
+	geo_file_hold(f);
+	geo_plan_use(&p.geo, f);
+	plan_choose(&p, 1, false, false, "FR");
+	plan_choose(&p, 2, true, false, "DE FR");
+	plan_choose(&p, 3, true, false, "JP");
+	put_without_tables(&p);
+	assert_false(text_drops("10.0.0.1", 80)); /* no more refused */
+	assert_false(text_drops("10.1.0.1", 80)); /* newly refused: the tables have no number for it */
+	assert_false(text_drops("10.1.0.1", 81));
+	assert_false(text_drops("11.0.0.1", 81)); /* may be FR, for all the tables know */
+	assert_true(text_drops("10.0.0.1", 82));  /* DE is not JP */
+	assert_false(text_drops("10.1.0.1", 82));
+	put_in_force(&p);
+	assert_true(text_drops("10.1.0.1", 80));
+	assert_true(text_drops("11.0.0.1", 81));
+	assert_true(text_drops("10.1.0.1", 82));
+	plan_fini(&old);
+	plan_fini(&p);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_random_countries_are_read_alike),
+		cmocka_unit_test(test_random_reloads_refuse_nothing_of_the_old_plan),
 		cmocka_unit_test(test_listeners_monitor_and_counts),
+		cmocka_unit_test(test_reload_while_tables_are_compiled),
 		cmocka_unit_test(test_exchange_and_end),
 	};
 	const char *given = getenv("SEED");

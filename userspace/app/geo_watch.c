@@ -155,6 +155,8 @@ static void opened(struct geo_watch *w, struct geo_job *j)
 	count_load(w, j->file, "success");
 	log_info("geo: %s was loaded again", path);
 	audit_event(w->control->audit, "config_change", "geo_database_loaded", path);
+	/* What the old one's tables refuse may come in now. */
+	guard_geo_apply(&w->control->guard);
 }
 
 /* ---- the kernel's tables ---- */

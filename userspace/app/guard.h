@@ -58,7 +58,10 @@ void guard_own(struct guard *g, const char *instance, uid_t uid, gid_t gid);
 void guard_tick(struct guard *g, unsigned seconds);
 /* The reason of a failure, to the log, if it is another one than before. */
 void guard_report(struct guard *g);
-/* Countries: what the configuration says of them; tables for the kernel that are new; that of an address, or "--". */
+/*
+ * Countries: what the configuration says of them; tables for the kernel that are new, or a database; that of an address,
+ * or "--".
+ */
 void guard_geo_plan(struct fastpath_plan *p, const struct snapshot *s);
 void guard_geo_apply(struct guard *g);
 const char *guard_geo_country(const struct guard *g, const uint8_t ip[16], char text[3]);

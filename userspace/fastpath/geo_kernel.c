@@ -145,16 +145,20 @@ void geo_kernel_reset(struct geo_kernel *g)
 	geo_kernel_init(g, m);
 }
 
-/* Tables that are right for the plan, or NULL. */
+static bool is_made_for(const struct geo_built *b, const struct geo_plan *p)
+{
+	return geo_plan_names_same(p, b->named, b->named_count);
+}
+
+/* Tables of the plan's database: made for its countries, else for others, else NULL. */
 static struct geo_built *built_for(struct geo_kernel *g, const struct geo_plan *p)
 {
 	struct geo_built *const candidates[] = { &g->next, &g->built };
 	struct geo_database *now = geo_file_database(p->file);
 	struct geo_built *found = NULL;
 
-	for (size_t i = 0; i < ARRAY_LEN(candidates) && !found; i++)
-		if (candidates[i]->database == now &&
-		    geo_plan_names_same(p, candidates[i]->named, candidates[i]->named_count))
+	for (size_t i = 0; i < ARRAY_LEN(candidates); i++)
+		if (candidates[i]->database == now && (!found || !is_made_for(found, p)))
 			found = candidates[i];
 	geo_database_put(now);
 	return found;
@@ -167,7 +171,9 @@ static bool plan_is_empty(const struct geo_plan *p)
 
 bool geo_kernel_wants(const struct geo_kernel *g, const struct geo_plan *p)
 {
-	return !plan_is_empty(p) && !built_for((struct geo_kernel *)(uintptr_t)g, p);
+	const struct geo_built *b = plan_is_empty(p) ? NULL : built_for((struct geo_kernel *)(uintptr_t)g, p);
+
+	return !plan_is_empty(p) && (!b || !is_made_for(b, p));
 }
 
 void geo_kernel_give(struct geo_kernel *g, struct geo_built *b)
@@ -217,17 +223,17 @@ static int slot_clear(const struct fastpath_maps *m, uint32_t slot)
 	return policies_delete(m, slot);
 }
 
-static int codes_write(const struct fastpath_maps *m, uint32_t slot, const struct geo_plan *p)
+static int codes_write(const struct fastpath_maps *m, uint32_t slot, const struct geo_built *b)
 {
 	struct sn_geo_count *zeroes = mem_array((size_t)MAX(libbpf_num_possible_cpus(), 1), sizeof(*zeroes));
 	int err = 0;
 
-	for (uint32_t number = 0; number <= p->named_count && !err; number++) {
+	for (uint32_t number = 0; number <= b->named_count && !err; number++) {
 		uint32_t index = slot * SN_GEO_NUMBERS + number;
 		struct sn_geo_code code = { 0 };
 		char text[3];
 
-		memcpy(code.text, geo_country_text(number ? p->named[number - 1] : 0, text), sizeof(code.text));
+		memcpy(code.text, geo_country_text(number ? b->named[number - 1] : 0, text), sizeof(code.text));
 		err = bpf_map_update_elem(m->fd[MAP_GEO_CODES], &index, &code, BPF_ANY);
 		if (!err)
 			err = bpf_map_update_elem(m->fd[MAP_GEO_COUNTS], &code, zeroes, BPF_NOEXIST);
@@ -237,14 +243,15 @@ static int codes_write(const struct fastpath_maps *m, uint32_t slot, const struc
 	return err;
 }
 
-static void policies_of(struct rows *out, const struct geo_plan *p, uint32_t slot, bool is_v4_only)
+/* In the numbers of these tables. */
+static void policies_of(struct rows *out, const struct geo_plan *p, uint32_t slot, const struct geo_built *b)
 {
 	rows_init(out, sizeof(struct sn_geo_policy_key), sizeof(struct sn_geo_policy));
 	for (size_t i = 0; i < p->choice_count; i++) {
 		const struct sn_geo_policy_key key = { .slot = slot, .listener = p->choices[i].listener };
-		struct sn_geo_policy policy = geo_plan_policy(p, &p->choices[i]);
+		struct sn_geo_policy policy = geo_choice_policy(&p->choices[i], b->named, b->named_count);
 
-		policy.flags |= is_v4_only ? SN_GEO_POLICY_V4_ONLY : 0;
+		policy.flags |= b->trie_fd < 0 ? SN_GEO_POLICY_V4_ONLY : 0;
 		rows_add(out, &key, &policy);
 	}
 	rows_sort(out);
@@ -261,8 +268,8 @@ static int slot_fill(const struct fastpath_maps *m, uint32_t slot, const struct 
 	if (!err && b->trie_fd >= 0)
 		err = bpf_map_update_elem(m->fd[MAP_GEO6], &slot, &b->trie_fd, BPF_ANY);
 	if (!err)
-		err = codes_write(m, slot, p);
-	policies_of(&policies, p, slot, b->trie_fd < 0);
+		err = codes_write(m, slot, b);
+	policies_of(&policies, p, slot, b);
 	for (size_t i = 0; i < policies.count && !err; i++)
 		err = bpf_map_update_elem(m->fd[MAP_GEO_POLICIES], rows_key(&policies, i), rows_value(&policies, i),
 					  BPF_ANY);
@@ -276,16 +283,14 @@ static bool rows_are_same(const struct rows *a, const struct rows *b)
 	       (a->count == 0 || memcmp(a->items, b->items, a->count * (a->key_size + a->value_size)) == 0);
 }
 
-/* Nothing of an earlier run, or of an earlier plan, holds from here on. */
-static int switch_off(struct geo_kernel *g, bool keeps_tables)
+/* Nothing of an earlier run, an earlier plan or an earlier database holds from here on. */
+static int switch_off(struct geo_kernel *g)
 {
 	int err = slot_set(g->maps, SN_GEO_OFF);
 
 	g->slot = SN_GEO_OFF;
 	for (uint32_t slot = 0; slot < SN_GEO_SLOTS && !err; slot++)
 		err = slot_clear(g->maps, slot);
-	if (keeps_tables)
-		return err;
 	geo_built_fini(&g->built);
 	geo_built_fini(&g->next);
 	return err;
@@ -312,11 +317,9 @@ int geo_kernel_apply(struct geo_kernel *g, const struct geo_plan *p, struct strb
 	struct rows policies;
 	int err = 0;
 
-	if (plan_is_empty(p))
-		return failed(switch_off(g, false), "geo_config", out_why);
 	if (!b)
-		return g->slot == SN_GEO_OFF ? failed(switch_off(g, true), "geo_config", out_why) : 0;
-	policies_of(&policies, p, 0, b->trie_fd < 0);
+		return failed(switch_off(g), "geo_config", out_why);
+	policies_of(&policies, p, 0, b);
 	if (g->slot == SN_GEO_OFF || b == &g->next || !rows_are_same(&policies, &g->policies))
 		err = exchange(g, p, b);
 	if (err) {

@@ -40,13 +40,14 @@ void geo_kernel_fini(struct geo_kernel *g);
 /* The maps are closed, or others will be opened: what this process had put in force there is not its own any more. */
 void geo_kernel_reset(struct geo_kernel *g);
 
-/* Are tables for this plan wanted that are not there? */
+/* Are tables for this plan, its countries and its database wanted that are not there? */
 bool geo_kernel_wants(const struct geo_kernel *g, const struct geo_plan *p);
 /* Takes b; geo_kernel_apply() puts it in force. */
 void geo_kernel_give(struct geo_kernel *g, struct geo_built *b);
 /*
- * Make the maps, which are open, say what the plan says, as far as the tables are there; without any that this process
- * put in force, nothing is.  Before the plan's listeners are put.  0, or -errno with a sentence.
+ * Make the maps, which are open, say what the plan says, as far as tables of its database are there: what those of other
+ * countries cannot tell is passed, without any of this process everything is, for accept to decide.  So at no moment the
+ * kernel refuses whom the plan lets in.  Before the plan's listeners are put.  0, or -errno with a sentence.
  */
 int geo_kernel_apply(struct geo_kernel *g, const struct geo_plan *p, struct strbuf *out_why);
 

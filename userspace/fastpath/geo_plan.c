@@ -91,26 +91,39 @@ static int country_compare(const void *a, const void *b)
 	return *(const geo_country *)a - *(const geo_country *)b;
 }
 
-uint8_t geo_plan_number(const struct geo_plan *p, geo_country country)
+static uint8_t number_of(geo_country country, const geo_country *named, size_t count)
 {
-	const geo_country *found = bsearch(&country, p->named, p->named_count, sizeof(*p->named), country_compare);
+	const geo_country *found = bsearch(&country, named, count, sizeof(*named), country_compare);
 
-	return found ? (uint8_t)(found - p->named + 1) : SN_GEO_OTHER;
+	return found ? (uint8_t)(found - named + 1) : SN_GEO_OTHER;
 }
 
-struct sn_geo_policy geo_plan_policy(const struct geo_plan *p, const struct geo_choice *c)
+uint8_t geo_plan_number(const struct geo_plan *p, geo_country country)
+{
+	return number_of(country, p->named, p->named_count);
+}
+
+struct sn_geo_policy geo_choice_policy(const struct geo_choice *c, const geo_country *named, size_t count)
 {
 	struct sn_geo_policy policy = { .flags = c->is_monitor ? SN_GEO_POLICY_MONITOR : 0, .rule = c->rule };
 
 	for (size_t i = 0; i < c->count; i++) {
-		unsigned number = geo_plan_number(p, c->countries[i]);
+		unsigned number = number_of(c->countries[i], named, count);
 
+		/* One among others: with `deny` they would be refused with it, with `allow` all of them pass. */
+		if (number == SN_GEO_OTHER && !c->is_allow)
+			continue;
 		policy.refused[number / 64] |= 1ull << number % 64;
 	}
 	for (size_t i = 0; c->is_allow && i < ARRAY_LEN(policy.refused); i++)
 		policy.refused[i] = ~policy.refused[i];
 	policy.refused[SN_GEO_MIXED / 64] &= ~(1ull << SN_GEO_MIXED % 64);
 	return policy;
+}
+
+struct sn_geo_policy geo_plan_policy(const struct geo_plan *p, const struct geo_choice *c)
+{
+	return geo_choice_policy(c, p->named, p->named_count);
 }
 
 bool geo_plan_names_same(const struct geo_plan *a, const geo_country *named, size_t count)

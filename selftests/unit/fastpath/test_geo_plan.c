@@ -84,6 +84,32 @@ static void test_numbers_and_policies(void **state)
 	geo_plan_fini(&copy);
 }
 
+static void check_refused(const struct geo_choice *c, const geo_country *named, size_t count, bool other, bool first)
+{
+	struct sn_geo_policy policy = geo_choice_policy(c, named, count);
+
+	assert_int_equal(sn_geo_is_refused(&policy, SN_GEO_OTHER), other);
+	assert_int_equal(sn_geo_is_refused(&policy, 1), first);
+	assert_false(sn_geo_is_refused(&policy, SN_GEO_MIXED));
+}
+
+static void test_numbers_of_other_tables(void **state)
+{
+	geo_country both[] = { DE, FR }, de = DE, fr = FR;
+	struct geo_choice c = { .listener = 1, .rule = 42, .countries = both, .count = 2 };
+
+	(void)state;
+	check_refused(&c, &de, 1, false, true); /* FR is one of the others, which are not all refused */
+	check_refused(&c, &fr, 1, false, true);
+	check_refused(&c, both, 0, false, false);
+	c.is_allow = true;
+	check_refused(&c, &de, 1, false, false);
+	check_refused(&c, both, 0, false, true);
+	c.count = 1;
+	check_refused(&c, &de, 1, true, false);
+	check_refused(&c, &fr, 1, false, true); /* DE is one of the others, FR surely is not */
+}
+
 static void test_more_than_fits(void **state)
 {
 	struct fastpath_plan p = { 0 };
@@ -155,6 +181,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_numbers_and_policies),
+		cmocka_unit_test(test_numbers_of_other_tables),
 		cmocka_unit_test(test_more_than_fits),
 		cmocka_unit_test(test_after_accept),
 	};
