@@ -59,8 +59,8 @@ void guard_tick(struct guard *g, unsigned seconds);
 /* The reason of a failure, to the log, if it is another one than before. */
 void guard_report(struct guard *g);
 /*
- * Countries: what the configuration says of them; tables for the kernel that are new, or a database; that of an address,
- * or "--".
+ * Countries: what the configuration says of them; a database or tables for the kernel that are new; that of an
+ * address, or "--".
  */
 void guard_geo_plan(struct fastpath_plan *p, const struct snapshot *s);
 void guard_geo_apply(struct guard *g);

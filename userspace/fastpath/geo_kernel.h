@@ -45,9 +45,9 @@ bool geo_kernel_wants(const struct geo_kernel *g, const struct geo_plan *p);
 /* Takes b; geo_kernel_apply() puts it in force. */
 void geo_kernel_give(struct geo_kernel *g, struct geo_built *b);
 /*
- * Make the maps, which are open, say what the plan says, as far as tables of its database are there: what those of other
- * countries cannot tell is passed, without any of this process everything is, for accept to decide.  So at no moment the
- * kernel refuses whom the plan lets in.  Before the plan's listeners are put.  0, or -errno with a sentence.
+ * Make the maps, which are open, say what the plan says, as far as tables of its database are there: what those of
+ * other countries cannot tell is passed, without any of this process everything is, for accept to decide.  So at no
+ * moment the kernel refuses whom the plan lets in.  Before the plan's listeners are put.  0, or -errno with a sentence.
  */
 int geo_kernel_apply(struct geo_kernel *g, const struct geo_plan *p, struct strbuf *out_why);
 

@@ -46,8 +46,8 @@ uint8_t geo_plan_number(const struct geo_plan *p, geo_country country);
 /* A choice in numbers. */
 struct sn_geo_policy geo_plan_policy(const struct geo_plan *p, const struct geo_choice *c);
 /*
- * The same in the numbers of tables that were made for another plan, whose countries are `named` (in order): never refuses
- * whom the choice lets in, and passes for accept to decide whom those tables cannot tell from others.
+ * The same in the numbers of tables that were made for another plan, whose countries are `named` (in order): never
+ * refuses whom the choice lets in, and passes for accept to decide whom those tables cannot tell from others.
  */
 struct sn_geo_policy geo_choice_policy(const struct geo_choice *c, const geo_country *named, size_t count);
 bool geo_plan_names_same(const struct geo_plan *a, const geo_country *named, size_t count);
