@@ -14,6 +14,7 @@ INDEX_AGE_S = 12 * 3600
 UNUSED_AGE_S = 30 * 24 * 3600  # packages that nobody asked for in so long are removed
 PART = re.compile(r"\b(linux-(?:image|binary|modules|base)-\S+) \(= ([^)]+)\)")
 APT_TIMEOUT_S = 300
+NETWORK_TIMEOUT_S = 20  # of apt, for one try: without an answer the failure is to be told soon
 
 Row = collections.namedtuple("Row", "name suites package is_needed")
 
@@ -44,7 +45,9 @@ def run(command):
         raise Missing("%s: no end after %d s" % (command[0], APT_TIMEOUT_S)) from None
     if done.returncode != 0:
         lines = (done.stderr or done.stdout).decode("utf-8", "replace").strip().splitlines()
-        raise Missing("%s: %s" % (command[0], lines[-1] if lines else "exit code %d" % done.returncode))
+        # apt's last words are that something failed, those before say what.
+        telling = [line for line in lines if "Failed to fetch" in line or "Could not" in line] or lines[-1:]
+        raise Missing("%s: %s" % (command[0], telling[0] if telling else "exit code %d" % done.returncode))
     return done.stdout.decode("utf-8", "replace")
 
 
@@ -96,7 +99,9 @@ class Archive:
             command += ["-o", "%s=%s" % (key, os.path.join(self.folder, value))]
         command += ["-o", "Dir::State::status=/dev/null", "-o", "APT::Architecture=amd64", "-o",
                     "APT::Architectures::=amd64", "-o", "APT::Sandbox::User=root", "-o", "APT::Update::Error-Mode=any",
-                    "-o", "Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=false"]
+                    "-o", "Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=false", "-o", "Acquire::Retries=2"]
+        for scheme in ("http", "https"):
+            command += ["-o", "Acquire::%s::Timeout=%d" % (scheme, NETWORK_TIMEOUT_S)]
         return run(command + list(words[1:]))
 
     def update(self, is_forced=False):

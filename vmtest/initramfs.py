@@ -35,6 +35,10 @@ ETC = {
 }
 
 
+class Unknown(Exception):
+    """A kernel's package is not laid out as any that this file knows."""
+
+
 class Cpio:
     """Writes the `newc` format, everything owned by root."""
 
@@ -166,7 +170,7 @@ def module_read(path):
     if path.endswith(".xz"):
         return lzma.decompress(content)
     if not path.endswith(".ko"):
-        raise RuntimeError("%s: a compression that is not known here" % path)
+        raise Unknown("%s: a compression that is not known here" % path)
     return content
 
 
@@ -178,7 +182,7 @@ def kernel_find(folder):
             for image in (os.path.join(folder, "boot/vmlinuz-" + release), os.path.join(base, release, "vmlinuz")):
                 if os.path.exists(image):
                     return image, os.path.join(base, release), release
-    raise RuntimeError("%s: no kernel with modules" % folder)
+    raise Unknown("%s: no kernel with modules" % folder)
 
 
 def modules_write(path, scratch, modules, release):
