@@ -864,8 +864,7 @@ static void stuck_receiver_costs(size_t piece)
 	of_peers = memory_of(t.client) + memory_of(t.origin);
 	used = (int64_t)(memory_used() - before - of_peers);
 	ours = memory_of(t.fd[0]) + memory_of(t.fd[1]) + t.pair->dirs[0].held.bytes;
-	printf("    %zu bytes at a time: %" PRIu64 " KB taken, we are charged with %" PRIu64 " KB, the machine has %" PRId64
-	       " KB less\n",
+	printf("    %zu bytes at a time: %" PRIu64 " KB taken, charged %" PRIu64 " KB, %" PRId64 " KB of the machine\n",
 	       piece, taken / 1024, ours / 1024, used / 1024);
 	EXPECT(ours <= 16 * MB);
 	/* Elsewhere other programs take and give. */

@@ -119,7 +119,7 @@ static void test_the_end_reaches_a_slow_reader(void **state)
 	unsigned held = 0;
 
 	(void)state;
-	for (unsigned i = 0; i < 32; i++) {
+	for (unsigned i = 0; i < 16; i++) {
 		static size_t full;
 		struct end s;
 		size_t got;

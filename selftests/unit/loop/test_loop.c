@@ -342,6 +342,12 @@ static void alarm_init(struct alarm_clock *a)
 	timer_init(&a->timer, alarm_fired);
 }
 
+/* An emulated machine stands still while its host does something else. */
+static uint64_t slack_ns(uint64_t ms)
+{
+	return (getenv("SENTINEL_VM") ? 50 * ms : ms) * 1000000;
+}
+
 static void test_a_timer_is_never_early_and_not_late(void **state)
 {
 	(void)state;
@@ -355,7 +361,7 @@ static void test_a_timer_is_never_early_and_not_late(void **state)
 		while (!a.fired)
 			assert_int_equal(loop_turn(loop, UINT64_MAX), 0);
 		assert_true(a.fired_ns - a.armed_ns >= ms * 1000000);
-		assert_true(a.fired_ns - a.armed_ns < (ms + 40) * 1000000); /* the machine may be busy */
+		assert_true(a.fired_ns - a.armed_ns < ms * 1000000 + slack_ns(40)); /* the machine may be busy */
 		assert_false(timer_is_armed(&a.timer));
 	}
 }
@@ -391,15 +397,15 @@ static void test_timers_of_callbacks(void **state)
 
 static void test_a_turn_waits_no_longer_than_told(void **state)
 {
-	uint64_t begin = clock_mono_ns(), ms;
+	uint64_t begin = clock_mono_ns(), took;
 
 	(void)state;
 	assert_int_equal(loop_turn(loop, 30), 0);
-	ms = (clock_mono_ns() - begin) / 1000000;
-	assert_true(ms >= 29 && ms < 200);
+	took = clock_mono_ns() - begin;
+	assert_true(took >= 29000000 && took < slack_ns(200));
 	begin = clock_mono_ns();
 	assert_int_equal(loop_turn(loop, 0), 0);
-	assert_true(clock_mono_ns() - begin < 20000000);
+	assert_true(clock_mono_ns() - begin < slack_ns(20));
 }
 
 /* --- receive buffers --- */

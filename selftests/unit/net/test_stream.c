@@ -734,7 +734,8 @@ static void test_stuck_readers_do_not_stop_others(void **state)
 	begin = clock_mono_ns();
 	stream_write(client.s, slice_static("ping", 4));
 	wait_until(client.received == 4);
-	assert_true(clock_mono_ns() - begin < 50000000);
+	/* An emulated machine stands still while its host does something else. */
+	assert_true(clock_mono_ns() - begin < (getenv("SENTINEL_VM") ? 2500000000 : 50000000));
 
 	close(fd);
 	end_close(&source);
