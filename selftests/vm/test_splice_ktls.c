@@ -41,10 +41,10 @@ static int lend_begin(struct lent *l, struct end *to, uint64_t bytes)
 	socket_pair(fds);
 	assert_int_equal(fcntl(fds[0], F_SETFL, O_NONBLOCK), 0);
 	l->from.s = stream_open(loop, fds[1], NULL, &events, &l->from);
-	assert_true(stream_lend(l->from.s, STREAM_IN));
+	assert_int_equal(stream_lend(l->from.s, STREAM_IN), 0);
 	assert_true(stream_may_lend(to->s, STREAM_OUT) && !stream_may_lend(to->s, STREAM_IN));
 	wait_until(!stream_is_busy(to->s, STREAM_OUT));
-	assert_true(stream_lend(to->s, STREAM_OUT));
+	assert_int_equal(stream_lend(to->s, STREAM_OUT), 0);
 	l->splice = splice_new(&l->pipes, l->from.s, to->s, bytes, &splice_events, l);
 	return fds[0];
 }
@@ -88,7 +88,7 @@ static void test_a_lent_output_carries_what_is_spliced(void **state)
 		begin_pair(&c, &s, server, clients[i], NULL);
 		wait_until(s.connected && c.received == 1000);
 		source = lend_begin(&l, &s, middle - 1000);
-		assert_false(stream_lend(s.s, STREAM_OUT)); /* it is away */
+		assert_int_not_equal(stream_lend(s.s, STREAM_OUT), 0); /* it is away */
 		for (fed = 1000; l.splice;) {
 			fed = source_fill(source, fed, middle);
 			turns(1);

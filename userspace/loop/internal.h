@@ -48,6 +48,7 @@ struct task_queue {
 struct loop {
 	uint32_t tag;
 	bool is_stopping;
+	bool can_stand; /* receives that stand */
 	struct io_uring ring;
 
 	struct completion *done; /* owned; as large as the completion queue */
@@ -79,6 +80,8 @@ struct loop {
 
 /* The next free submission, submitting what is queued if there is none. */
 struct io_uring_sqe *loop_sqe(struct loop *l);
+/* trial.c: whether the kernel has receives that stand.  With nothing else submitted. */
+bool loop_try_standing(struct loop *l);
 /* Tell the kernel of everything queued, now.  Frees the scratch. */
 void loop_submit(struct loop *l);
 /* Copy every completion out of the ring, then run the callbacks: two steps, neither calls the other. */

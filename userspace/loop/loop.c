@@ -134,6 +134,8 @@ int loop_new(struct loop **out_loop, const struct loop_config *config, const cha
 	l->scratch = mem_array(SCRATCH_COUNT, sizeof(*l->scratch));
 	err = buffers_open(l, config);
 	if (!err)
+		l->can_stand = !(config && config->is_one_shot) && loop_try_standing(l);
+	if (!err)
 		err = mailbox_open(l);
 	if (err) {
 		*out_reason = refusal_reason(err);

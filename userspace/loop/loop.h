@@ -34,6 +34,7 @@ enum loop_buffers {
 struct loop_config {
 	unsigned entries;	/* submission queue; 0: 4096.  The completion queue is 4 times that. */
 	unsigned buffer_count[LOOP_BUFFERS_COUNT]; /* powers of two; 0: 512 small, 64 large */
+	bool is_one_shot; /* as on a kernel whose receives do not stand: for tests */
 };
 
 #define LOOP_SEND_SLICES 16 /* at most in one loop_sendv() */
@@ -89,6 +90,14 @@ void loop_recv(struct loop *l, struct op *op, int fd, enum loop_buffers class);
 #define LOOP_RECV_LEFT (1U << 2) /* IORING_CQE_F_SOCK_NONEMPTY of a receive: more bytes are there already */
 /* The same where most likely no bytes are there yet: the kernel waits first and saves a try. */
 void loop_recv_later(struct loop *l, struct op *op, int fd, enum loop_buffers class);
+/*
+ * The same, into small buffers, where short messages are awaited one after the other.  Where the kernel can (6.18), the
+ * receive stands: it completes with OP_MORE for each piece that comes, and ends when LOOP_STANDING_BYTES have come, so
+ * that a sender in a hurry gets two buffers and not all.  Elsewhere it is loop_recv_later().
+ */
+void loop_recv_standing(struct loop *l, struct op *op, int fd);
+#define LOOP_STANDING_BYTES LOOP_SMALL_BYTES
+#define LOOP_STANDING_MAX   (LOOP_STANDING_BYTES - 1 + LOOP_SMALL_BYTES) /* the last piece may go beyond */
 void loop_send(struct loop *l, struct op *op, int fd, const void *data, size_t len, int msg_flags);
 void loop_sendmsg(struct loop *l, struct op *op, int fd, const struct msghdr *msg, int msg_flags);
 /* With a control message, which lives until on_done(). */

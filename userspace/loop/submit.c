@@ -92,6 +92,23 @@ void loop_recv_later(struct loop *l, struct op *op, int fd, enum loop_buffers cl
 	recv_sqe(l, op, fd, class)->ioprio |= IORING_RECVSEND_POLL_FIRST;
 }
 
+void loop_recv_standing(struct loop *l, struct op *op, int fd)
+{
+	struct io_uring_sqe *sqe;
+
+	if (!l->can_stand) {
+		loop_recv_later(l, op, fd, LOOP_BUFFERS_SMALL);
+		return;
+	}
+	/*
+	 * It tries first, once for all the pieces: what waits first takes bytes that lie before a reset when it looks,
+	 * and is woken by nothing after that.
+	 */
+	sqe = recv_sqe(l, op, fd, LOOP_BUFFERS_SMALL);
+	sqe->ioprio |= IORING_RECV_MULTISHOT;
+	sqe->file_index = LOOP_STANDING_BYTES; /* is `optlen`, which is younger than liburing 2.3 */
+}
+
 void loop_send(struct loop *l, struct op *op, int fd, const void *data, size_t len, int msg_flags)
 {
 	struct io_uring_sqe *sqe = loop_sqe(l);

@@ -3,8 +3,9 @@
  * stream.h - an ordered, reliable byte stream between us and one peer.  Its owner does not know what carries it:
  * TCP and Unix sockets (stream_tcp.c), or TLS over one of these (stream_tls.h).
  *
- * Reading is pulled: stream_read() asks exactly once; the bytes come as one on_data(), and nothing more is received
- * until the owner asks again.  The kernel picks a buffer only when bytes are there, so an idle stream holds none.
+ * Reading is pulled: stream_read() asks exactly once; the bytes come as one on_data(), and nothing more is given until
+ * the owner asks again.  The kernel picks a buffer only when bytes are there, so an idle stream holds none.  Nothing is
+ * received unasked but LOOP_STANDING_MAX bytes where short messages came so far (loop_recv_standing()).
  * Whoever cannot take bytes does not ask; its peer's end is then seen by stream_watch().
  * Writing is queued: stream_write() takes slices, the stream sends all that is queued with one operation at the end of
  * the turn and reports progress by on_sent().  `queued` is the owner's measure for back-pressure.
@@ -40,7 +41,7 @@ struct stream_events {
 	void (*on_fail)(struct stream *s, int err);	       /* err < 0: -ECONNRESET, -ETIMEDOUT, -EPIPE … */
 	void (*on_hangup)(struct stream *s);		       /* stream_watch(): RDHUP seen while not reading */
 	void (*on_closed)(struct stream *s);		       /* nothing in flight, descriptor closed */
-	void (*on_paused)(struct stream *s);		       /* stream_pause(): nothing is in flight on the input */
+	void (*on_paused)(struct stream *s);		       /* stream_pause(), stream_lend(): the receive is over */
 };
 
 enum stream_side {
@@ -71,7 +72,7 @@ struct stream_ops {
 	struct tlsio *(*tls)(struct stream *s);
 	bool (*busy)(const struct stream *s, enum stream_side side);
 	bool (*may_lend)(const struct stream *s, enum stream_side side);
-	bool (*lend)(struct stream *s, enum stream_side side);
+	int (*lend)(struct stream *s, enum stream_side side);
 	bool (*pause)(struct stream *s); /* NULL: it lends no input */
 	void (*take_back)(struct stream *s, enum stream_side side, int err);
 };
@@ -104,8 +105,8 @@ struct stream *stream_connect(struct loop *l, const struct addr *to, const struc
 			      int *out_err);
 
 /*
- * Ask for bytes once (already asked: nothing).  Not after eof.  class: the most that is wanted; where a large buffer
- * was asked for and little came, the next one is a small one.
+ * Ask for bytes once (already asked: nothing).  Not after eof.  class: how much is wanted; where a large buffer was
+ * asked for and little came, the next one is a small one.  What came before it was asked for comes in one piece.
  */
 static inline void stream_read(struct stream *s, enum loop_buffers class)
 {
@@ -190,8 +191,10 @@ static inline struct tlsio *stream_tls(struct stream *s)
 
 /*
  * Let somebody else move the bytes of one direction on stream_fd(): who receives or sends them itself, keeps bytes_in,
- * bytes_out and queued true, and calls on_sent().  False: not now (it is busy: a receive is under way, bytes are
- * queued), or never.  A socket lends both directions; TLS only its output, and only when the kernel makes the records.
+ * bytes_out and queued true, and calls on_sent().  -EAGAIN: not yet, a receive stood that nobody asked for; it is
+ * cancelled, and on_paused() comes when it is over, unless reading is asked for before.  Another error: it is busy (was
+ * asked to read, bytes are queued), or never.
+ * A socket lends both directions; TLS only its output, and only when the kernel makes the records.
  * The other direction goes on as it was.  The direction goes back before the stream is closed;
  * err < 0: it ended with that, which the stream then tells as if it had met it itself.
  */
@@ -200,7 +203,7 @@ static inline bool stream_may_lend(const struct stream *s, enum stream_side side
 	return s->ops->may_lend(s, side);
 }
 
-static inline bool stream_lend(struct stream *s, enum stream_side side)
+static inline int stream_lend(struct stream *s, enum stream_side side)
 {
 	return s->ops->lend(s, side);
 }

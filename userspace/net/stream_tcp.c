@@ -41,6 +41,7 @@ static void fail(struct stream_tcp *s, int err)
 		return;
 	s->face.state = STREAM_FAILED;
 	loop_unwait_buffer(s->face.loop, &s->waiter);
+	stream_tcp_ahead_drop(s);
 	unset(s, IS_READING);
 	if (!is(s, IS_SENDING))
 		drop_queued(s);
@@ -69,7 +70,13 @@ static void connect_done(struct op *op, int res, unsigned flags)
 	s->face.events->on_connected(&s->face);
 }
 
-/* --- reading --- */
+/*
+ * --- reading ---
+ *
+ * Where short messages go back and forth, a receive into small buffers stands while the owner handles one and asks for
+ * the next.  What comes meanwhile is kept ahead; how much that can be is the receive's limit, and there is no other one
+ * before all of it was asked for.
+ */
 
 static void receive(struct stream_tcp *s)
 {
@@ -77,6 +84,8 @@ static void receive(struct stream_tcp *s)
 	s->inflight++;
 	if (is(s, EXPECTS_MORE))
 		loop_recv(s->face.loop, &s->read_op, s->fd, s->read_class);
+	else if (s->read_class == LOOP_BUFFERS_SMALL)
+		loop_recv_standing(s->face.loop, &s->read_op, s->fd);
 	else
 		loop_recv_later(s->face.loop, &s->read_op, s->fd, s->read_class);
 }
@@ -93,24 +102,28 @@ static void op_read(struct stream *face, enum loop_buffers class)
 	CHECK(!is(s, IS_READ_EOF | IS_LENT_IN));
 	if (s->face.state != STREAM_OPEN)
 		return;
-	unset(s, IS_PAUSING);
+	unset(s, IS_PAUSING | IS_SETTLING);
 	if (is(s, IS_READING))
 		return;
 	set(s, IS_READING);
 	unset(s, WANTS_LARGE);
 	if (class == LOOP_BUFFERS_LARGE)
 		set(s, WANTS_LARGE);
+	if (s->ahead)
+		flush_later(s);
+	if (s->ahead || is(s, IS_RECEIVING))
+		return;
 	/* Large ones are few: a thousand tunnels of short messages must not queue for them. */
 	s->read_class = class == LOOP_BUFFERS_LARGE && is(s, SAYS_LITTLE) ? LOOP_BUFFERS_SMALL : (uint8_t)class;
 	receive(s);
 }
 
 /* Which class of buffers would have done for what came. */
-static void note_size(struct stream_tcp *s, int res)
+static void note_size(struct stream_tcp *s, uint32_t len)
 {
 	if (!is(s, WANTS_LARGE))
 		return;
-	if (res < LOOP_SMALL_BYTES && !is(s, EXPECTS_MORE))
+	if (len < LOOP_SMALL_BYTES && !is(s, EXPECTS_MORE))
 		set(s, SAYS_LITTLE);
 	else
 		unset(s, SAYS_LITTLE);
@@ -119,18 +132,69 @@ static void note_size(struct stream_tcp *s, int res)
 /* The input is at rest when both of its operations are over. */
 static void pause_check(struct stream_tcp *s)
 {
-	if (s->face.state != STREAM_OPEN || !is(s, IS_PAUSING) || is(s, IS_RECEIVING | IS_POLLING))
+	if (s->face.state != STREAM_OPEN || !is(s, IS_PAUSING) || is(s, IS_RECEIVING | IS_POLLING) || s->ahead)
 		return;
 	unset(s, IS_PAUSING | IS_READING);
 	s->face.events->on_paused(&s->face);
 }
 
+/* Who wanted to lend the input may try again. */
+static void settled(struct stream_tcp *s)
+{
+	unset(s, IS_SETTLING);
+	if (s->face.state == STREAM_OPEN && !is(s, IS_READING | IS_PAUSING))
+		s->face.events->on_paused(&s->face);
+}
+
+static void give(struct stream_tcp *s, struct slice data)
+{
+	unset(s, IS_READING);
+	s->face.bytes_in += data.len;
+	s->face.events->on_data(&s->face, data);
+	pause_check(s);
+	watch_again(s); /* one that fired meanwhile was left to the read */
+}
+
+static bool may_give(const struct stream_tcp *s)
+{
+	return is(s, IS_READING | IS_PAUSING);
+}
+
+/* The socket is as it was. */
+static bool is_nothing(int res)
+{
+	return res == -ECANCELED || res == -EAGAIN || res == -EINTR || res == -ENOBUFS;
+}
+
+/* While nobody asked, or for what came ahead: a FIN is met again by the next receive, an error is not. */
+static void unasked_ended(struct stream_tcp *s, int res)
+{
+	if (res == 0 || is_nothing(res))
+		return;
+	if (is(s, WANTS_WATCH) || !(s->ahead || is(s, IS_OUTGOING))) {
+		fail(s, res);
+		return;
+	}
+	s->send_err = (int16_t)res;
+	if (!is(s, IS_SENDING))
+		drop_queued(s);
+}
+
+/* Bytes came ahead of a reset that is kept for a reader.  It does not read: then it hears of it now. */
+static void broken_check(struct stream_tcp *s)
+{
+	if (s->face.state != STREAM_OPEN || !s->send_err || is(s, IS_READING | IS_OUTGOING))
+		return;
+	set(s, FAILS_SOON);
+	flush_later(s);
+}
+
 static void read_ended(struct stream_tcp *s, int res)
 {
-	if (is(s, IS_PAUSING) && (res == -ECANCELED || res == -EAGAIN || res == -EINTR || res == -ENOBUFS))
+	if (is(s, IS_PAUSING) && is_nothing(res))
 		return;
 	/* ECANCELED: a pause that ended before its cancellation did. */
-	if (res == -EAGAIN || res == -EINTR || res == -ECANCELED) {
+	if (is_nothing(res)) {
 		receive(s);
 		return;
 	}
@@ -146,30 +210,28 @@ static void read_ended(struct stream_tcp *s, int res)
 	}
 }
 
-static void read_done(struct op *op, int res, unsigned flags)
+static void read_got(struct stream_tcp *s, struct slice data, unsigned flags)
 {
-	struct stream_tcp *s = container_of(op, struct stream_tcp, read_op);
-	struct slice data = { 0 };
-
-	OBJ_CHECK(&s->face, TAG_STREAM);
-	s->inflight--;
-	unset(s, IS_RECEIVING);
-	if (flags & OP_BUFFER)
-		data = loop_take_buffer(s->face.loop, s->read_class, res, flags);
-	if (s->face.state == STREAM_OPEN && res > 0) {
-		unset(s, IS_READING | EXPECTS_MORE);
-		if (flags & LOOP_RECV_LEFT)
-			set(s, EXPECTS_MORE);
-		note_size(s, res);
-		s->face.bytes_in += (unsigned)res;
-		s->face.events->on_data(&s->face, data);
-		pause_check(s);
-		watch_again(s); /* one that fired meanwhile was left to the read */
+	unset(s, EXPECTS_MORE);
+	if (flags & LOOP_RECV_LEFT)
+		set(s, EXPECTS_MORE);
+	note_size(s, data.len);
+	if (!s->ahead && may_give(s)) {
+		give(s, data);
 		return;
 	}
+	stream_tcp_ahead_add(s, data);
+	if (may_give(s))
+		flush_later(s);
+}
+
+static void read_nothing(struct stream_tcp *s, struct slice data, int res)
+{
 	slice_put(&data);
 	if (s->face.state == STREAM_CLOSING) {
 		close_go_on(s);
+	} else if (s->face.state == STREAM_OPEN && (s->ahead || !may_give(s))) {
+		unasked_ended(s, res);
 	} else if (s->face.state == STREAM_OPEN && res == -ENOBUFS && !is(s, IS_PAUSING)) {
 		set(s, EXPECTS_MORE);
 		loop_wait_buffer(s->face.loop, s->read_class, &s->waiter);
@@ -177,6 +239,26 @@ static void read_done(struct op *op, int res, unsigned flags)
 		read_ended(s, res);
 		pause_check(s);
 	}
+}
+
+static void read_done(struct op *op, int res, unsigned flags)
+{
+	struct stream_tcp *s = container_of(op, struct stream_tcp, read_op);
+	struct slice data = { 0 };
+
+	OBJ_CHECK(&s->face, TAG_STREAM);
+	if (!(flags & OP_MORE)) {
+		s->inflight--;
+		unset(s, IS_RECEIVING);
+	}
+	if (flags & OP_BUFFER)
+		data = loop_take_buffer(s->face.loop, s->read_class, res, flags);
+	if (s->face.state == STREAM_OPEN && res > 0)
+		read_got(s, data, flags);
+	else
+		read_nothing(s, data, res);
+	if (is(s, IS_SETTLING) && !is(s, IS_RECEIVING))
+		settled(s);
 }
 
 /* --- watching --- */
@@ -209,6 +291,7 @@ static void op_watch(struct stream *face, bool on)
 		return;
 	}
 	set(s, WANTS_WATCH);
+	broken_check(s);
 	if (!is(s, IS_POLLING))
 		watch(s);
 }
@@ -232,7 +315,7 @@ static void watch_done(struct op *op, int res, unsigned flags)
 		return;
 	}
 	/* While a read is asked for, it tells the same, after the bytes that come before. */
-	if (s->face.state != STREAM_OPEN || !is(s, WANTS_WATCH) || is(s, IS_READING))
+	if (s->face.state != STREAM_OPEN || !is(s, WANTS_WATCH) || is(s, IS_READING | FAILS_SOON))
 		return;
 	unset(s, WANTS_WATCH);
 	if (res < 0) {
@@ -275,6 +358,7 @@ static void op_write(struct stream *face, struct slice data)
 
 	CHECK(!is(s, WANTS_SHUTDOWN | IS_LENT_OUT));
 	if (s->face.state > STREAM_OPEN || s->send_err) {
+		broken_check(s);
 		slice_put(&data);
 		return;
 	}
@@ -289,6 +373,7 @@ static void op_write_queue(struct stream *face, struct slice_queue *from)
 
 	CHECK(!is(s, WANTS_SHUTDOWN | IS_LENT_OUT));
 	if (s->face.state > STREAM_OPEN || s->send_err) {
+		broken_check(s);
 		slice_queue_clear(from);
 		return;
 	}
@@ -367,7 +452,7 @@ static void send_failed(struct stream_tcp *s, int err)
 	 * before: its answer is read when the owner can take it.  What a client sent is of no use any more.
 	 */
 	if ((err == -EPIPE || err == -ECONNRESET) && is(s, IS_READING | IS_OUTGOING))
-		s->send_err = err;
+		s->send_err = (int16_t)err;
 	else
 		fail(s, err);
 }
@@ -418,6 +503,7 @@ static void send_done(struct op *op, int res, unsigned flags)
 static void close_finish(struct stream_tcp *s)
 {
 	drop_queued(s);
+	stream_tcp_ahead_drop(s);
 	loop_close_fd(s->face.loop, s->fd);
 	s->fd = -1;
 	s->face.state = STREAM_CLOSED;
@@ -441,7 +527,9 @@ static void task_run(struct task *t)
 		fail(s, s->send_err);
 		return;
 	}
-	if (is(s, IS_SENDING))
+	if (s->ahead && may_give(s))
+		give(s, stream_tcp_ahead_take(s));
+	if (s->face.state != STREAM_OPEN || is(s, IS_SENDING))
 		return;
 	if (s->out.count) {
 		send_queued(s);

@@ -10,7 +10,9 @@ bool stream_tcp_busy(const struct stream *face, enum stream_side side)
 
 	if (face->state != STREAM_OPEN)
 		return face->state == STREAM_CONNECTING;
-	return side == STREAM_IN ? is(s, IS_READING) : is(s, IS_SENDING) || face->queued > 0;
+	if (side == STREAM_IN)
+		return is(s, IS_READING | IS_PAUSING) || s->ahead;
+	return is(s, IS_SENDING) || face->queued > 0;
 }
 
 bool stream_tcp_may_lend(const struct stream *face, enum stream_side side)
@@ -20,16 +22,22 @@ bool stream_tcp_may_lend(const struct stream *face, enum stream_side side)
 	return true;
 }
 
-bool stream_tcp_lend(struct stream *face, enum stream_side side)
+int stream_tcp_lend(struct stream *face, enum stream_side side)
 {
 	struct stream_tcp *s = tcp_of(face);
 
 	if (face->state != STREAM_OPEN || s->send_err || stream_tcp_busy(face, side))
-		return false;
+		return -EBUSY;
 	if (is(s, side == STREAM_IN ? IS_READ_EOF | IS_LENT_IN : WANTS_SHUTDOWN | ENDS_SOON | IS_LENT_OUT))
-		return false;
+		return -EBUSY;
+	if (side == STREAM_IN && is(s, IS_RECEIVING)) {
+		if (!is(s, IS_SETTLING))
+			loop_cancel(face->loop, &s->read_op);
+		set(s, IS_SETTLING);
+		return -EAGAIN;
+	}
 	set(s, side == STREAM_IN ? IS_LENT_IN : IS_LENT_OUT);
-	return true;
+	return 0;
 }
 
 void stream_tcp_take_back(struct stream *face, enum stream_side side, int err)
@@ -40,7 +48,7 @@ void stream_tcp_take_back(struct stream *face, enum stream_side side, int err)
 	unset(s, side == STREAM_IN ? IS_LENT_IN | EXPECTS_MORE : IS_LENT_OUT);
 	if (err == 0 || face->state != STREAM_OPEN || s->send_err)
 		return;
-	s->send_err = err;
+	s->send_err = (int16_t)err;
 	/* As send_failed(): a read that will end tells. */
 	if (side == STREAM_OUT && (err == -EPIPE || err == -ECONNRESET) && is(s, IS_READING | IS_OUTGOING))
 		return;
@@ -55,15 +63,18 @@ bool stream_tcp_pause(struct stream *face)
 	if (face->state != STREAM_OPEN)
 		return true;
 	unset(s, WANTS_WATCH);
-	if (is(s, IS_READING) && !is(s, IS_RECEIVING)) { /* it waits for a buffer */
+	if (is(s, IS_READING) && !is(s, IS_RECEIVING) && !s->ahead) { /* it waits for a buffer */
 		loop_unwait_buffer(face->loop, &s->waiter);
 		unset(s, IS_READING);
 	}
-	if (!is(s, IS_RECEIVING | IS_POLLING))
+	if (!is(s, IS_RECEIVING | IS_POLLING) && !s->ahead)
 		return true;
 	if (is(s, IS_PAUSING))
 		return false;
+	unset(s, IS_SETTLING);
 	set(s, IS_PAUSING);
+	if (s->ahead)
+		flush_later(s);
 	if (is(s, IS_RECEIVING))
 		loop_cancel(face->loop, &s->read_op);
 	if (is(s, IS_POLLING))

@@ -2,8 +2,9 @@
 /*
  * stream_tcp_private.h - what the files of streams over TCP and Unix sockets share.
  *
- * stream_tcp.c       reading, watching, writing, the end
- * stream_tcp_lend.c  giving a direction to somebody else
+ * stream_tcp.c        reading, watching, writing, the end
+ * stream_tcp_ahead.c  bytes that came before they were asked for
+ * stream_tcp_lend.c   giving a direction to somebody else
  */
 #ifndef SN_NET_STREAM_TCP_PRIVATE_H
 #define SN_NET_STREAM_TCP_PRIVATE_H
@@ -15,23 +16,24 @@
 struct stream_tcp {
 	struct stream face;
 	int fd; /* owned */
-	uint16_t inflight; /* operations */
+	uint8_t inflight; /* operations: at most one of each kind */
 	uint8_t read_class; /* enum loop_buffers: what is received into */
+	int16_t send_err; /* writing ended with it, reading may still go on */
 	uint32_t flags;
-	int send_err; /* writing ended with it, reading may still go on */
+	struct addr_short name; /* of the peer, for stream_peer(); AF_UNSPEC: not asked yet */
+	struct slice *ahead; /* owned: came before it was asked for; NULL: nothing did */
 	struct slice_queue out; /* not yet accepted by the socket */
 
 	struct op read_op, send_op, watch_op; /* send_op also connects */
 	struct buffer_waiter waiter;
-	struct task task; /* send what is queued, or finish closing */
-	struct addr_short name; /* of the peer, for stream_peer(); AF_UNSPEC: not asked yet */
+	struct task task; /* send what is queued, give what came ahead, or finish closing */
 };
 
 _Static_assert(sizeof(struct stream_tcp) <= 232, "an idle connection is cheap");
 
 enum {
-	IS_READING = 1 << 0,	  /* the owner asked; a receive is in flight or waits for a buffer */
-	IS_RECEIVING = 1 << 1,	  /* read_op is in flight */
+	IS_READING = 1 << 0,	  /* the owner asked: a receive is in flight, waits for a buffer, or bytes came ahead */
+	IS_RECEIVING = 1 << 1,	  /* read_op is in flight: a receive that stands also while nobody asks */
 	IS_SENDING = 1 << 2,	  /* send_op is in flight as a send: `out` holds its bytes */
 	IS_CONNECTING = 1 << 3,	  /* send_op is in flight as a connect */
 	WANTS_WATCH = 1 << 4,	  /* the owner wants to hear of the peer's end */
@@ -51,6 +53,7 @@ enum {
 	IS_PAUSING = 1 << 18,	  /* stream_pause(): operations are cancelled, on_paused() is owed */
 	WANTS_LARGE = 1 << 19,	  /* the owner asked for a large buffer */
 	SAYS_LITTLE = 1 << 20,	  /* when it did so last, a small one would have done */
+	IS_SETTLING = 1 << 21,	  /* stream_lend(): the receive that stood is cancelled, on_paused() is owed */
 };
 
 static inline bool is(const struct stream_tcp *s, unsigned flags)
@@ -79,10 +82,15 @@ static inline void flush_later(struct stream_tcp *s)
 	loop_defer_flush(s->face.loop, &s->task);
 }
 
+/* stream_tcp_ahead.c */
+void stream_tcp_ahead_add(struct stream_tcp *s, struct slice data); /* takes data */
+struct slice stream_tcp_ahead_take(struct stream_tcp *s); /* all of it; CHECKs that there is something */
+void stream_tcp_ahead_drop(struct stream_tcp *s);
+
 /* stream_tcp_lend.c */
 bool stream_tcp_busy(const struct stream *face, enum stream_side side);
 bool stream_tcp_may_lend(const struct stream *face, enum stream_side side);
-bool stream_tcp_lend(struct stream *face, enum stream_side side);
+int stream_tcp_lend(struct stream *face, enum stream_side side);
 void stream_tcp_take_back(struct stream *face, enum stream_side side, int err);
 bool stream_tcp_pause(struct stream *face);
 

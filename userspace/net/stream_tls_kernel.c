@@ -98,19 +98,19 @@ static void bytes_out_learn(struct stream_tls *s)
 	s->below->bytes_out += s->face.bytes_out;
 }
 
-bool stream_tls_lend(struct stream *face, enum stream_side side)
+int stream_tls_lend(struct stream *face, enum stream_side side)
 {
 	struct stream_tls *s = tls_of(face);
 
 	if (!stream_tls_may_lend(face, side) || face->state != STREAM_OPEN || stream_tls_busy(face, side))
-		return false;
+		return -EBUSY;
 	if (is(s, IS_DROPPED | ENDS_SOON | WANTS_SHUTDOWN | IS_NOTIFIED | IS_LENT_OUT))
-		return false;
-	if (!stream_lend(s->below, side))
-		return false;
+		return -EBUSY;
+	if (stream_lend(s->below, side) != 0)
+		return -EBUSY;
 	set(s, IS_LENT_OUT);
 	bytes_out_forget(s);
-	return true;
+	return 0;
 }
 
 void stream_tls_take_back(struct stream *face, enum stream_side side, int err)

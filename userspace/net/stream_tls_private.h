@@ -109,7 +109,7 @@ void stream_tls_kernel_close(struct stream_tls *s);    /* the same */
 void stream_tls_drain_expired(struct timer *t);
 bool stream_tls_busy(const struct stream *face, enum stream_side side);
 bool stream_tls_may_lend(const struct stream *face, enum stream_side side);
-bool stream_tls_lend(struct stream *face, enum stream_side side);
+int stream_tls_lend(struct stream *face, enum stream_side side);
 void stream_tls_take_back(struct stream *face, enum stream_side side, int err);
 
 /* stream_tls_idle.c */

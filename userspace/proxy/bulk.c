@@ -97,6 +97,12 @@ bool bulk_try(struct bulk *b)
 	return answer == TRANSFER_RUNS;
 }
 
+void bulk_paused(struct bulk *b)
+{
+	if (b->is_wanted && !transfer_is_running(&b->transfer))
+		b->to->events->on_sent(b->to);
+}
+
 void bulk_stop(struct bulk *b)
 {
 	(void)transfer_stop(&b->transfer);

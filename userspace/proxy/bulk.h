@@ -41,6 +41,8 @@ static inline bool bulk_is_wanted(const struct bulk *b)
 }
 /* Wanted: begin if both streams are ready, and true if it moves now.  Idempotent. */
 bool bulk_try(struct bulk *b);
+/* An on_paused() of `from`. */
+void bulk_paused(struct bulk *b);
 /* Before either stream is given up; neither wanted nor running: nothing. */
 void bulk_stop(struct bulk *b);
 

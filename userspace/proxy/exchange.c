@@ -263,11 +263,19 @@ static void on_client_sent(struct http_stream *st)
 	body_response_credit(st->owner);
 }
 
+static void on_client_paused(struct http_stream *st)
+{
+	struct exchange *x = st->owner;
+
+	bulk_paused(&x->bulk[BULK_REQUEST]);
+}
+
 static const struct http_stream_events client_events = {
 	.on_body = on_client_body,
 	.on_end = on_client_end,
 	.on_sent = on_client_sent,
 	.on_fail = on_client_fail,
+	.on_paused = on_client_paused,
 };
 
 /* ---- birth and end ---- */

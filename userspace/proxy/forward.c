@@ -53,12 +53,18 @@ static void on_end(struct http_stream *st, struct headers *trailers);
 static void on_sent(struct http_stream *st);
 static void on_fail(struct http_stream *st, const struct session_failure *f);
 
+static void on_paused(struct http_stream *st)
+{
+	bulk_paused(&((struct forward *)st->owner)->x->bulk[BULK_RESPONSE]);
+}
+
 static const struct http_stream_events origin_events = {
 	.on_head = on_head,
 	.on_body = on_body,
 	.on_end = on_end,
 	.on_sent = on_sent,
 	.on_fail = on_fail,
+	.on_paused = on_paused,
 };
 
 static const struct upstream *upstream_of(const struct forward *f)

@@ -304,6 +304,9 @@ void tunnel_paused(struct tunnel *t)
 {
 	if (t->place == TUNNEL_JOINING)
 		join_try(t);
+	for (unsigned i = 0; i < SIDES && t->place == TUNNEL_HERE; i++)
+		if (t->is_wanted[i])
+			tunnel_top_up(t, (enum side)i);
 }
 
 void tunnel_side_ended(struct tunnel *t, enum side from)

@@ -528,10 +528,9 @@ static uint64_t op_lend(struct http_stream *hs, enum stream_side side)
 	if (stream_is_busy(c->stream, side) ||
 	    (side == STREAM_IN && (c->is_pumping || http1_buffered(c->codec) > 0)))
 		return LENDS_LATER;
-	left = side == STREAM_IN ? http1_in_left(c->codec) : http1_out_left(c->codec);
-	if (left == 0 || !stream_lend(c->stream, side))
-		return LENDS_NEVER;
-	if (side == STREAM_IN) {
+	left = session_lend(c->stream, side,
+			    side == STREAM_IN ? http1_in_left(c->codec) : http1_out_left(c->codec));
+	if (side == STREAM_IN && session_lends(left)) {
 		c->response = RESPONSE_LENT;
 		c->allowance = 0;
 	}

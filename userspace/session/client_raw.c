@@ -328,18 +328,18 @@ static bool op_pause(struct http_stream *hs)
 static uint64_t op_lend(struct http_stream *hs, enum stream_side side)
 {
 	struct client_raw *c = of_http_stream(hs);
+	uint64_t answer;
 
 	if (!c->is_answered || c->is_broken || (side == STREAM_IN && c->is_peer_done))
 		return LENDS_NEVER;
 	if (stream_is_busy(c->stream, side))
 		return LENDS_LATER;
-	if (!stream_lend(c->stream, side))
-		return LENDS_NEVER;
-	if (side == STREAM_IN) {
+	answer = session_lend(c->stream, side, UINT64_MAX);
+	if (side == STREAM_IN && session_lends(answer)) {
 		c->is_lent_in = true;
 		c->allowance = 0;
 	}
-	return UINT64_MAX;
+	return answer;
 }
 
 static void op_lent(struct http_stream *hs, enum stream_side side, uint64_t bytes, bool is_waiting)

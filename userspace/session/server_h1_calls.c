@@ -159,10 +159,9 @@ static uint64_t op_lend(struct http_stream *hs, enum stream_side side)
 		return LENDS_NEVER;
 	if (stream_is_busy(s->stream, side) || (side == STREAM_IN && (s->is_pumping || server_h1_buffered(s) > 0)))
 		return LENDS_LATER;
-	left = side == STREAM_IN ? http1_in_left(s->codec) : http1_out_left(s->codec);
-	if (left == 0 || !stream_lend(s->stream, side))
-		return LENDS_NEVER;
-	if (side == STREAM_IN) {
+	left = session_lend(s->stream, side,
+			    side == STREAM_IN ? http1_in_left(s->codec) : http1_out_left(s->codec));
+	if (side == STREAM_IN && session_lends(left)) {
 		s->request = REQUEST_LENT;
 		s->allowance = 0;
 	}

@@ -311,18 +311,18 @@ static bool op_pause(struct http_stream *hs)
 static uint64_t op_lend(struct http_stream *hs, enum stream_side side)
 {
 	struct server_raw *s = of_http_stream(hs);
+	uint64_t answer;
 
 	if (s->state != RAW_TUNNEL || s->is_broken || (side == STREAM_IN && s->is_peer_done))
 		return LENDS_NEVER;
 	if (stream_is_busy(s->stream, side) || (side == STREAM_IN && s->input.count > 0))
 		return LENDS_LATER;
-	if (!stream_lend(s->stream, side))
-		return LENDS_NEVER;
-	if (side == STREAM_IN) {
+	answer = session_lend(s->stream, side, UINT64_MAX);
+	if (side == STREAM_IN && session_lends(answer)) {
 		s->is_lent_in = true;
 		s->allowance = 0;
 	}
-	return UINT64_MAX;
+	return answer;
 }
 
 static void op_lent(struct http_stream *hs, enum stream_side side, uint64_t bytes, bool is_waiting)

@@ -16,6 +16,7 @@
 #ifndef SN_SESSION_SESSION_H
 #define SN_SESSION_SESSION_H
 
+#include <errno.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -72,12 +73,27 @@ struct http_stream_events {
 	void (*on_sent)(struct http_stream *st);			  /* the write queue got shorter */
 	/* The peer is gone or broken.  Bytes it sent before were delivered. */
 	void (*on_fail)(struct http_stream *st, const struct session_failure *f);
-	/* Of http_stream_pause().  NULL: it is never called. */
+	/* Of http_stream_pause(), or of a transfer that could not start yet.  NULL: neither is ever asked for. */
 	void (*on_paused)(struct http_stream *st);
 };
 
 #define LENDS_NEVER 0
 #define LENDS_LATER (UINT64_MAX - 1) /* it is busy; an event follows */
+
+/* What lend() of a session answers when this direction of its stream is to be lent for so many bytes. */
+static inline uint64_t session_lend(struct stream *st, enum stream_side side, uint64_t bytes)
+{
+	int err = bytes > 0 ? stream_lend(st, side) : -ENODATA;
+
+	if (err)
+		return err == -EAGAIN ? LENDS_LATER : LENDS_NEVER;
+	return bytes;
+}
+
+static inline bool session_lends(uint64_t answer)
+{
+	return answer != LENDS_NEVER && answer != LENDS_LATER;
+}
 
 struct http_stream_ops {
 	void (*send_head)(struct http_stream *st, const struct message *m);

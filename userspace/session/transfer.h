@@ -5,7 +5,7 @@
  * Both sessions lend one direction of their connection for exactly the bytes that are left of the body.  They do that
  * only on HTTP/1 or without a protocol, from a plain connection to a plain one or to TLS that the kernel makes, and
  * when no body byte is in userspace: nothing is queued, received or being received.  The owner brings that about by
- * http_stream_hold() and by waiting for on_sent().  Meanwhile both sessions keep their deadlines,
+ * http_stream_hold() and by waiting for on_sent() and on_paused().  Meanwhile both sessions keep their deadlines,
  * http_stream_queued() of `to` counts what is in the pipe, and the owner gets on_sent() of it as ever.  The end of a
  * body, and whatever fails, is told by the http_streams themselves after on_end(): credit is asked for as before.
  */
@@ -41,7 +41,8 @@ static inline bool transfer_is_running(const struct transfer *t)
 
 enum transfer_answer {
 	TRANSFER_RUNS,
-	TRANSFER_LATER, /* bytes are in userspace: hold, and try again at the next on_sent() of `to` */
+	/* Bytes are in userspace, or soon: hold, and try again at on_sent() of `to` or on_paused() of `from`. */
+	TRANSFER_LATER,
 	TRANSFER_NEVER, /* nothing is left to move, or one of them is at its end */
 };
 

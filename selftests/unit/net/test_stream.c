@@ -796,7 +796,7 @@ static void test_pause_takes_a_read_back(void **state)
 	loop_gauges(loop, &gauges);
 	assert_int_equal(gauges.ops_inflight, 0);
 	assert_true(stream_pause(client.s));
-	assert_true(stream_lend(client.s, STREAM_IN));
+	assert_int_equal(stream_lend(client.s, STREAM_IN), 0);
 	stream_take_back(client.s, STREAM_IN, 0);
 	assert_int_equal(write(fd, "abc", 3), 3);
 	shutdown(fd, SHUT_WR);
