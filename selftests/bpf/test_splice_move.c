@@ -320,6 +320,29 @@ static void test_it_is_taken_back(void)
 	sides_close(l, sides);
 }
 
+/* Of an end that is known the kernel would tell again and again. */
+static void test_half_closed_it_costs_nothing(void)
+{
+	struct side sides[2];
+	struct loop *l = sides_open(sides, NULL);
+	unsigned turns = 0;
+	struct relay r;
+	uint64_t until;
+
+	relay_join(l, &sides[0], &r);
+	(void)shutdown(r.t.client, SHUT_WR);
+	EXPECT(TURN_UNTIL(l, r.t.pair->dirs[0].state == DIR_ENDED, 3000));
+	for (until = now_ms() + 500; now_ms() < until; turns++)
+		EXPECT_EQ(loop_turn(l, 50), 0);
+	printf("    %u turns in 500 ms\n", turns);
+	EXPECT(turns <= 40);
+	close_with_reset(r.t.origin);
+	EXPECT(TURN_UNTIL(l, r.t.ended, 3000));
+	EXPECT_EQ(r.t.err, -ECONNRESET);
+	tunnel_close(&r.t);
+	sides_close(l, sides);
+}
+
 /* An end or a reset that came while nobody watched. */
 static void test_ends_in_between_are_seen(void)
 {
@@ -865,6 +888,7 @@ int main(int argc, char **argv)
 		{ "events find it", test_events_find_it },
 		{ "without the iterator", test_without_the_iterator },
 		{ "it is taken back", test_it_is_taken_back },
+		{ "half-closed it costs nothing", test_half_closed_it_costs_nothing },
 		{ "ends in between are seen", test_ends_in_between_are_seen },
 		{ "an abort waits for the answer", test_an_abort_waits_for_the_answer },
 		{ "held bytes keep it here", test_held_bytes_keep_it_here },

@@ -6,7 +6,6 @@
  * What a row or a socket tells is read again there.  The parcel has what only the worker knew.
  */
 #include <errno.h>
-#include <poll.h>
 
 #include "base/check.h"
 #include "fastpath/offload_private.h"
@@ -83,7 +82,7 @@ void pair_freeze_step(struct offload_pair *p)
 static void pair_watch(struct offload_pair *p)
 {
 	for (unsigned i = 0; i < 2; i++)
-		pair_poll(p, i, POLL_END, p->dirs[i].has_hangup ? 0 : POLLRDHUP);
+		pair_poll(p, i, POLL_END, 0);
 	pair_run_later(p);
 }
 

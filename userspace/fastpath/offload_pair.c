@@ -38,9 +38,6 @@ static void pair_saw_end(struct offload_pair *p, unsigned index, int events)
 		return;
 	}
 	d->has_hangup = true;
-	/* HUP: both ways are shut, and watching would tell so for ever. */
-	if (!(events & POLLHUP) && p->state != PAIR_FREEZING)
-		pair_poll(p, index, POLL_END, 0);
 }
 
 static void on_poll(struct op *op, int res, unsigned flags)
@@ -48,10 +45,11 @@ static void on_poll(struct op *op, int res, unsigned flags)
 	struct offload_poll *poll = container_of(op, struct offload_poll, op);
 	struct offload_pair *p = poll->pair;
 
-	(void)flags;
 	OBJ_CHECK(p, TAG_OFFLOAD_PAIR);
-	poll->is_armed = poll->is_cancelled = false;
-	p->inflight--;
+	if (!(flags & OP_MORE)) {
+		poll->is_armed = poll->is_cancelled = false;
+		p->inflight--;
+	}
 	if (p->state == PAIR_CLOSING) {
 		pair_run_later(p);
 		return;
@@ -62,10 +60,13 @@ static void on_poll(struct op *op, int res, unsigned flags)
 		pair_saw_end(p, poll->index, res);
 	else if (poll->kind == POLL_READ && res > 0)
 		p->dirs[poll->index].is_readable = true;
-	if (p->state == PAIR_FREEZING)
+	if (p->state == PAIR_FREEZING) {
 		pair_run_later(p);
-	else
-		pair_run(p);
+		return;
+	}
+	if (poll->kind == POLL_END)
+		pair_poll(p, poll->index, POLL_END, 0); /* the ring may be full, and end it */
+	pair_run(p);
 }
 
 void pair_poll(struct offload_pair *p, unsigned index, enum poll_kind kind, unsigned events)
@@ -77,7 +78,10 @@ void pair_poll(struct offload_pair *p, unsigned index, enum poll_kind kind, unsi
 		return;
 	poll->is_armed = true;
 	p->inflight++;
-	loop_poll(p->offload->loop, &poll->op, p->dirs[index].source, events);
+	if (kind == POLL_END)
+		loop_poll_ends(p->offload->loop, &poll->op, p->dirs[index].source);
+	else
+		loop_poll(p->offload->loop, &poll->op, p->dirs[index].source, events);
 }
 
 void pair_poll_cancel(struct offload_pair *p, unsigned index, enum poll_kind kind)
@@ -471,7 +475,7 @@ int offload_join(struct offload *o, const int fd[2], const struct offload_events
 	o->counts.joins++;
 	for (unsigned i = 0; i < 2; i++) {
 		sock_fix_sndbuf(fd[i]);
-		pair_poll(p, i, POLL_END, POLLRDHUP);
+		pair_poll(p, i, POLL_END, 0);
 	}
 	if (p->is_refused) {
 		o->counts.refused++;

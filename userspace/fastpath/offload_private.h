@@ -31,7 +31,7 @@ enum dir_state {
 };
 
 enum poll_kind {
-	POLL_END, /* RDHUP, ERR, HUP; of the source */
+	POLL_END, /* RDHUP, ERR, HUP; of the source; all the time, so no events are asked for */
 	POLL_READ,
 	POLL_WRITE,
 	POLL_COUNT

@@ -105,7 +105,13 @@ void loop_send_control(struct loop *l, struct op *op, int fd, const struct iovec
 		       size_t control_len, int msg_flags);
 /* iov itself is copied, so only the bytes must stay; count 1..LOOP_SEND_SLICES. */
 void loop_sendv(struct loop *l, struct op *op, int fd, const struct iovec *iov, unsigned count, int msg_flags);
-void loop_poll(struct loop *l, struct op *op, int fd, unsigned events); /* one-shot; res = revents */
+/*
+ * One-shot; res = revents.  It also tells POLLERR, POLLHUP and POLLRDHUP, which are not asked for: of an end that is
+ * known it would do so at once, again and again.
+ */
+void loop_poll(struct loop *l, struct op *op, int fd, unsigned events);
+/* These three only, with OP_MORE: what is so at first, once, and again at each change. */
+void loop_poll_ends(struct loop *l, struct op *op, int fd);
 void loop_read(struct loop *l, struct op *op, int fd, void *buf, unsigned len); /* at the current offset */
 void loop_close_fd(struct loop *l, int fd); /* nobody waits for it */
 /* Ask the kernel to end `target`; its own completion still comes (-ECANCELED, or a result that was faster). */

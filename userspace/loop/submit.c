@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /* submit.c - one function an operation: fill a submission, count it. */
 #include <errno.h>
+#include <poll.h>
 #include <sched.h>
 
 #include "loop/internal.h"
@@ -160,6 +161,14 @@ void loop_poll(struct loop *l, struct op *op, int fd, unsigned events)
 	struct io_uring_sqe *sqe = loop_sqe(l);
 
 	io_uring_prep_poll_add(sqe, fd, events);
+	sqe_own(l, sqe, op);
+}
+
+void loop_poll_ends(struct loop *l, struct op *op, int fd)
+{
+	struct io_uring_sqe *sqe = loop_sqe(l);
+
+	io_uring_prep_poll_multishot(sqe, fd, POLLRDHUP);
 	sqe_own(l, sqe, op);
 }
 

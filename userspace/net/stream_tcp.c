@@ -265,12 +265,13 @@ static void read_done(struct op *op, int res, unsigned flags)
 
 static void watch(struct stream_tcp *s)
 {
-	/* Level-triggered: a half that is known to be closed would be reported again at once. */
-	unsigned events = is(s, IS_HUNG_UP | IS_READ_EOF) ? 0 : POLLRDHUP;
-
 	set(s, IS_POLLING);
 	s->inflight++;
-	loop_poll(s->face.loop, &s->watch_op, s->fd, events);
+	/* A half that is known to be closed would be reported again at once. */
+	if (is(s, IS_HUNG_UP | IS_READ_EOF))
+		loop_poll_ends(s->face.loop, &s->watch_op, s->fd);
+	else
+		loop_poll(s->face.loop, &s->watch_op, s->fd, POLLRDHUP);
 }
 
 static void watch_again(struct stream_tcp *s)
@@ -301,10 +302,11 @@ static void watch_done(struct op *op, int res, unsigned flags)
 	struct stream_tcp *s = container_of(op, struct stream_tcp, watch_op);
 	int err;
 
-	(void)flags;
 	OBJ_CHECK(&s->face, TAG_STREAM);
-	s->inflight--;
-	unset(s, IS_POLLING);
+	if (!(flags & OP_MORE)) {
+		s->inflight--;
+		unset(s, IS_POLLING);
+	}
 	if (s->face.state == STREAM_CLOSING) {
 		close_go_on(s);
 		return;
@@ -315,8 +317,11 @@ static void watch_done(struct op *op, int res, unsigned flags)
 		return;
 	}
 	/* While a read is asked for, it tells the same, after the bytes that come before. */
-	if (s->face.state != STREAM_OPEN || !is(s, WANTS_WATCH) || is(s, IS_READING | FAILS_SOON))
+	if (s->face.state != STREAM_OPEN || !is(s, WANTS_WATCH) || is(s, IS_READING | FAILS_SOON)) {
+		if (is(s, IS_POLLING)) /* it would not tell this again to whoever asks next */
+			loop_cancel(s->face.loop, &s->watch_op);
 		return;
+	}
 	unset(s, WANTS_WATCH);
 	if (res < 0) {
 		fail(s, res);
@@ -331,7 +336,8 @@ static void watch_done(struct op *op, int res, unsigned flags)
 	} else if (!(res & (POLLHUP | POLLERR))) {
 		/* The FIN is known already: from now on only a reset is news. */
 		set(s, WANTS_WATCH);
-		watch(s);
+		if (!is(s, IS_POLLING))
+			watch(s);
 	}
 }
 

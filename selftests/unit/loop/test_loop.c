@@ -223,6 +223,49 @@ static void test_one_enter_a_turn(void **state)
 	close(fd);
 }
 
+static int ends_seen;
+static unsigned ends_flags;
+
+static void note_ends(struct op *op, int res, unsigned flags)
+{
+	(void)op;
+	record_count++;
+	ends_seen = res;
+	ends_flags = flags;
+}
+
+/* Once for what is so, and again when it changes: not over and over. */
+static void test_ends_are_told_once(void **state)
+{
+	struct op op = { note_ends };
+	unsigned more;
+	int fds[2];
+	uint64_t began;
+
+	(void)state;
+	record_count = 0;
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
+	loop_poll_ends(loop, &op, fds[0]);
+	turns(2);
+	assert_int_equal(record_count, 0);
+	assert_int_equal(shutdown(fds[1], SHUT_WR), 0);
+	turns(2);
+	assert_true(record_count >= 1 && (ends_seen & POLLRDHUP) && (ends_flags & OP_MORE));
+	more = record_count;
+	began = clock_mono_ns();
+	turns(10);
+	assert_true(clock_mono_ns() - began >= 10 * 4 * 1000000ull);
+	assert_int_equal(record_count, more);
+	close(fds[1]);
+	turns(2);
+	assert_true(record_count > more && (ends_seen & POLLHUP));
+	loop_cancel(loop, &op);
+	turns(2);
+	assert_int_equal(ends_seen, -ECANCELED);
+	assert_false(ends_flags & OP_MORE);
+	close(fds[0]);
+}
+
 /* --- tasks --- */
 
 struct step {
@@ -681,6 +724,7 @@ int main(void)
 		TINY(test_small_queues_lose_nothing),
 		TEST(test_vectors_are_copied),
 		TEST(test_one_enter_a_turn),
+		TEST(test_ends_are_told_once),
 		TEST(test_tasks_run_in_order_and_those_of_tasks_next_turn),
 		TEST(test_layers_flush_into_each_other_in_one_turn),
 		TEST(test_a_flush_goes_down_before_the_next_begins),

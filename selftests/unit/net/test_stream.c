@@ -355,6 +355,7 @@ static void test_watch_sees_the_end_without_reading(void **state)
 {
 	struct end client;
 	int fd = connect_raw(&client);
+	uint64_t began;
 
 	(void)state;
 	stream_watch(client.s, true);
@@ -371,13 +372,41 @@ static void test_watch_sees_the_end_without_reading(void **state)
 	stream_read(client.s, LOOP_BUFFERS_SMALL);
 	wait_until(client.eof);
 	assert_int_equal(client.received, 4);
-	/* Watched again after the FIN, only a reset is news. */
+	/* Watched again after the FIN, only a reset is news, and waiting for it costs nothing. */
 	stream_watch(client.s, true);
 	turns(2);
 	assert_int_equal(client.hangup, 1);
+	began = clock_mono_ns();
+	turns(20);
+	assert_true(clock_mono_ns() - began >= 20 * 4 * 1000000ull);
+	stream_watch(client.s, false);
+	turns(2);
+	stream_watch(client.s, true);
+	turns(2);
 	reset(fd);
 	wait_until(client.failed);
 	assert_int_equal(client.err, -EPIPE); /* what the kernel calls a reset after a FIN */
+	end_close(&client);
+}
+
+/* A reset that comes while nobody wants to know, after a FIN that is known. */
+static void test_reset_while_the_watch_is_off_is_told_later(void **state)
+{
+	struct end client;
+	int fd = connect_raw(&client);
+
+	(void)state;
+	stream_watch(client.s, true);
+	shutdown(fd, SHUT_WR);
+	wait_until(client.hangup);
+	stream_watch(client.s, true);
+	turns(2);
+	stream_watch(client.s, false);
+	reset(fd);
+	turns(3);
+	assert_int_equal(client.failed, 0);
+	stream_watch(client.s, true);
+	wait_until(client.failed);
 	end_close(&client);
 }
 
@@ -891,6 +920,7 @@ int main(void)
 		TEST(test_reset_fails_once),
 		TEST(test_abort_resets_the_peer),
 		TEST(test_watch_sees_the_end_without_reading),
+		TEST(test_reset_while_the_watch_is_off_is_told_later),
 		TEST(test_watch_off_is_silent_and_on_again_tells),
 		TEST(test_answer_before_reset_is_delivered),
 		TEST(test_answer_before_reset_waits_for_the_reader),
