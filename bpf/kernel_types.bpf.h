@@ -15,6 +15,12 @@ struct sock_common;
 
 struct sock {
 	void *sk_user_data; /* the psock; the low three bits are flags */
+	struct {
+		struct {
+			int counter;
+		} rmem_alloc;
+	} sk_backlog;
+	int sk_rcvbuf;
 	int sk_sndbuf;
 	int sk_wmem_queued;
 } CORE_STRUCT;

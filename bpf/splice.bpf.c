@@ -13,6 +13,8 @@
 #include "sentinel/events.h"
 
 #define SKB_COST 4096	  /* write-queue memory of an skb with a few bytes */
+#define UNREAD_MAX (10 << 20) /* what small segments that nobody reads may cost, unless the receive buffer is larger */
+#define SMALL_PART 4	  /* so many times its bytes, and a segment is small */
 #define ADJUST_MAX 4095	  /* bpf_skb_adjust_room() takes no more at once */
 #define ADJUST_STEPS 160  /* 640 KiB: more than the largest GRO packet */
 
@@ -160,6 +162,24 @@ static __always_inline int flow_may_redirect(struct flow *f, __u32 len, __u64 ar
 	return has_room;
 }
 
+/*
+ * Small segments cost twenty times their bytes or more.  TCP packs those in its own queue together, or drops them when
+ * the receive buffer is full; in 6.1 it does not once a verdict has taken them from there.
+ */
+static __always_inline int source_is_overfull(struct __sk_buff *skb, struct flow *f)
+{
+	void *kernel_skb = skb;
+	struct sock *sk = NULL;
+	__u64 unread = f->stat->passed - f->ctl->consumed;
+	__u32 charged, max;
+
+	bpf_probe_read_kernel(&sk, sizeof(sk), kernel_skb + bpf_core_field_offset(struct sk_buff, sk));
+	charged = BPF_CORE_READ(sk, sk_backlog.rmem_alloc.counter);
+	max = BPF_CORE_READ(sk, sk_rcvbuf);
+	max += max / 2;
+	return charged > (max > UNREAD_MAX ? max : UNREAD_MAX) && charged / SMALL_PART > unread;
+}
+
 static __always_inline void flow_hint(struct flow *f, __u64 cookie)
 {
 	struct sn_splice_event e = { .cookie = cookie, .slot = f->slot };
@@ -193,7 +213,8 @@ int sn_splice(struct __sk_buff *skb)
 	f.stat->active_ns = bpf_ktime_get_coarse_ns();
 	/* Read once: userspace may disarm meanwhile. */
 	armed_at = *(volatile __u64 *)&f.ctl->armed_at;
-	if (!skb_trim(skb, f.stat)) {
+	/* After a gap nothing goes on, or a peer could take what follows for the whole. */
+	if (f.stat->lost || !skb_trim(skb, f.stat)) {
 		f.stat->lost++;
 		flow_hint(&f, cookie);
 		return SK_DROP;
@@ -202,6 +223,11 @@ int sn_splice(struct __sk_buff *skb)
 	if (f.stat->passed != armed_at || !flow_may_redirect(&f, skb->len, armed_at, peer)) {
 		if (f.stat->passed == armed_at)
 			flow_hint(&f, cookie);
+		if (source_is_overfull(skb, &f)) {
+			f.stat->lost++;
+			flow_hint(&f, cookie);
+			return SK_DROP;
+		}
 		f.stat->passed += skb->len;
 		return SK_PASS;
 	}

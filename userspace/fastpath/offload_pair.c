@@ -40,16 +40,41 @@ static void pair_saw_end(struct offload_pair *p, unsigned index, int events)
 	d->has_hangup = true;
 }
 
+/* A receiver that is full and has ended its own sending: a poll for room says the latter, at once and for ever. */
+static bool poll_is_old_news(const struct offload_poll *poll, int res)
+{
+	return poll->kind == POLL_WRITE && res > 0 && !(res & (POLLOUT | POLLERR | POLLHUP)) &&
+	       poll->pair->state <= PAIR_LEAVING;
+}
+
+/* True: that was all. */
+static bool poll_goes_on(struct offload_poll *poll, int res, unsigned flags)
+{
+	struct offload_pair *p = poll->pair;
+
+	if (poll_is_old_news(poll, res)) {
+		if (!(flags & OP_MORE))
+			loop_poll_changes(p->offload->loop, &poll->op, p->dirs[poll->index].source, POLLOUT);
+		return true;
+	}
+	if (flags & OP_MORE) {
+		if (poll->kind == POLL_WRITE)
+			pair_poll_cancel(p, poll->index, POLL_WRITE);
+		return false;
+	}
+	poll->is_armed = poll->is_cancelled = false;
+	p->inflight--;
+	return false;
+}
+
 static void on_poll(struct op *op, int res, unsigned flags)
 {
 	struct offload_poll *poll = container_of(op, struct offload_poll, op);
 	struct offload_pair *p = poll->pair;
 
 	OBJ_CHECK(p, TAG_OFFLOAD_PAIR);
-	if (!(flags & OP_MORE)) {
-		poll->is_armed = poll->is_cancelled = false;
-		p->inflight--;
-	}
+	if (poll_goes_on(poll, res, flags))
+		return;
 	if (p->state == PAIR_CLOSING) {
 		pair_run_later(p);
 		return;
@@ -79,7 +104,7 @@ void pair_poll(struct offload_pair *p, unsigned index, enum poll_kind kind, unsi
 	poll->is_armed = true;
 	p->inflight++;
 	if (kind == POLL_END)
-		loop_poll_ends(p->offload->loop, &poll->op, p->dirs[index].source);
+		loop_poll_changes(p->offload->loop, &poll->op, p->dirs[index].source, POLLRDHUP);
 	else
 		loop_poll(p->offload->loop, &poll->op, p->dirs[index].source, events);
 }
@@ -161,6 +186,20 @@ static void pair_report(struct offload_pair *p)
 	}
 }
 
+/*
+ * Connections that failed end here and now, under their lock, and leave the map by that.  Taken out alive, with passed
+ * bytes unread, a socket has a gap between what was read and what it queues next; if its receive buffer is full the
+ * kernel packs that queue together, and stops the machine over the gap (tcp_collapse(), seen in 6.1).
+ */
+static void pair_break(struct offload_pair *p)
+{
+	pair_report(p);
+	for (unsigned i = 0; i < 2; i++) {
+		socket_reset_on_close(p->dirs[i].source);
+		sock_abort(p->dirs[i].source);
+	}
+}
+
 /* Out of the map, rows away, polls cancelled; the event comes when these have completed. */
 static void pair_close(struct offload_pair *p)
 {
@@ -170,12 +209,13 @@ static void pair_close(struct offload_pair *p)
 	p->state = PAIR_CLOSING;
 	timer_disarm(o->loop, &p->timer);
 	timer_disarm(o->loop, &p->gate_timer);
+	for (unsigned i = 0; i < 2; i++)
+		dir_disarm(&p->dirs[i]);
+	if (p->err)
+		pair_break(p);
 	for (unsigned i = 0; i < 2; i++) {
 		struct offload_dir *d = &p->dirs[i];
 
-		dir_disarm(d);
-		if (p->err)
-			socket_reset_on_close(d->source);
 		if (d->is_in_map)
 			(void)flows_delete(f, d->cookie);
 		d->is_in_map = false;
@@ -184,7 +224,8 @@ static void pair_close(struct offload_pair *p)
 			sock_set_rcvlowat(d->source, 1);
 		sock_lock_once(d->source);
 	}
-	pair_report(p);
+	if (!p->err)
+		pair_report(p);
 	for (unsigned i = 0; i < 2; i++) {
 		flows_row_drop(f, p->dirs[i].cookie);
 		flows_row_unclaim(f, p->dirs[i].slot);

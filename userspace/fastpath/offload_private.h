@@ -205,5 +205,6 @@ void sock_set_rcvlowat(int fd, int bytes);
 int sock_window(int fd); /* at most so much is offered to the peer; 0: cannot be told */
 void sock_set_window(int fd, int bytes);
 void sock_fix_sndbuf(int fd);
+void sock_abort(int fd); /* reset, and what is queued forgotten; the descriptor stays */
 
 #endif
