@@ -155,7 +155,7 @@ def test_a_tunnel_in_the_kernel_is_told_by_list_status_and_metrics(t):
     check_eq(c.check_closed(), "fin")
     wait_for(lambda: kernel(s)["tunnels"] == 0, "it has left")
     k, m = kernel(s), s.metrics()
-    check_eq((k["joins"], k["left"], k["failed"]), (1, {"asked": 0, "ended": 1, "refused": 0}, 0))
+    check_eq((k["joins"], k["left"], k["failed"]), (1, {"asked": 0, "ended": 1, "refused": 0, "moved": 0}, 0))
     check_eq([m.sum("sockmap_joins_total"), m.sum("sockmap_left_total", reason="ended"), m.sum("sockmap_tunnels")], [1, 1, 0])
     check(m.sum("sockmap_switches_total", event="arm") >= 2, "%s", [x for x in m.samples if "sockmap" in x[0]])
     check_eq(s.command("flows"), "no tunnel is open\n")
