@@ -325,17 +325,31 @@ static void test_half_closed_it_costs_nothing(void)
 {
 	struct side sides[2];
 	struct loop *l = sides_open(sides, NULL);
+	static uint8_t b[65536];
 	unsigned turns = 0;
 	struct relay r;
-	uint64_t until;
+	uint64_t until, last;
 
 	relay_join(l, &sides[0], &r);
 	(void)shutdown(r.t.client, SHUT_WR);
 	EXPECT(TURN_UNTIL(l, r.t.pair->dirs[0].state == DIR_ENDED, 3000));
 	for (until = now_ms() + 500; now_ms() < until; turns++)
 		EXPECT_EQ(loop_turn(l, 50), 0);
-	printf("    %u turns in 500 ms\n", turns);
+	printf("    %u turns in 500 ms", turns);
 	EXPECT(turns <= 40);
+	/* and with bytes in hand for who has ended and does not read */
+	for (last = now_ms(); now_ms() - last < 200;) {
+		if (send(r.t.origin, b, sizeof(b), MSG_DONTWAIT | MSG_NOSIGNAL) > 0)
+			last = now_ms();
+		EXPECT_EQ(loop_turn(l, 0), 0);
+	}
+	EXPECT(r.t.pair->dirs[1].held.count > 0);
+	for (turns = 0, until = now_ms() + 500; now_ms() < until; turns++)
+		EXPECT_EQ(loop_turn(l, 50), 0);
+	printf(", %u while the receiver is full\n", turns);
+	EXPECT(turns <= 40);
+	EXPECT(recv(r.t.client, b, sizeof(b), 0) > 0);
+	EXPECT(TURN_UNTIL(l, (recv(r.t.client, b, sizeof(b), MSG_DONTWAIT), r.t.pair->dirs[1].held.count == 0), 5000));
 	close_with_reset(r.t.origin);
 	EXPECT(TURN_UNTIL(l, r.t.ended, 3000));
 	EXPECT_EQ(r.t.err, -ECONNRESET);

@@ -40,16 +40,41 @@ static void pair_saw_end(struct offload_pair *p, unsigned index, int events)
 	d->has_hangup = true;
 }
 
+/* A receiver that is full and has ended its own sending: a poll for room says the latter, at once and for ever. */
+static bool poll_is_old_news(const struct offload_poll *poll, int res)
+{
+	return poll->kind == POLL_WRITE && res > 0 && !(res & (POLLOUT | POLLERR | POLLHUP)) &&
+	       poll->pair->state <= PAIR_LEAVING;
+}
+
+/* True: that was all. */
+static bool poll_goes_on(struct offload_poll *poll, int res, unsigned flags)
+{
+	struct offload_pair *p = poll->pair;
+
+	if (poll_is_old_news(poll, res)) {
+		if (!(flags & OP_MORE))
+			loop_poll_changes(p->offload->loop, &poll->op, p->dirs[poll->index].source, POLLOUT);
+		return true;
+	}
+	if (flags & OP_MORE) {
+		if (poll->kind == POLL_WRITE)
+			pair_poll_cancel(p, poll->index, POLL_WRITE);
+		return false;
+	}
+	poll->is_armed = poll->is_cancelled = false;
+	p->inflight--;
+	return false;
+}
+
 static void on_poll(struct op *op, int res, unsigned flags)
 {
 	struct offload_poll *poll = container_of(op, struct offload_poll, op);
 	struct offload_pair *p = poll->pair;
 
 	OBJ_CHECK(p, TAG_OFFLOAD_PAIR);
-	if (!(flags & OP_MORE)) {
-		poll->is_armed = poll->is_cancelled = false;
-		p->inflight--;
-	}
+	if (poll_goes_on(poll, res, flags))
+		return;
 	if (p->state == PAIR_CLOSING) {
 		pair_run_later(p);
 		return;
@@ -79,7 +104,7 @@ void pair_poll(struct offload_pair *p, unsigned index, enum poll_kind kind, unsi
 	poll->is_armed = true;
 	p->inflight++;
 	if (kind == POLL_END)
-		loop_poll_ends(p->offload->loop, &poll->op, p->dirs[index].source);
+		loop_poll_changes(p->offload->loop, &poll->op, p->dirs[index].source, POLLRDHUP);
 	else
 		loop_poll(p->offload->loop, &poll->op, p->dirs[index].source, events);
 }

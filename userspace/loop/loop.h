@@ -110,8 +110,8 @@ void loop_sendv(struct loop *l, struct op *op, int fd, const struct iovec *iov, 
  * known it would do so at once, again and again.
  */
 void loop_poll(struct loop *l, struct op *op, int fd, unsigned events);
-/* These three only, with OP_MORE: what is so at first, once, and again at each change. */
-void loop_poll_ends(struct loop *l, struct op *op, int fd);
+/* The same with OP_MORE, until it is cancelled: what is so at first, once, and again at each change. */
+void loop_poll_changes(struct loop *l, struct op *op, int fd, unsigned events);
 void loop_read(struct loop *l, struct op *op, int fd, void *buf, unsigned len); /* at the current offset */
 void loop_close_fd(struct loop *l, int fd); /* nobody waits for it */
 /* Ask the kernel to end `target`; its own completion still comes (-ECANCELED, or a result that was faster). */

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /* submit.c - one function an operation: fill a submission, count it. */
 #include <errno.h>
-#include <poll.h>
 #include <sched.h>
 
 #include "loop/internal.h"
@@ -164,11 +163,11 @@ void loop_poll(struct loop *l, struct op *op, int fd, unsigned events)
 	sqe_own(l, sqe, op);
 }
 
-void loop_poll_ends(struct loop *l, struct op *op, int fd)
+void loop_poll_changes(struct loop *l, struct op *op, int fd, unsigned events)
 {
 	struct io_uring_sqe *sqe = loop_sqe(l);
 
-	io_uring_prep_poll_multishot(sqe, fd, POLLRDHUP);
+	io_uring_prep_poll_multishot(sqe, fd, events);
 	sqe_own(l, sqe, op);
 }
 

@@ -302,12 +302,26 @@ static void run_go(struct task *t)
 	go(container_of(t, struct splice, go_task));
 }
 
+/* A receiver that is full and has ended its own sending: a poll for room says the latter, at once and for ever. */
+static bool is_old_news(const struct splice *sp, int res)
+{
+	return sp->from && sp->waits_to && res > 0 && !(res & (POLLOUT | POLLERR | POLLHUP));
+}
+
 static void poll_done(struct op *op, int res, unsigned flags)
 {
 	struct splice *sp = container_of(op, struct splice, poll_op);
 
-	(void)flags;
 	OBJ_CHECK(sp, TAG_SPLICE);
+	if (flags & OP_MORE) {
+		if (sp->from && !is_old_news(sp, res))
+			loop_cancel(sp->from->loop, op); /* and go on when that is done */
+		return;
+	}
+	if (is_old_news(sp, res)) {
+		loop_poll_changes(sp->to->loop, op, stream_fd(sp->to), POLLOUT);
+		return;
+	}
 	sp->is_polling = false;
 	sp->is_writable = sp->waits_to; /* an error is found by the call that meets it */
 	sp->is_readable = !sp->waits_to && res > 0 && (res & POLLIN);

@@ -269,7 +269,7 @@ static void watch(struct stream_tcp *s)
 	s->inflight++;
 	/* A half that is known to be closed would be reported again at once. */
 	if (is(s, IS_HUNG_UP | IS_READ_EOF))
-		loop_poll_ends(s->face.loop, &s->watch_op, s->fd);
+		loop_poll_changes(s->face.loop, &s->watch_op, s->fd, POLLRDHUP);
 	else
 		loop_poll(s->face.loop, &s->watch_op, s->fd, POLLRDHUP);
 }

@@ -292,6 +292,38 @@ static void test_reader_that_stops_bounds_what_is_taken(void **state)
 	assert_false(f->is_wrong);
 }
 
+/* A poll for room says at once, and for ever, that the receiver's own sending has ended. */
+static void test_waiting_for_a_half_closed_reader_costs_nothing(void **state)
+{
+	struct fixture *f = *state;
+	const int small = 131072;
+	uint64_t fed = 0, began, moved = 1;
+
+	(void)setsockopt(f->sink, SOL_SOCKET, SO_RCVBUF, &small, sizeof(small));
+	assert_int_equal(shutdown(f->sink, SHUT_WR), 0);
+	start(f, 16 * MIB);
+	for (began = clock_mono_ns(); clock_mono_ns() - began < 300 * 1000000ull; moved = f->moved) {
+		if (moved != f->moved)
+			began = clock_mono_ns();
+		fed += feed(f, fed, 16 * MIB - fed);
+		(void)loop_turn(f->loop, 1);
+	}
+	assert_true(f->waits_to > 0);
+	began = clock_mono_ns();
+	for (unsigned i = 0; i < 20; i++)
+		(void)loop_turn(f->loop, 5);
+	assert_true(clock_mono_ns() - began >= 15 * 5 * 1000000ull);
+	while (f->splice && clock_mono_ns() - began < 60000000000ull) {
+		fed += feed(f, fed, 16 * MIB - fed);
+		(void)loop_turn(f->loop, 1);
+		drink(f);
+	}
+	drink(f);
+	assert_int_equal(f->end, SPLICE_DONE);
+	assert_int_equal(f->got, 16 * MIB);
+	assert_false(f->is_wrong);
+}
+
 static void test_end_of_the_source_comes_after_its_bytes(void **state)
 {
 	struct fixture *f = *state;
@@ -567,6 +599,7 @@ int main(void)
 		TEST(test_one_byte_is_moved),
 		TEST(test_loop_goes_on_while_nothing_comes),
 		TEST(test_reader_that_stops_bounds_what_is_taken),
+		TEST(test_waiting_for_a_half_closed_reader_costs_nothing),
 		TEST(test_end_of_the_source_comes_after_its_bytes),
 		TEST(test_reset_of_the_source_fails_its_stream),
 		TEST(test_reset_of_the_destination_fails_its_stream),
