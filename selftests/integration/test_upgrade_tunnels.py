@@ -382,7 +382,7 @@ def test_tunnels_in_the_kernel_move_without_rights(t):
         echoes(c, pattern(30000))
 
 
-def test_tunnels_without_a_pause_leave_the_kernel(t):
+def test_tunnels_without_a_pause_in_the_kernel_move(t):
     moves(t, count=2, upgrades=2, size=100000, pause=0, top='kernel { splice "sockmap"; }')
 
 
