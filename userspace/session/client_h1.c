@@ -8,6 +8,7 @@
 #include "net/socket.h"
 #include "session/client_session.h"
 #include "session/keep.h"
+#include "session/writing.h"
 
 #define CLIENT_H1_TAG TAG('c', 'l', 'h', '1')
 
@@ -199,8 +200,8 @@ static void flush_codec(struct client_h1 *c)
 	if (out->count == 0 && c->stream->queued == 0 && !c->is_pumping) {
 		loop_defer(loop_of(c), &c->pump_task); /* the codec refused the message: next() says why */
 	} else if (out->count > 0) {
-		if (c->state != C_CONNECTING && !wait_is_on(&c->waits, WAIT_WRITE))
-			wait_begin(loop_of(c), &c->waits, WAIT_WRITE, c->settings.write_timeout_ms);
+		if (c->state != C_CONNECTING)
+			write_begins(&c->waits, c->stream, c->settings.write_timeout_ms);
 		/* While connecting too: the stream counts what waits, and unpins it. */
 		stream_write_queue(c->stream, out);
 	}
@@ -303,7 +304,7 @@ static void on_connected(struct stream *st)
 	c->state = C_BUSY;
 	wait_end(&c->waits, WAIT_IDLE);
 	if (st->queued > 0)
-		wait_begin(loop_of(c), &c->waits, WAIT_WRITE, c->settings.write_timeout_ms);
+		write_begins(&c->waits, st, c->settings.write_timeout_ms);
 	flush_codec(c);
 	stream_read(st, LOOP_BUFFERS_SMALL);
 }
@@ -347,11 +348,7 @@ static void on_sent(struct stream *st, size_t bytes)
 {
 	struct client_h1 *c = of_stream(st);
 
-	(void)bytes;
-	if (st->queued == 0)
-		wait_end(&c->waits, WAIT_WRITE);
-	else
-		wait_progress(loop_of(c), &c->waits, WAIT_WRITE);
+	write_progress(&c->waits, st, bytes);
 	if (c->hs.events && !c->is_broken)
 		c->hs.events->on_sent(&c->hs);
 }
@@ -559,10 +556,7 @@ static void op_lent(struct http_stream *hs, enum stream_side side, uint64_t byte
 		return;
 	}
 	http1_out_skip(c->codec, bytes);
-	if (!is_waiting && c->stream->queued == 0)
-		wait_end(&c->waits, WAIT_WRITE);
-	else if (is_waiting && !wait_is_on(&c->waits, WAIT_WRITE))
-		wait_begin(loop_of(c), &c->waits, WAIT_WRITE, c->settings.write_timeout_ms);
+	write_lent(&c->waits, c->stream, bytes, is_waiting, c->settings.write_timeout_ms);
 }
 
 static void op_take_back(struct http_stream *hs, enum stream_side side, int err)
@@ -571,8 +565,7 @@ static void op_take_back(struct http_stream *hs, enum stream_side side, int err)
 
 	stream_take_back(c->stream, side, err);
 	if (side == STREAM_OUT) {
-		if (c->stream->queued == 0)
-			wait_end(&c->waits, WAIT_WRITE);
+		write_settles(&c->waits, c->stream);
 		return;
 	}
 	c->response = RESPONSE_BODY;

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "base/mem.h"
+#include "session/writing.h"
 
 #define STREAMS_MAX_DEFAULT  100
 #define RESPONSE_HEAD_MAX    (64 * 1024) /* as of HTTP/1 origins */
@@ -313,8 +314,8 @@ static void run_flush(struct task *t)
 		loop_defer(loop_of(c), &c->pump_task); /* on_sent() will not come to look for events */
 	slice_queue_fini(&out);
 	note_heads(c, from);
-	if (c->state == H2_OPEN && c->stream->queued > 0 && !wait_is_on(&c->waits, WAIT_WRITE))
-		wait_begin(loop_of(c), &c->waits, WAIT_WRITE, c->settings.write_timeout_ms);
+	if (c->state == H2_OPEN && c->stream->queued > 0)
+		write_begins(&c->waits, c->stream, c->settings.write_timeout_ms);
 }
 
 /* ---- events of the stream ---- */
@@ -337,7 +338,7 @@ static void on_connected(struct stream *s)
 	c->state = H2_OPEN;
 	wait_end(&c->waits, WAIT_IDLE);
 	if (s->queued > 0)
-		wait_begin(loop_of(c), &c->waits, WAIT_WRITE, c->settings.write_timeout_ms);
+		write_begins(&c->waits, s, c->settings.write_timeout_ms);
 	ping_wait(c);
 	read_more(c);
 	client_h2_flush_later(c);
@@ -383,16 +384,12 @@ static void on_sent(struct stream *s, size_t bytes)
 	struct client_h2 *c = s->owner;
 	struct client_h2_stream *st;
 
-	(void)bytes;
 	if (c->state == H2_LEAVING) {
 		if (s->queued == 0)
 			session_close(c);
 		return;
 	}
-	if (s->queued == 0)
-		wait_end(&c->waits, WAIT_WRITE);
-	else
-		wait_progress(loop_of(c), &c->waits, WAIT_WRITE);
+	write_progress(&c->waits, s, bytes);
 	if (c->is_broken)
 		return;
 	while ((st = list_first(&c->unsent, struct client_h2_stream, out_node)) && st->head_to <= s->bytes_out) {

@@ -5,6 +5,7 @@
 
 #include "base/mem.h"
 #include "session/client_session.h"
+#include "session/writing.h"
 
 #define CLIENT_RAW_TAG TAG('c', 'l', 'r', 'w')
 
@@ -125,16 +126,6 @@ static void run_go_on(struct task *t)
 	read_more(c);
 }
 
-static void write_wait(struct client_raw *c)
-{
-	if (c->stream->queued == 0)
-		wait_end(&c->waits, WAIT_WRITE);
-	else if (wait_is_on(&c->waits, WAIT_WRITE))
-		wait_progress(loop_of(c), &c->waits, WAIT_WRITE);
-	else
-		wait_begin(loop_of(c), &c->waits, WAIT_WRITE, c->write_timeout_ms);
-}
-
 /* ---- events of the stream ---- */
 
 static void on_connected(struct stream *st)
@@ -143,7 +134,8 @@ static void on_connected(struct stream *st)
 
 	c->state = R_OPEN;
 	wait_end(&c->waits, WAIT_IDLE);
-	write_wait(c);
+	if (st->queued > 0)
+		write_begins(&c->waits, st, c->write_timeout_ms);
 	answer(c);
 }
 
@@ -173,8 +165,7 @@ static void on_sent(struct stream *st, size_t bytes)
 {
 	struct client_raw *c = st->owner;
 
-	(void)bytes;
-	write_wait(c);
+	write_progress(&c->waits, st, bytes);
 	if (c->hs.events && !c->is_broken)
 		c->hs.events->on_sent(&c->hs);
 }
@@ -235,9 +226,9 @@ static void op_send_body(struct http_stream *hs, struct slice data)
 {
 	struct client_raw *c = of_http_stream(hs);
 
+	if (c->state == R_OPEN && !c->is_broken)
+		write_begins(&c->waits, c->stream, c->write_timeout_ms);
 	stream_write(c->stream, data);
-	if (c->state == R_OPEN && !c->is_broken && !wait_is_on(&c->waits, WAIT_WRITE))
-		write_wait(c);
 }
 
 /* The first is the end of a request that had no bytes. */
@@ -346,13 +337,8 @@ static void op_lent(struct http_stream *hs, enum stream_side side, uint64_t byte
 {
 	struct client_raw *c = of_http_stream(hs);
 
-	(void)bytes;
-	if (side == STREAM_IN || c->is_broken)
-		return;
-	if (!is_waiting && c->stream->queued == 0)
-		wait_end(&c->waits, WAIT_WRITE);
-	else if (is_waiting && !wait_is_on(&c->waits, WAIT_WRITE))
-		wait_begin(loop_of(c), &c->waits, WAIT_WRITE, c->write_timeout_ms);
+	if (side == STREAM_OUT && !c->is_broken)
+		write_lent(&c->waits, c->stream, bytes, is_waiting, c->write_timeout_ms);
 }
 
 static void op_take_back(struct http_stream *hs, enum stream_side side, int err)
@@ -362,8 +348,8 @@ static void op_take_back(struct http_stream *hs, enum stream_side side, int err)
 	stream_take_back(c->stream, side, err);
 	if (side == STREAM_IN)
 		c->is_lent_in = false;
-	else if (c->stream->queued == 0)
-		wait_end(&c->waits, WAIT_WRITE);
+	else
+		write_settles(&c->waits, c->stream);
 }
 
 static const struct http_stream_ops client_raw_ops = {

@@ -34,21 +34,4 @@ static inline bool linger_data(struct stream *st, struct slice data, uint64_t *t
 	return true;
 }
 
-/* The queue of the stream got shorter. */
-static inline void write_progress(struct waits *w, struct stream *st, size_t bytes)
-{
-	wait_bytes(w, WAIT_WRITE, bytes);
-	if (st->queued == 0)
-		wait_end(w, WAIT_WRITE);
-	else
-		wait_progress(st->loop, w, WAIT_WRITE);
-}
-
-/* Something was written. */
-static inline void write_begins(struct waits *w, struct stream *st, uint64_t limit_ms)
-{
-	if (!wait_is_on(w, WAIT_WRITE))
-		wait_begin(st->loop, w, WAIT_WRITE, limit_ms);
-}
-
 #endif

@@ -5,6 +5,7 @@
 #define SN_SESSION_SERVER_H1_H
 
 #include "session/closing.h"
+#include "session/writing.h"
 #include "session/early.h"
 #include "session/server.h"
 #include "session/wait.h"

@@ -192,11 +192,7 @@ static void op_lent(struct http_stream *hs, enum stream_side side, uint64_t byte
 		return;
 	}
 	http1_out_skip(s->codec, bytes);
-	wait_bytes(&s->waits, WAIT_WRITE, bytes);
-	if (is_waiting)
-		write_begins(&s->waits, s->stream, s->write_idle_ms);
-	else if (s->stream->queued == 0)
-		wait_end(&s->waits, WAIT_WRITE);
+	write_lent(&s->waits, s->stream, bytes, is_waiting, s->write_idle_ms);
 }
 
 static void op_take_back(struct http_stream *hs, enum stream_side side, int err)
@@ -207,8 +203,7 @@ static void op_take_back(struct http_stream *hs, enum stream_side side, int err)
 	if (s->is_broken)
 		return;
 	if (side == STREAM_OUT) {
-		if (s->stream->queued == 0)
-			wait_end(&s->waits, WAIT_WRITE);
+		write_settles(&s->waits, s->stream);
 		return;
 	}
 	s->request = REQUEST_COMES;

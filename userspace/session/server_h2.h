@@ -16,6 +16,7 @@
 
 #include "http/http2.h"
 #include "session/closing.h"
+#include "session/writing.h"
 #include "session/early.h"
 #include "session/server.h"
 #include "session/wait.h"

@@ -329,13 +329,8 @@ static void op_lent(struct http_stream *hs, enum stream_side side, uint64_t byte
 {
 	struct server_raw *s = of_http_stream(hs);
 
-	(void)bytes;
-	if (side == STREAM_IN || s->is_broken)
-		return;
-	if (is_waiting)
-		write_begins(&s->waits, s->stream, s->write_idle_ms);
-	else if (s->stream->queued == 0)
-		wait_end(&s->waits, WAIT_WRITE);
+	if (side == STREAM_OUT && !s->is_broken)
+		write_lent(&s->waits, s->stream, bytes, is_waiting, s->write_idle_ms);
 }
 
 static void op_take_back(struct http_stream *hs, enum stream_side side, int err)
@@ -345,8 +340,8 @@ static void op_take_back(struct http_stream *hs, enum stream_side side, int err)
 	stream_take_back(s->stream, side, err);
 	if (side == STREAM_IN)
 		s->is_lent_in = false;
-	else if (s->stream->queued == 0)
-		wait_end(&s->waits, WAIT_WRITE);
+	else
+		write_settles(&s->waits, s->stream);
 }
 
 static const struct http_stream_ops raw_ops = {

@@ -10,6 +10,7 @@
 #define SN_SESSION_SERVER_RAW_H
 
 #include "session/closing.h"
+#include "session/writing.h"
 #include "session/server.h"
 #include "session/wait.h"
 
