@@ -27,12 +27,6 @@ static void close_go_on(struct stream_tcp *s)
 		flush_later(s);
 }
 
-static void drop_queued(struct stream_tcp *s)
-{
-	slice_queue_fini(&s->out);
-	s->face.queued = 0;
-}
-
 /* From the loop only: the owner hears of it at once. */
 static void fail(struct stream_tcp *s, int err)
 {
@@ -44,7 +38,7 @@ static void fail(struct stream_tcp *s, int err)
 	stream_tcp_ahead_drop(s);
 	unset(s, IS_READING);
 	if (!is(s, IS_SENDING))
-		drop_queued(s);
+		stream_tcp_drop_queued(s);
 	s->face.events->on_fail(&s->face, err);
 }
 
@@ -80,6 +74,7 @@ static void connect_done(struct op *op, int res, unsigned flags)
 
 static void receive(struct stream_tcp *s)
 {
+	unset(s, HAS_STOOD);
 	set(s, IS_RECEIVING);
 	s->inflight++;
 	if (is(s, EXPECTS_MORE))
@@ -160,41 +155,27 @@ static bool may_give(const struct stream_tcp *s)
 	return is(s, IS_READING | IS_PAUSING);
 }
 
-/* The socket is as it was. */
-static bool is_nothing(int res)
+/*
+ * Its last bytes came in this turn: what is done with them goes on before the end is told, as it does where each
+ * receive is alone.  The next one meets the end again.
+ */
+static bool ends_later(struct stream_tcp *s, int res)
 {
-	return res == -ECANCELED || res == -EAGAIN || res == -EINTR || res == -ENOBUFS;
-}
-
-/* While nobody asked, or for what came ahead: a FIN is met again by the next receive, an error is not. */
-static void unasked_ended(struct stream_tcp *s, int res)
-{
-	if (res == 0 || is_nothing(res))
-		return;
-	if (is(s, WANTS_WATCH) || !(s->ahead || is(s, IS_OUTGOING))) {
-		fail(s, res);
-		return;
-	}
-	s->send_err = (int16_t)res;
-	if (!is(s, IS_SENDING))
-		drop_queued(s);
-}
-
-/* Bytes came ahead of a reset that is kept for a reader.  It does not read: then it hears of it now. */
-static void broken_check(struct stream_tcp *s)
-{
-	if (s->face.state != STREAM_OPEN || !s->send_err || is(s, IS_READING | IS_OUTGOING))
-		return;
-	set(s, FAILS_SOON);
-	flush_later(s);
+	if (!is(s, HAS_STOOD) || !is(s, IS_READING) || stream_tcp_is_nothing(res))
+		return false;
+	if (res < 0)
+		s->send_err = (int16_t)res;
+	set(s, EXPECTS_MORE);
+	receive(s);
+	return true;
 }
 
 static void read_ended(struct stream_tcp *s, int res)
 {
-	if (is(s, IS_PAUSING) && is_nothing(res))
+	if (is(s, IS_PAUSING) && stream_tcp_is_nothing(res))
 		return;
 	/* ECANCELED: a pause that ended before its cancellation did. */
-	if (is_nothing(res)) {
+	if (stream_tcp_is_nothing(res)) {
 		receive(s);
 		return;
 	}
@@ -215,6 +196,8 @@ static void read_got(struct stream_tcp *s, struct slice data, unsigned flags)
 	unset(s, EXPECTS_MORE);
 	if (flags & LOOP_RECV_LEFT)
 		set(s, EXPECTS_MORE);
+	if (flags & OP_MORE)
+		set(s, HAS_STOOD);
 	note_size(s, data.len);
 	if (!s->ahead && may_give(s)) {
 		give(s, data);
@@ -231,11 +214,11 @@ static void read_nothing(struct stream_tcp *s, struct slice data, int res)
 	if (s->face.state == STREAM_CLOSING) {
 		close_go_on(s);
 	} else if (s->face.state == STREAM_OPEN && (s->ahead || !may_give(s))) {
-		unasked_ended(s, res);
+		stream_tcp_unasked_end(s, res);
 	} else if (s->face.state == STREAM_OPEN && res == -ENOBUFS && !is(s, IS_PAUSING)) {
 		set(s, EXPECTS_MORE);
 		loop_wait_buffer(s->face.loop, s->read_class, &s->waiter);
-	} else if (s->face.state == STREAM_OPEN) {
+	} else if (s->face.state == STREAM_OPEN && !ends_later(s, res)) {
 		read_ended(s, res);
 		pause_check(s);
 	}
@@ -292,7 +275,7 @@ static void op_watch(struct stream *face, bool on)
 		return;
 	}
 	set(s, WANTS_WATCH);
-	broken_check(s);
+	stream_tcp_broken_check(s);
 	if (!is(s, IS_POLLING))
 		watch(s);
 }
@@ -364,7 +347,7 @@ static void op_write(struct stream *face, struct slice data)
 
 	CHECK(!is(s, WANTS_SHUTDOWN | IS_LENT_OUT));
 	if (s->face.state > STREAM_OPEN || s->send_err) {
-		broken_check(s);
+		stream_tcp_broken_check(s);
 		slice_put(&data);
 		return;
 	}
@@ -379,7 +362,7 @@ static void op_write_queue(struct stream *face, struct slice_queue *from)
 
 	CHECK(!is(s, WANTS_SHUTDOWN | IS_LENT_OUT));
 	if (s->face.state > STREAM_OPEN || s->send_err) {
-		broken_check(s);
+		stream_tcp_broken_check(s);
 		slice_queue_clear(from);
 		return;
 	}
@@ -452,7 +435,7 @@ static void send_queued(struct stream_tcp *s)
 static void send_failed(struct stream_tcp *s, int err)
 {
 	s->face.sending = 0;
-	drop_queued(s);
+	stream_tcp_drop_queued(s);
 	/*
 	 * A reset ends a read as well, so a read that is asked for will end and can tell.  A server may have answered
 	 * before: its answer is read when the owner can take it.  What a client sent is of no use any more.
@@ -491,7 +474,7 @@ static void send_done(struct op *op, int res, unsigned flags)
 	unset(s, IS_SENDING);
 	if (s->face.state != STREAM_OPEN) {
 		s->face.sending = 0;
-		drop_queued(s);
+		stream_tcp_drop_queued(s);
 		if (s->face.state == STREAM_CLOSING)
 			close_go_on(s);
 		return;
@@ -508,7 +491,7 @@ static void send_done(struct op *op, int res, unsigned flags)
 
 static void close_finish(struct stream_tcp *s)
 {
-	drop_queued(s);
+	stream_tcp_drop_queued(s);
 	stream_tcp_ahead_drop(s);
 	loop_close_fd(s->face.loop, s->fd);
 	s->fd = -1;
@@ -563,7 +546,7 @@ static void op_close(struct stream *face, bool with_reset)
 	if (is(s, IS_SENDING | IS_CONNECTING))
 		loop_cancel(face->loop, &s->send_op);
 	else
-		drop_queued(s);
+		stream_tcp_drop_queued(s);
 	if (is(s, IS_POLLING))
 		loop_cancel(face->loop, &s->watch_op);
 	/* Closing a socket with unread input resets it, and what it holds back would be lost. */

@@ -42,3 +42,24 @@ void stream_tcp_ahead_drop(struct stream_tcp *s)
 	all = stream_tcp_ahead_take(s);
 	slice_put(&all);
 }
+
+void stream_tcp_unasked_end(struct stream_tcp *s, int res)
+{
+	if (res == 0 || stream_tcp_is_nothing(res))
+		return;
+	s->send_err = (int16_t)res;
+	if (is(s, WANTS_WATCH) || !(s->ahead || is(s, IS_OUTGOING))) {
+		set(s, FAILS_SOON); /* what is done with bytes of this turn comes before it */
+		flush_later(s);
+	} else if (!is(s, IS_SENDING)) {
+		stream_tcp_drop_queued(s);
+	}
+}
+
+void stream_tcp_broken_check(struct stream_tcp *s)
+{
+	if (s->face.state != STREAM_OPEN || !s->send_err || is(s, IS_READING | IS_OUTGOING))
+		return;
+	set(s, FAILS_SOON);
+	flush_later(s);
+}

@@ -9,6 +9,8 @@
 #ifndef SN_NET_STREAM_TCP_PRIVATE_H
 #define SN_NET_STREAM_TCP_PRIVATE_H
 
+#include <errno.h>
+
 #include "base/check.h"
 #include "net/stream.h"
 
@@ -54,6 +56,7 @@ enum {
 	WANTS_LARGE = 1 << 19,	  /* the owner asked for a large buffer */
 	SAYS_LITTLE = 1 << 20,	  /* when it did so last, a small one would have done */
 	IS_SETTLING = 1 << 21,	  /* stream_lend(): the receive that stood is cancelled, on_paused() is owed */
+	HAS_STOOD = 1 << 22,	  /* the receive gave bytes and stayed */
 };
 
 static inline bool is(const struct stream_tcp *s, unsigned flags)
@@ -77,6 +80,18 @@ static inline struct stream_tcp *tcp_of(const struct stream *face)
 	return container_of(face, struct stream_tcp, face);
 }
 
+static inline void stream_tcp_drop_queued(struct stream_tcp *s)
+{
+	slice_queue_fini(&s->out);
+	s->face.queued = 0;
+}
+
+/* Of a receive: the socket is as it was. */
+static inline bool stream_tcp_is_nothing(int res)
+{
+	return res == -ECANCELED || res == -EAGAIN || res == -EINTR || res == -ENOBUFS;
+}
+
 static inline void flush_later(struct stream_tcp *s)
 {
 	loop_defer_flush(s->face.loop, &s->task);
@@ -86,6 +101,10 @@ static inline void flush_later(struct stream_tcp *s)
 void stream_tcp_ahead_add(struct stream_tcp *s, struct slice data); /* takes data */
 struct slice stream_tcp_ahead_take(struct stream_tcp *s); /* all of it; CHECKs that there is something */
 void stream_tcp_ahead_drop(struct stream_tcp *s);
+/* While nobody asked, or after what came ahead: a FIN is met again by the next receive, an error is not. */
+void stream_tcp_unasked_end(struct stream_tcp *s, int res);
+/* Bytes came ahead of a reset that is kept for a reader.  It does not read: then it hears of it now. */
+void stream_tcp_broken_check(struct stream_tcp *s);
 
 /* stream_tcp_lend.c */
 bool stream_tcp_busy(const struct stream *face, enum stream_side side);

@@ -25,6 +25,7 @@ struct end {
 	size_t received, sent;
 	uint64_t sum; /* of received bytes, by position */
 	bool reads, closes_on_data;
+	uint64_t data_ns, end_ns; /* in which turn */
 };
 
 static struct loop *loop;
@@ -46,6 +47,7 @@ static void on_data(struct stream *s, struct slice data)
 	struct end *e = s->owner;
 
 	e->events++;
+	e->data_ns = loop_now_ns(loop);
 	e->received += data.len;
 	e->sum = sum_add(e->sum, data.ptr, data.len);
 	slice_put(&data);
@@ -57,7 +59,10 @@ static void on_data(struct stream *s, struct slice data)
 
 static void on_eof(struct stream *s)
 {
-	((struct end *)s->owner)->eof++;
+	struct end *e = s->owner;
+
+	e->eof++;
+	e->end_ns = loop_now_ns(loop);
 }
 
 static void on_sent(struct stream *s, size_t bytes)
@@ -71,6 +76,7 @@ static void on_fail(struct stream *s, int err)
 
 	e->failed++;
 	e->err = err;
+	e->end_ns = loop_now_ns(loop);
 }
 
 static void on_hangup(struct stream *s)
@@ -311,6 +317,31 @@ static void test_an_end_is_told_when_asked(void **state)
 		stream_read(e.s, LOOP_BUFFERS_SMALL);
 		wait_until(e.eof);
 		assert_int_equal(e.failed, 0);
+		end_close(&e);
+	}
+}
+
+/* Both are there at once: what the owner does with the bytes is done before it hears of the end. */
+static void test_an_end_has_a_turn_of_its_own(void **state)
+{
+	for (unsigned i = 0; i < 4; i++) {
+		struct end e;
+
+		(void)state;
+		open_talking(&e, i & 1);
+		e.reads = true;
+		stream_read(e.s, LOOP_BUFFERS_SMALL);
+		turns(1);
+		say(&e, "bye");
+		if (i & 2)
+			reset(e.peer);
+		else
+			close(e.peer);
+		wait_until(e.eof + e.failed);
+		assert_int_equal(e.received, 3);
+		assert_int_equal(e.eof, i & 2 ? 0 : 1);
+		assert_int_equal(e.err, i & 2 ? -ECONNRESET : 0);
+		assert_true(e.end_ns > e.data_ns);
 		end_close(&e);
 	}
 }
@@ -560,6 +591,7 @@ int main(void)
 		TEST(test_a_flood_stays_in_the_socket),
 		TEST(test_a_drizzle_stays_in_the_socket),
 		TEST(test_an_end_is_told_when_asked),
+		TEST(test_an_end_has_a_turn_of_its_own),
 		TEST(test_a_watcher_hears_of_the_end),
 		TEST(test_a_reset_waits_for_the_reader),
 		TEST(test_a_reset_after_bytes_is_told_to_who_writes),
