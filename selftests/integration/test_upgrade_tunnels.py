@@ -229,6 +229,40 @@ def test_two_upgrades_at_once_keep_tunnels_in_the_kernel(t):
     wait_for(lambda: s.metric("sockmap_tunnels") == 0, "the end")
 
 
+def test_pairs_of_a_process_before_do_not_come_to_one_that_has_no_use_for_them(t):
+    """Tunnels that can go only when their readers go on, while the next upgrade begins, to a file without sockmap."""
+    s = sockmap(t, t.origin())
+    data = pattern(8000000)
+    readers = [Client(s.port, rcvbuf=4096, timeout=30) for _ in range(6)]
+    for c in readers:
+        c.send(UPGRADE % b"/upgrade")
+        check_eq(c.head().status, 101)
+    wait_for(lambda: in_kernel(s, 6), "they join")
+    senders = [threading.Thread(target=c.socket.sendall, args=(data,), daemon=True) for c in readers]
+    for sender in senders:
+        sender.start()
+    s.sleep_ticks(0.5)  # all buffers are full
+    got = {}
+
+    def read(n):
+        time.sleep(n * 0.2)
+        got[n] = exactly(readers[n], len(data))
+    threads = [threading.Thread(target=read, args=(n,), daemon=True) for n in range(6)]
+    first = upgrade(t, s)
+    for thread in threads:
+        thread.start()
+    s.write_config(top='kernel { splice "copy"; }', route='websocket #true\nsplice "copy"')
+    second = upgrade(t, s)
+    for thread in threads + senders:
+        thread.join(30 * scale())
+    check(all(got.get(n) == data for n in range(6)), "%r", {n: len(d) for n, d in got.items()})
+    for c in readers:
+        echoes(c, b"and on")
+    ended(first, 20)
+    ended(second, 20)
+    check_eq({e for f in flows_of(s) for e in f["engine"].values()}, {"copy"})
+
+
 def test_tunnels_end_while_they_move(t):
     """Clients that end at any moment around the hand-over, each after its last byte, and get every byte back."""
     s = sockmap(t, t.origin())

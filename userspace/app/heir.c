@@ -359,9 +359,9 @@ int heir_take_over(struct heir *h, struct control *c, struct strbuf *out_why)
 	if (err < 0) /* not heard is not refused: it would have killed us */
 		log_warn("upgrade: process %d does not hear that this one serves: %s", h->pid, strerror(-err));
 	log_info("upgrade: process %d serves now, in the place of %d", getpid(), h->pid);
-	upgrade_add_older(c->upgrade, h->pid, h->channel);
+	upgrade_add_older(c->upgrade, h->pid, h->channel, true);
 	for (unsigned i = 0; i < h->older_count; i++)
-		upgrade_add_older(c->upgrade, h->older_pids[i], h->older_fds[i]);
+		upgrade_add_older(c->upgrade, h->older_pids[i], h->older_fds[i], false);
 	h->channel = -1;
 	h->older_count = 0;
 	heir_free(h);

@@ -37,6 +37,7 @@ struct older {
 	struct poller poller;
 	uint64_t connections;
 	bool has_news;
+	bool sends_pairs; /* tunnels may come as they are in the kernel */
 };
 
 struct upgrade {
@@ -46,6 +47,7 @@ struct upgrade {
 	enum phase phase;
 	struct admin_connection *from; /* who waits for the end; NULL: nobody */
 	bool wants_json;
+	bool is_kept_waiting; /* it has said HELLO, while pairs may come */
 	pid_t pid;
 	int channel, pidfd, errors; /* owned */
 	struct poller channel_poller, errors_poller;
@@ -62,6 +64,8 @@ struct upgrade {
 };
 
 /* ---- generations before us ---- */
+
+static void hello_look(struct upgrade *u);
 
 static void older_forget(struct older *o)
 {
@@ -81,6 +85,7 @@ static void on_older(struct poller *p)
 		if (got == 1 && m.kind == UPGRADE_NEWS) {
 			o->connections = m.connections;
 			o->has_news = true;
+			o->sends_pairs = o->sends_pairs && m.number != 1;
 			continue;
 		}
 		if (got == 1 && m.kind == UPGRADE_TUNNEL) {
@@ -95,6 +100,7 @@ static void on_older(struct poller *p)
 			upgrade_close_fds(fds, fd_count);
 		older_forget(o);
 	}
+	hello_look(o->upgrade);
 }
 
 static struct older *older_at(struct upgrade *u, unsigned n)
@@ -114,7 +120,7 @@ static unsigned older_count(const struct upgrade *u)
 	return n;
 }
 
-void upgrade_add_older(struct upgrade *u, pid_t pid, int channel)
+void upgrade_add_older(struct upgrade *u, pid_t pid, int channel, bool sends_pairs)
 {
 	for (unsigned i = 0; i < UPGRADE_OLDER_MAX; i++) {
 		struct older *o = &u->older[i];
@@ -124,6 +130,7 @@ void upgrade_add_older(struct upgrade *u, pid_t pid, int channel)
 		o->pid = pid;
 		o->channel = channel;
 		o->has_news = false;
+		o->sends_pairs = sends_pairs;
 		poller_set(&o->poller, channel);
 		return;
 	}
@@ -387,8 +394,11 @@ static int answer(struct upgrade *u, const struct upgrade_message *m)
 {
 	bool is_starting = u->phase == PHASE_STARTING, is_given = u->phase == PHASE_GIVEN;
 
-	if (is_starting && m->kind == UPGRADE_HELLO)
-		return say_state(u);
+	if (is_starting && m->kind == UPGRADE_HELLO) {
+		u->is_kept_waiting = true;
+		hello_look(u);
+		return 0;
+	}
 	if (is_starting && m->kind == UPGRADE_GET_SOCKETS)
 		return say_sockets(u, m->number, m->first);
 	if (is_starting && m->kind == UPGRADE_GET_OLDER)
@@ -424,6 +434,22 @@ static void channel_ended(struct upgrade *u, int err)
 	} else {
 		fail(u, err == -EPROTO ? "the new process says what makes no sense" : strerror(-err));
 	}
+}
+
+/* The channels of older processes go to the new one only when no pair can come by them. */
+static void hello_look(struct upgrade *u)
+{
+	int err;
+
+	if (u->phase != PHASE_STARTING || !u->is_kept_waiting)
+		return;
+	for (unsigned i = 0; i < UPGRADE_OLDER_MAX; i++)
+		if (u->older[i].pid && u->older[i].sends_pairs)
+			return;
+	u->is_kept_waiting = false;
+	err = say_state(u);
+	if (err < 0)
+		channel_ended(u, err);
 }
 
 static void on_channel(struct poller *p)
@@ -524,6 +550,7 @@ bool upgrade_begin(struct upgrade *u, struct admin_connection *from, bool wants_
 	if (process_start(u, out) < 0)
 		return false;
 	u->phase = PHASE_STARTING;
+	u->is_kept_waiting = false;
 	u->from = from;
 	u->wants_json = wants_json;
 	log_info("upgrade: %s starts as process %d", u->program.path, u->pid);
@@ -584,6 +611,7 @@ void upgrade_tick(struct upgrade *u)
 	kernel_tunnels_tick(u->control->kernel_tunnels);
 	if (u->phase != PHASE_LEFT || u->channel < 0)
 		return;
+	m.number = upgrade_tunnels_pairs_are_over(u->tunnels);
 	m.connections = atomic_load_explicit(&u->control->shared.connections, memory_order_relaxed);
 	(void)upgrade_send(u->channel, &m, NULL, 0); /* only news: the next ones come */
 }

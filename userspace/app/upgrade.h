@@ -31,8 +31,12 @@ void upgrade_stop(struct upgrade *u);
 /* Once a second. */
 void upgrade_tick(struct upgrade *u);
 
-/* An older generation that still drains, with the channel to it, owned from here. */
-void upgrade_add_older(struct upgrade *u, pid_t pid, int channel);
+/*
+ * An older generation that still drains, with the channel to it, owned from here.  sends_pairs: tunnels may come from
+ * it as they are in the kernel.  Until it says that this is over, no new process gets the channel: it might have no use
+ * for these.
+ */
+void upgrade_add_older(struct upgrade *u, pid_t pid, int channel, bool sends_pairs);
 void upgrade_text(const struct upgrade *u, struct strbuf *out);
 void upgrade_json(const struct upgrade *u, struct json *j);
 

@@ -80,7 +80,11 @@ struct upgrade_message {
 	uint32_t magic; /* set by upgrade_send() */
 	uint32_t protocol;
 	uint32_t kind;
-	uint32_t number; /* GET_SOCKETS: set; GET_OLDER: which; OLDER: pid; GET_BANS: from which on */
+	/*
+	 * GET_SOCKETS: set; GET_OLDER: which; OLDER: pid; GET_BANS: from which on; NEWS: 1, no tunnel that is in the
+	 * kernel comes after this
+	 */
+	uint32_t number;
 	union {
 		uint32_t first; /* of GET_SOCKETS: worker */
 		uint64_t connections; /* of NEWS */

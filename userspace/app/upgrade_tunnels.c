@@ -16,6 +16,7 @@
 #include "observe/log.h"
 
 #define AGAIN_MS 5 /* the channel is full: the other side is busy */
+#define PAIRS_MS 1500 /* then no tunnel goes that is in the kernel: whoever reads the channel next may not take it so */
 
 /* A tunnel on its way: worker to control, then back with the answer. */
 struct passing {
@@ -37,6 +38,7 @@ struct upgrade_tunnels {
 	struct passing *first, **tail; /* what waits for room in the channel */
 	struct timer again;
 	unsigned count;
+	uint64_t pairs_until_ms;
 };
 
 /* ---- the answer, on the worker ---- */
@@ -67,6 +69,8 @@ static int passing_send(struct upgrade_tunnels *u, const struct passing *p)
 
 	if (u->channel < 0)
 		return -EPIPE;
+	if (p->parcel.is_in_kernel && upgrade_tunnels_pairs_are_over(u))
+		return -ETIMEDOUT;
 	m.tunnel = p->parcel;
 	return upgrade_send(u->channel, &m, p->fds, p->fd_count);
 }
@@ -158,6 +162,7 @@ struct upgrade_tunnels *upgrade_tunnels_start(struct control *c, int channel, ui
 
 	u->control = c;
 	u->channel = channel;
+	u->pairs_until_ms = loop_now_ms(c->loop) + (takes_pairs ? PAIRS_MS : 0);
 	u->tail = &u->first;
 	u->movers = mem_array(c->worker_count, sizeof(*u->movers));
 	timer_init(&u->again, on_again);
@@ -168,6 +173,11 @@ struct upgrade_tunnels *upgrade_tunnels_start(struct control *c, int channel, ui
 		worker_ask(c->workers[i], move_run, move_done, u);
 	}
 	return u;
+}
+
+bool upgrade_tunnels_pairs_are_over(const struct upgrade_tunnels *u)
+{
+	return loop_now_ms(u->control->loop) >= u->pairs_until_ms;
 }
 
 void upgrade_tunnels_end(struct upgrade_tunnels *u)

@@ -16,6 +16,8 @@ struct upgrade_tunnels;
  * kernel_abi is what the new process said of itself (kernel_tunnels_abi()).
  */
 struct upgrade_tunnels *upgrade_tunnels_start(struct control *c, int channel, uint32_t kernel_abi);
+/* No tunnel that is in the kernel goes into the channel any more. */
+bool upgrade_tunnels_pairs_are_over(const struct upgrade_tunnels *u);
 /* Nobody reads the channel any more: what has not been sent goes on here. */
 void upgrade_tunnels_end(struct upgrade_tunnels *u);
 /* How many have been sent. */
