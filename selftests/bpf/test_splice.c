@@ -3,7 +3,7 @@
  * test_splice.c - what the kernel does to spliced sockets, and what a pair makes of it: one named test for each thing
  * that was found out by measuring (docs/design/0006-splice.md).
  *
- * SPLICE_MB (32; 4 where it is emulated) is how much the tests of whole streams move.
+ * SPLICE_MB (100; 16 where it is emulated) is how much the tests of whole streams move.
  */
 #include <inttypes.h>
 #include <linux/capability.h>
@@ -21,7 +21,7 @@
 
 static unsigned stream_mb(void)
 {
-	return setting("SPLICE_MB", is_emulated() ? 4 : 32);
+	return setting("SPLICE_MB", is_emulated() ? 16 : 100);
 }
 
 static void say(int fd, const char *text)
