@@ -43,12 +43,12 @@ void flows_put(struct flows *f);
 bool flows_is_shared(const struct flows *f); /* somebody else has one too */
 
 /*
- * For another process: maps, and the iterator's link if there is one.  Borrowed.  Returns how many; it says that of one
- * of its own by flows_are_of(), and takes the rest with flows_adopt().
+ * For another process: maps, and the iterator's link if there is one.  Borrowed.  Returns how many.  There
+ * flows_are_of() finds what it knows already, and flows_adopt() takes the rest.
  */
 #define FLOWS_FDS_MAX 6
 unsigned flows_fds(const struct flows *f, int out_fds[FLOWS_FDS_MAX]);
-/* The descriptors are taken; age: how many processes had it before.  NULL: they are not what they should be. */
+/* The descriptors are taken; age: how many processes had them before.  NULL: they are not what they should be. */
 struct flows *flows_adopt(unsigned age, const int *fds, unsigned fd_count);
 bool flows_are_of(const struct flows *f, int socks_fd); /* the first of flows_fds() */
 unsigned flows_age(const struct flows *f);
