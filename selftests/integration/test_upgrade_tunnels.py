@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import shutil
+import signal
 import socket
 import threading
 import time
@@ -369,6 +370,24 @@ def test_tunnels_in_the_kernel_stay_as_they_were_if_there_is_no_upgrade(t):
     os.rename(path + ".new", path)
     ended(upgrade(t, s))
     check(in_kernel(s, 5), "%r", flows_of(s))
+
+
+def test_new_process_that_stands_still_loses_nothing(t):
+    s = sockmap(t, t.origin())
+    traffic = [Traffic(s, 300, 0.02) for _ in range(100)]
+    wait_for(lambda: in_kernel(s, 100), "they join")
+    old = upgrade(t, s)
+    s.process.send_signal(signal.SIGSTOP)
+    time.sleep(3)
+    before = [one.got for one in traffic]
+    time.sleep(0.5)
+    went_on = sum(one.got > got for one, got in zip(traffic, before))
+    check(went_on > 0, "the kernel stands still, and the old process")
+    s.process.send_signal(signal.SIGCONT)
+    for one in traffic:
+        one.stop()
+    ended(old, 20)
+    wait_for(lambda: s.metric("tunnels_active") == 0, "tunnels stay open")
 
 
 def test_new_process_that_is_killed_leaves_nothing_in_the_kernel(t):

@@ -75,6 +75,24 @@ static int passing_send(struct upgrade_tunnels *u, const struct passing *p)
 	return upgrade_send(u->channel, &m, p->fds, p->fd_count);
 }
 
+/* The other side does not read.  What the kernel has need not wait for that. */
+static void pairs_take_back(struct upgrade_tunnels *u)
+{
+	struct passing **at = &u->first;
+
+	while (*at) {
+		struct passing *p = *at;
+
+		if (!p->parcel.is_in_kernel) {
+			at = &p->next;
+			continue;
+		}
+		*at = p->next;
+		answer_give(p, false);
+	}
+	u->tail = at;
+}
+
 static void queue_send(struct upgrade_tunnels *u)
 {
 	while (u->first) {
@@ -82,6 +100,8 @@ static void queue_send(struct upgrade_tunnels *u)
 		int err = passing_send(u, p);
 
 		if (err == -EAGAIN || err == -ETOOMANYREFS) {
+			if (upgrade_tunnels_pairs_are_over(u))
+				pairs_take_back(u);
 			timer_arm(u->control->loop, &u->again, AGAIN_MS);
 			return;
 		}
