@@ -2,13 +2,13 @@
 # test_h2_origin.py - HTTP/2 to origins: sharing, limits, refusals that are retried, ends of every kind.
 import json
 import os
-import subprocess
 import threading
 import time
 
 from lib import Client, PeerClosed, PeerReset, check, check_eq, check_in, fetch, wait_for
 from lib import h2, tls
 from lib.h2 import H2C, TO_H2, H2Client, h2_origin
+from lib.nginx import nginx
 
 RETRY = "retry-policy { max-attempts 3; backoff-base-ms 5; budget-percent 100; }"
 
@@ -402,16 +402,7 @@ def test_connect_failures(t):
 # ---- a real peer, and what ALPN says
 
 NGINX = '''
-daemon off;
-worker_processes 1;
-pid %(dir)s/nginx.pid;
-error_log %(dir)s/nginx.log;
-events { worker_connections 512; }
-http {
-    access_log off;
     client_max_body_size 0;
-    client_body_temp_path %(dir)s/b; proxy_temp_path %(dir)s/p; fastcgi_temp_path %(dir)s/f;
-    uwsgi_temp_path %(dir)s/u; scgi_temp_path %(dir)s/s;
     ssl_certificate %(cert)s;
     ssl_certificate_key %(key)s;
     server {
@@ -420,37 +411,16 @@ http {
         listen 127.0.0.1:%(h2c)d http2;
         location / { return 200 "$server_protocol $request_method $connection"; }
     }
-}
 '''
 
 
-def nginx(t, pair):
-    ports = {name: t.port() for name in ("h1", "h2", "h2c")}
-    os.chmod(t.dir, 0o777)
-    conf = t.write("nginx.conf", NGINX % dict(ports, dir=t.dir, cert=pair.cert, key=pair.key))
-    process = subprocess.Popen([tls.tool("nginx"), "-c", conf, "-e", t.path("nginx.log"), "-p", t.dir],
-                               stdin=subprocess.DEVNULL,
-                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-
-    def end():
-        process.terminate()
-        process.wait(10)
-    t.closers.append(end)
-
-    def is_up():
-        check(process.poll() is None, "nginx ended at once")
-        try:
-            Client(ports["h2c"]).close()
-            return True
-        except OSError:
-            return False
-    wait_for(is_up, "nginx does not listen")
-    return ports
+def every_protocol(t, pair):
+    return nginx(t, NGINX, ["h1", "h2", "h2c"], cert=pair.cert, key=pair.key)
 
 
 def test_alpn_chooses_what_nginx_speaks(t):
     ca = tls.Authority(t)
-    ports = nginx(t, ca.issue("o.example"))
+    ports = every_protocol(t, ca.issue("o.example"))
     to_tls = 'tls { sni "o.example"; ca-file "%s"; }' % ca.cert
     for port, upstream, wanted in (("h2", to_tls, b"HTTP/2.0"), ("h1", to_tls, b"HTTP/1.1"),
                                    ("h2c", TO_H2, b"HTTP/2.0"),
@@ -476,7 +446,7 @@ def test_the_origins_protocol_changes_while_we_run(t):
     """What ALPN said last time is a guess, not a promise."""
     ca = tls.Authority(t)
     pair = ca.issue("o.example")
-    ports = nginx(t, pair)
+    ports = every_protocol(t, pair)
     s = t.sentinel("127.0.0.1:%d" % ports["h2"], listener=H2C,
                    upstream='tls { sni "o.example"; ca-file "%s"; }' % ca.cert)
     with H2Client(s.port) as c:

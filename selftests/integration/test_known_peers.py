@@ -2,23 +2,15 @@
 # test_known_peers.py - nginx behind the proxy, curl and wrk before it.
 import os
 import re
-import shutil
 import subprocess
 
-from lib import Skip, check, check_eq, fetch, wait_for
+from lib import check, check_eq
 from lib.case import scale
+from lib.nginx import nginx
 from lib.origin import pattern
+from lib.tls import tool
 
 NGINX = '''
-daemon off;
-worker_processes 1;
-pid %(dir)s/nginx.pid;
-error_log %(dir)s/nginx.log;
-events { worker_connections 512; }
-http {
-    access_log off;
-    client_body_temp_path %(dir)s/b; proxy_temp_path %(dir)s/p; fastcgi_temp_path %(dir)s/f;
-    uwsgi_temp_path %(dir)s/u; scgi_temp_path %(dir)s/s;
     keepalive_requests 100;
     server {
         listen 127.0.0.1:%(port)d;
@@ -26,46 +18,20 @@ http {
         location /small { return 200 "small answer"; }
         location /gzip { gzip on; gzip_min_length 1; gzip_types application/octet-stream; alias %(dir)s/www/; }
     }
-}
 '''
 
 
-def tool(name):
-    path = shutil.which(name) or shutil.which(name, path="/usr/sbin:/sbin")
-    if not path:
-        raise Skip("no " + name)
-    return path
-
-
-def nginx(t):
+def file_server(t):
     """An nginx that serves a large file; returns its port."""
-    binary, port = tool("nginx"), t.port()
-    os.chmod(t.dir, 0o777)  # nginx as root becomes nobody
     os.mkdir(t.path("www"))
     with open(t.path("www/large"), "wb") as file:
         file.write(pattern(5000000))
-    conf = t.write("nginx.conf", NGINX % {"dir": t.dir, "port": port})
-    process = subprocess.Popen([binary, "-c", conf, "-e", t.path("nginx.log"), "-p", t.dir], stdin=subprocess.DEVNULL,
-                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-
-    def end():
-        process.terminate()
-        process.wait(10)
-    t.closers.append(end)
-
-    def is_up():
-        check(process.poll() is None, "nginx ended at once")
-        try:
-            return fetch(port, "/small").status == 200
-        except OSError:
-            return False
-    wait_for(is_up, "nginx does not answer")
-    return port
+    return nginx(t, NGINX, ["port"])["port"]
 
 
 def test_curl_through_the_proxy_to_nginx(t):
     curl = tool("curl")
-    s = t.sentinel("127.0.0.1:%d" % nginx(t))
+    s = t.sentinel("127.0.0.1:%d" % file_server(t))
     url = "http://127.0.0.1:%d" % s.port
     for words, size in ((["/large"], 5000000), (["/large", "-r", "1000-1999"], 1000), (["/gzip/large", "--compressed"], 5000000),
                         (["/small", "--http1.0"], 12), (["/large", "-I"], None)):
@@ -81,7 +47,7 @@ def test_curl_through_the_proxy_to_nginx(t):
 
 def test_wrk_sees_no_error(t):
     wrk = tool("wrk")
-    s = t.sentinel("127.0.0.1:%d" % nginx(t), workers=2)
+    s = t.sentinel("127.0.0.1:%d" % file_server(t), workers=2)
     base = s.baseline()
     for path, connections in (("/small", 50), ("/large", 10)):
         done = subprocess.run([wrk, "-t1", "-c%d" % connections, "-d2s", "http://127.0.0.1:%d%s" % (s.port, path)],

@@ -8,17 +8,9 @@ import time
 from lib import Client, check, check_eq, check_in, wait_for
 from lib.case import scale
 from lib.client import OPEN, PeerReset
-from lib.tls import Authority, TlsClient, alert_of, context, hello_bytes, tls_block, tls_fetch
+from lib.tls import TlsClient, alert_of, context, hello_bytes, tls_fetch, tls_proxy
 
 LIMIT_S = 90
-
-
-def setup(t, listener="", **keys):
-    ca = Authority(t)
-    pair = ca.issue("a.example", ["a.example"])
-    s = t.sentinel(t.origin(), listener=tls_block(pair) + listener, **keys)
-    s.pair = pair
-    return s, ca
 
 
 def failures(s, reason):
@@ -33,7 +25,7 @@ def wait_failures(s, reason, count, seconds=5):
 
 
 def test_http_on_a_tls_port(t):
-    s, _ = setup(t)
+    s, _ = tls_proxy(t)
     for text in (b"GET / HTTP/1.1\r\nHost: a.example\r\n\r\n", b"POST /x HTTP/1.0\r\n\r\n", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"):
         with Client(s.port) as c:
             how, data = c.send(text).end()
@@ -52,7 +44,7 @@ def test_tls_on_an_http_port(t):
 
 
 def test_garbage_gets_an_alert_and_an_end(t):
-    s, _ = setup(t)
+    s, _ = tls_proxy(t)
     hello = hello_bytes()
     broken = bytearray(hello)
     broken[5 + 4 + 2 + 32] = 200  # length of the session id
@@ -77,7 +69,7 @@ def test_garbage_gets_an_alert_and_an_end(t):
 
 
 def test_broken_bytes_after_the_handshake(t):
-    s, ca = setup(t)
+    s, ca = tls_proxy(t)
     for version in ("1.2", "1.3"):
         for junk in (b"GET / HTTP/1.1\r\n\r\n", b"\x17\x03\x03\x00\x20" + os.urandom(32), b"\x16\x03\x03\x00\x20" + os.urandom(32),
                      b"\x17\x03\x03\xff\xff" + bytes(100)):
@@ -98,7 +90,7 @@ def test_broken_bytes_after_the_handshake(t):
 
 
 def test_half_a_hello_and_silence_end_at_the_deadline(t):
-    s, _ = setup(t, "handshake-timeout-secs 1")
+    s, _ = tls_proxy(t, listener="handshake-timeout-secs 1")
     hello = hello_bytes()
     began = time.monotonic()
     clients = [Client(s.port).send(hello[:count]) for count in (1, 5, 6, 100, len(hello) - 1, len(hello))]
@@ -111,7 +103,7 @@ def test_half_a_hello_and_silence_end_at_the_deadline(t):
 
 
 def test_a_trickle_ends_at_the_same_deadline(t):
-    s, _ = setup(t, "handshake-timeout-secs 1")
+    s, _ = tls_proxy(t, listener="handshake-timeout-secs 1")
     c = Client(s.port)
     began = time.monotonic()
     try:
@@ -125,7 +117,7 @@ def test_a_trickle_ends_at_the_same_deadline(t):
 
 
 def test_a_hello_byte_by_byte_is_served(t):
-    s, ca = setup(t)
+    s, ca = tls_proxy(t)
     tls = context(ca, alpn=["http/1.1"])
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
     session = tls.wrap_bio(incoming, outgoing, server_hostname="a.example")
@@ -150,7 +142,7 @@ def test_a_hello_byte_by_byte_is_served(t):
 
 
 def test_only_so_many_handshakes_at_once(t):
-    s, ca = setup(t, "max-handshakes 3\nhandshake-timeout-secs 2")
+    s, ca = tls_proxy(t, listener="max-handshakes 3\nhandshake-timeout-secs 2")
     hello = hello_bytes()
     stuck = [Client(s.port).send(hello[:-1]) for _ in range(3)]
     wait_for(lambda: s.metric("open_connections") == 3, "the connections")
@@ -173,7 +165,7 @@ STEPS = [0, 1, 5, 6, 60, 200, -1, None]  # bytes of the ClientHello; None: all, 
 
 
 def test_clients_killed_in_the_handshake_leave_nothing(t):
-    s, ca = setup(t)
+    s, ca = tls_proxy(t)
     check_eq(tls_fetch(s.port, "/bytes/1", fields=[("Connection", "close")]).status, 200)
     for connection in list(s.origins[0].connections):
         connection.reset()
@@ -203,7 +195,7 @@ def test_clients_killed_in_the_handshake_leave_nothing(t):
 
 
 def test_a_storm_of_handshakes_leaves_nothing(t):
-    s, ca = setup(t, workers=2)
+    s, ca = tls_proxy(t, workers=2)
     check_eq(tls_fetch(s.port, "/bytes/1", fields=[("Connection", "close")]).status, 200)
     base = s.baseline()
     base["sessions"] += 8  # idle connections to the origin

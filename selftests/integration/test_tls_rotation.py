@@ -6,7 +6,7 @@ import time
 
 from lib import check, check_eq, check_in, wait_for
 from lib.case import scale
-from lib.tls import Authority, TlsClient, context, read, replace, sni_block, tls_block, tls_fetch
+from lib.tls import Authority, TlsClient, context, read, replace, sni_block, tls_block, tls_fetch, tls_proxy
 
 LIMIT_S = 90
 LONG = ("test_a_broken_pair_found_by_the_watch_keeps_the_old_one",)
@@ -59,21 +59,13 @@ class Load:
         check(not self.lost, "%d lost of %d: %s", len(self.lost), self.done + len(self.lost), self.lost[:3])
 
 
-def setup(t, **keys):
-    ca = Authority(t)
-    pair = ca.issue("a.example", ["a.example"])
-    s = t.sentinel(t.origin(), listener=tls_block(pair), **keys)
-    s.pair = pair
-    return s, ca
-
-
 def cert_now(s):
     with TlsClient(s.port, context()) as c:
         return c.cert
 
 
 def test_ten_rotations_by_sighup_under_load(t):
-    s, ca = setup(t, workers=2)
+    s, ca = tls_proxy(t, workers=2)
     pairs = [ca.issue("a.example", ["a.example"]) for _ in range(10)]
     load = Load(s, ca)
     for pair in pairs:
@@ -90,7 +82,7 @@ def test_ten_rotations_by_sighup_under_load(t):
 
 
 def test_rotations_by_the_watch_under_load(t):
-    s, ca = setup(t, workers=2)
+    s, ca = tls_proxy(t, workers=2)
     pairs = [ca.issue("a.example", ["a.example"]) for _ in range(3)]
     load = Load(s, ca)
     for pair in pairs:
@@ -149,7 +141,7 @@ def test_a_broken_pair_keeps_no_other_listener_from_its_renewal(t):
 
 
 def test_a_broken_certificate_in_a_reload_refuses_the_whole_file(t):
-    s, ca = setup(t)
+    s, ca = tls_proxy(t)
     old, generation = s.pair.fingerprint, s.metric("config_generation")
     wrong = ca.issue("a.example", ["a.example"])
     replace(wrong.key, read(ca.issue("x", ["x"]).key))
@@ -168,7 +160,7 @@ def test_a_broken_certificate_in_a_reload_refuses_the_whole_file(t):
 
 
 def test_a_refused_reload_takes_no_certificate_from_the_watch(t):
-    s, ca = setup(t, workers=1)
+    s, ca = tls_proxy(t, workers=1)
     other = ca.issue("b.example", ["b.example"])
     replace(other.cert, read(ca.issue("x", ["x"]).cert))  # not of its key: found after the other was loaded
     for changes, text in (({"workers": 2}, "restart"),
@@ -182,7 +174,7 @@ def test_a_refused_reload_takes_no_certificate_from_the_watch(t):
 
 
 def test_connections_keep_what_they_began_with(t):
-    s, ca = setup(t)
+    s, ca = tls_proxy(t)
     tls = context(ca)
     with TlsClient(s.port, tls) as c:
         check_eq(c.get("/bytes/1").status, 200)
@@ -198,7 +190,7 @@ def test_connections_keep_what_they_began_with(t):
 
 
 def test_reload_during_handshakes(t):
-    s, ca = setup(t, workers=2)
+    s, ca = tls_proxy(t, workers=2)
     errors, is_over = [], []
 
     def shake(version):
@@ -233,7 +225,7 @@ def test_an_expired_certificate_is_a_warning(t):
 
 
 def test_a_renewal_that_cannot_be_loaded_now_is_told(t):
-    s, ca = setup(t)
+    s, ca = tls_proxy(t)
     o = s.origins[0]
     clients = []
     for i in range(40):

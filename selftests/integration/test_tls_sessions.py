@@ -7,16 +7,8 @@ import time
 
 from lib import Client, check, check_eq, check_in, wait_for
 from lib.case import scale
-from lib.tls import REQUEST, Authority, Relay, TlsClient, context, s_client, tls_block, tls_fetch
+from lib.tls import REQUEST, Relay, TlsClient, context, s_client, tls_block, tls_fetch, tls_proxy
 from test_upgrade import ended, upgrade
-
-
-def setup(t, more="", **keys):
-    ca = Authority(t)
-    pair = ca.issue("a.example", ["a.example"])
-    s = t.sentinel(t.origin(), listener=tls_block(pair, more=more), **keys)
-    s.pair = pair
-    return s, ca
 
 
 def session_of(s, tls):
@@ -32,7 +24,7 @@ def is_resumed(s, tls, session):
 
 
 def test_tickets_resume_on_all_workers_and_across_reloads(t):
-    s, ca = setup(t, workers=2)
+    s, ca = tls_proxy(t, workers=2)
     for version in ("1.2", "1.3"):
         tls = context(ca, version=version)
         session = session_of(s, tls)
@@ -44,7 +36,7 @@ def test_tickets_resume_on_all_workers_and_across_reloads(t):
 
 
 def test_tickets_resume_after_the_certificate_was_renewed(t):
-    s, ca = setup(t)
+    s, ca = tls_proxy(t)
     tls = context(ca, version="1.3")
     session = session_of(s, tls)
     renewed = ca.issue("a.example", ["a.example"])
@@ -56,7 +48,7 @@ def test_tickets_resume_after_the_certificate_was_renewed(t):
 
 
 def test_tickets_do_not_outlive_the_process(t):
-    s, ca = setup(t)
+    s, ca = tls_proxy(t)
     tls = context(ca, version="1.3")
     session = session_of(s, tls)
     s.stop()
@@ -65,7 +57,7 @@ def test_tickets_do_not_outlive_the_process(t):
 
 
 def test_tickets_outlive_an_upgrade(t):
-    s, ca = setup(t, workers=2)
+    s, ca = tls_proxy(t, workers=2)
     files = {}
     for version in ("-tls1_2", "-tls1_3"):
         files[version] = t.path("session" + version)
@@ -88,7 +80,7 @@ def test_tickets_outlive_an_upgrade(t):
 
 
 def test_tickets_are_good_for_the_process_before_if_the_upgrade_fails(t):
-    s, ca = setup(t)
+    s, ca = tls_proxy(t)
     tls = context(ca, version="1.3")
     session = session_of(s, tls)
     s.write_config(listeners='listener "x" { address "192.0.2.1:1"; }')
@@ -97,7 +89,7 @@ def test_tickets_are_good_for_the_process_before_if_the_upgrade_fails(t):
 
 
 def test_resumption_can_be_off(t):
-    s, ca = setup(t, "session-resumption #false")
+    s, ca = tls_proxy(t, "session-resumption #false")
     for version in ("1.2", "1.3"):
         tls = context(ca, version=version)
         with TlsClient(s.port, tls) as c:
@@ -108,12 +100,12 @@ def test_resumption_can_be_off(t):
 
 
 def test_changed_and_strange_tickets_are_full_handshakes(t):
-    s, ca = setup(t)
+    s, ca = tls_proxy(t)
     file = t.path("session")
     for version in ("-tls1_2", "-tls1_3"):
         s_client(s.port, version, "-sess_out", file)
         check_eq(s_client(s.port, version, "-sess_in", file).is_resumed, True)
-        other, _ = setup(t)  # with keys of its own
+        other, _ = tls_proxy(t)  # with keys of its own
         a = s_client(other.port, version, "-sess_in", file)
         check_eq((a.is_resumed, a.status), (False, 200), version)
 
@@ -121,7 +113,7 @@ def test_changed_and_strange_tickets_are_full_handshakes(t):
 # ---- 0-RTT
 
 def early_setup(t, more="", **keys):
-    s, ca = setup(t, "early-data #true\n" + more, **keys)
+    s, ca = tls_proxy(t, "early-data #true\n" + more, **keys)
     s.session_file = t.path("session")
     check_in("Max Early Data: 16384", s_client(s.port, "-tls1_3", "-sess_out", s.session_file).text)
     s.origins[0].clear()
@@ -199,7 +191,7 @@ def test_only_safe_methods_may_be_early(t):
 
 
 def test_zero_rtt_is_off_by_default(t):
-    s, _ = setup(t)
+    s, _ = tls_proxy(t)
     s.session_file = t.path("session")
     a = s_client(s.port, "-tls1_3", "-sess_out", s.session_file)
     check("Max Early Data: 0" in a.text or "Max Early Data" not in a.text, "%s", a.text[-800:])
@@ -301,7 +293,7 @@ def test_tickets_and_early_data_are_counted(t):
     wait_for(lambda: s.metric("tls_early_data_total", verdict="replayed") == 1, "the replay")
     check_eq(s.metric("tls_early_data_total", verdict="fresh"), 1)
     check_eq([s.metric("tls_tickets_total", event=x) for x in ("accepted", "refused")], [2, 0])
-    s_client(setup(t)[0].port, "-tls1_3", "-sess_out", s.session_file)  # of a stranger
+    s_client(tls_proxy(t)[0].port, "-tls1_3", "-sess_out", s.session_file)  # of a stranger
     check_eq(s_client(s.port, "-sess_in", s.session_file).is_resumed, False)
     check_eq(s.metric("tls_tickets_total", event="refused"), 1)
     issued = s.metric("tls_tickets_total", event="issued")

@@ -4,13 +4,13 @@ import hashlib
 import json
 import os
 import socket
-import subprocess
 import threading
 import time
 
 from lib import Client, check, check_eq, check_in, fetch, wait_for
+from lib.nginx import nginx
 from lib.origin import pattern
-from lib.tls import Authority, TlsOrigin, tls_block, tls_fetch, tool
+from lib.tls import Authority, TlsOrigin, tls_block, tls_fetch
 
 NO_POOL = "connection-pool { max-idle 0; }"
 
@@ -198,12 +198,6 @@ def test_versions_of_origins(t):
 
 
 NGINX = """
-daemon off; worker_processes 1; pid %(dir)s/nginx.pid; error_log %(dir)s/nginx.log;
-events { worker_connections 512; }
-http {
-    access_log off;
-    client_body_temp_path %(dir)s/b; proxy_temp_path %(dir)s/p; fastcgi_temp_path %(dir)s/f; uwsgi_temp_path %(dir)s/u;
-    scgi_temp_path %(dir)s/s;
     ssl_certificate %(cert)s; ssl_certificate_key %(key)s; ssl_protocols TLSv1.2 TLSv1.3; ssl_session_cache shared:S:1m;
     server {
         listen 127.0.0.1:%(h2)d ssl http2; listen 127.0.0.1:%(h1)d ssl;
@@ -211,40 +205,21 @@ http {
         root %(dir)s/www;
         location /what { return 200 "$server_protocol $ssl_protocol $ssl_server_name $ssl_session_reused"; }
     }
-}
 """
 
 
-def nginx(t, pair):
-    """(port with HTTP/2, port without)"""
-    binary, h2, h1 = tool("nginx"), t.port(), t.port()
-    os.chmod(t.dir, 0o777)
+def tls_server(t, pair):
+    """An nginx with a large file: (port with HTTP/2, port without)"""
     os.mkdir(t.path("www"))
     with open(t.path("www/large"), "wb") as file:
         file.write(pattern(5000000))
-    conf = t.write("nginx.conf", NGINX % {"dir": t.dir, "h1": h1, "h2": h2, "cert": pair.cert, "key": pair.key})
-    process = subprocess.Popen([binary, "-c", conf, "-e", t.path("nginx.log"), "-p", t.dir], stdin=subprocess.DEVNULL,
-                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-
-    def end():
-        process.terminate()
-        process.wait(10)
-    t.closers.append(end)
-
-    def is_up():
-        check(process.poll() is None, "nginx ended at once")
-        try:
-            socket.create_connection(("127.0.0.1", h1)).close()
-            return True
-        except OSError:
-            return False
-    wait_for(is_up, "nginx")
-    return h2, h1
+    ports = nginx(t, NGINX, ["h1", "h2"], cert=pair.cert, key=pair.key)
+    return ports["h2"], ports["h1"]
 
 
 def test_alpn_chooses_the_protocol_to_nginx(t):
     ca = Authority(t)
-    h2, h1 = nginx(t, ca.issue("a", ["a.example"]))
+    h2, h1 = tls_server(t, ca.issue("a", ["a.example"]))
     for port, versions, wanted in ((h2, "", "HTTP/2.0"), (h1, "", "HTTP/1.1"), (h2, "max-version 1", "HTTP/1.1"),
                                    (h2, "min-version 2", "HTTP/2.0")):
         s = t.sentinel("127.0.0.1:%d" % port, upstream=upstream(ca) + "http-version {\n%s\n}" % versions)

@@ -300,23 +300,6 @@ def test_total_timeout_is_504_or_a_broken_answer(t):
             pass
 
 
-def test_write_timeout_of_an_origin_that_reads_nothing(t):
-    o = t.origin(rcvbuf=4096)
-    o.on("/deaf", lambda connection, request: connection.origin.gate.wait(20))
-    s = t.sentinel(o, upstream='timeouts { write "400ms"; }', limits='max-body-size "1GB"')
-    with Client(s.port) as c:
-        c.send(b"POST /deaf HTTP/1.1\r\nHost: a\r\nContent-Length: 100000000\r\n\r\n")
-
-        def push():
-            try:
-                for _ in range(1000):
-                    c.send(b"x" * 100000)
-            except Exception:
-                pass
-        threading.Thread(target=push, daemon=True).start()
-        check_eq(c.response().status, 504)
-
-
 def test_name_that_does_not_resolve_does_not_stop_the_start(t):
     o = t.origin()
     s = t.sentinel(o, upstreams='upstream "o" { target "127.0.0.1:%d"; }\n'

@@ -381,6 +381,15 @@ def curl(*words, timeout=20, check_code=0):
     return done.stdout.decode("utf-8", "replace")
 
 
+def tls_proxy(t, more="", listener="", **keys):
+    """(a proxy with an origin and a certificate for a.example, its `pair`; the authority).  `more` is in the tls block."""
+    ca = Authority(t)
+    pair = ca.issue("a.example", ["a.example"])
+    s = t.sentinel(t.origin(), listener=tls_block(pair, more=more) + listener, **keys)
+    s.pair = pair
+    return s, ca
+
+
 # ---- raw bytes of TLS
 
 def hello_bytes(name="a.example", alpn=("http/1.1",), tls=None):
