@@ -109,7 +109,8 @@ _Static_assert(sizeof(struct sn_acl) == 8, "map value layout");
 
 /*
  * Value of block (written by control).  The key is the whole IPv4 address, or the first 64 bits of an IPv6
- * address with the rest 0.  Outlives the daemon with its pin.
+ * address with the rest 0.  Outlives the daemon with its pin, and the program: in every version the key is this, and a
+ * value begins with these first four.
  */
 struct sn_block {
 	__u64 since_ns;

@@ -624,6 +624,91 @@ static void test_pins_of_another_layout_are_replaced(void **state)
 	plan_fini(&p);
 }
 
+static int old_map(const char *pin, enum bpf_map_type type, uint32_t key_bytes, uint32_t value_bytes)
+{
+	LIBBPF_OPTS(bpf_map_create_opts, o, .map_flags = type == BPF_MAP_TYPE_HASH ? BPF_F_NO_PREALLOC : 0);
+	int fd = bpf_map_create(type, "block", key_bytes, value_bytes, 100, &o);
+
+	assert_true(fd >= 0);
+	assert_int_equal(bpf_obj_pin(fd, pin), 0);
+	return fd;
+}
+
+static void old_row(int fd, const char *source, uint64_t since_ns, uint64_t until_ns, uint16_t why)
+{
+	struct {
+		struct sn_block common;
+		uint8_t more[40];
+	} value = { .common = { .since_ns = since_ns, .until_ns = until_ns, .why = why, .strikes = 3, .slot = ~0u } };
+	struct sn_addr key;
+
+	packet_ip(source, (uint8_t *)key.addr);
+	assert_int_equal(bpf_map_update_elem(fd, &key, &value, BPF_ANY), 0);
+}
+
+/* An update of the program: bans of earlier and later versions, what is none, and what no version wrote. */
+static void test_bans_of_other_versions_are_taken_over(void **state)
+{
+	struct fastpath_plan p = plan_of(FASTPATH_MODE_TC);
+	struct fastpath *fp = open_guard();
+	uint64_t now = clock_boot_ns(), until;
+	const char *words[] = { "10.77.0.2", "198.51.100.1", "2001:db8:0:1::" };
+	uint8_t ip[16];
+	int fd;
+
+	(void)state;
+	assert_int_equal(fastpath_apply(fp, &p), 0);
+	fastpath_free(fp);
+	shell("rm " INSTANCE_DIR "/v2/block && cd " INSTANCE_DIR " && mkdir v1 v3 v4 v5 v6 vx");
+	fd = old_map(INSTANCE_DIR "/v1/block", BPF_MAP_TYPE_HASH, 16, 24);
+	old_row(fd, "10.77.0.2", now - 5, now + 600 * SECOND_NS, SN_BAN_MANUAL);
+	old_row(fd, "198.51.100.1", now - 5, now + 100 * SECOND_NS, SN_BAN_RATE_LIMIT);
+	(void)close(fd);
+	fd = old_map(INSTANCE_DIR "/v3/block", BPF_MAP_TYPE_HASH, 16, 64);
+	old_row(fd, "198.51.100.1", now - 5, SN_FOREVER, SN_BAN_RATE_LIMIT);
+	old_row(fd, "203.0.113.1", now + 60 * SECOND_NS, now + 600 * SECOND_NS, SN_BAN_MANUAL); /* begins later */
+	old_row(fd, "203.0.113.2", now - 5, now - 6, SN_BAN_MANUAL);				 /* ends earlier */
+	old_row(fd, "203.0.113.3", now - 5, now + 600 * SECOND_NS, 0);
+	old_row(fd, "2001:db8::1", now - 5, now + 600 * SECOND_NS, SN_BAN_MANUAL); /* no network */
+	(void)close(fd);
+	(void)close(old_map(INSTANCE_DIR "/v4/block", BPF_MAP_TYPE_ARRAY, 4, 24));
+	(void)close(old_map(INSTANCE_DIR "/v5/block", BPF_MAP_TYPE_HASH, 16, 8));
+	(void)close(old_map(INSTANCE_DIR "/v6/block", BPF_MAP_TYPE_HASH, 16, 4096));
+	fd = old_map(INSTANCE_DIR "/v2/block", BPF_MAP_TYPE_HASH, 16, 32);
+	old_row(fd, "2001:db8:0:1::", now - 5, now + 600 * SECOND_NS, SN_BAN_GEO);
+	(void)close(fd);
+
+	fp = open_guard();
+	assert_int_equal(fastpath_apply(fp, &p), 0);
+	assert_string_equal(status_of(fp).note,
+			    "1 pinned maps had another layout and were replaced; "
+			    "bans of v6: not read: a layout that no version has; "
+			    "bans of v5: not read: a layout that no version has; "
+			    "bans of v4: not read: a layout that no version has; "
+			    "bans of v3: 1 taken over, 4 not; bans of v2: 1 taken over; bans of v1: 2 taken over");
+	assert_int_equal(bans_count(fastpath_bans(fp)), 3);
+	for (size_t i = 0; i < ARRAY_LEN(words); i++) {
+		struct sn_block value;
+		struct sn_addr key;
+
+		packet_ip(words[i], ip);
+		memcpy(&key, ip, sizeof(key));
+		until = bans_until(fastpath_bans(fp), ip);
+		assert_true(until == (i == 1 ? SN_FOREVER : now + 600 * SECOND_NS));
+		fd = bpf_obj_get(INSTANCE_DIR "/v2/block");
+		assert_int_equal(bpf_map_lookup_elem(fd, &key, &value), 0);
+		(void)close(fd);
+		assert_true(value.until_ns == until && value.strikes == 3 && value.slot < SN_BLOCK_MAX);
+	}
+	heartbeat_control(fastpath_heartbeat(fp), now);
+	assert_true(heartbeat_beat(fastpath_heartbeat(fp), now));
+	assert_false(arrives("10.77.0.2"));
+	assert_false(exists(INSTANCE_DIR "/v1") || exists(INSTANCE_DIR "/v3") || exists(INSTANCE_DIR "/v6"));
+	shell("rmdir " INSTANCE_DIR "/vx");
+	close_guard(fp);
+	plan_fini(&p);
+}
+
 static void test_dump_is_readable(void **state)
 {
 	struct fastpath *fp = open_guard();
@@ -926,6 +1011,7 @@ int main(void)
 		cmocka_unit_test(test_foreign_xdp_program_is_refused),
 		cmocka_unit_test(test_clsact_lives_beside_others),
 		cmocka_unit_test(test_pins_of_another_layout_are_replaced),
+		cmocka_unit_test(test_bans_of_other_versions_are_taken_over),
 		cmocka_unit_test(test_dump_is_readable),
 		cmocka_unit_test(test_interface_that_comes_later),
 		cmocka_unit_test(test_interface_without_ethernet_is_refused),

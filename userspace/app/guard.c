@@ -208,6 +208,9 @@ void guard_report(struct guard *g)
 	struct fastpath_status status;
 
 	fastpath_status(g->fastpath, &status);
+	if (status.note[0] && strcmp(status.note, g->noted) != 0)
+		log_warn("the kernel guard: %s", status.note);
+	memcpy(g->noted, status.note, sizeof(g->noted));
 	if (strcmp(status.reason, g->reported) == 0)
 		return;
 	memcpy(g->reported, status.reason, sizeof(g->reported));

@@ -33,6 +33,7 @@ struct guard {
 	uint64_t events_seen;
 	struct drop_top top;
 	char reported[FASTPATH_REASON_MAX]; /* the last reason that was logged */
+	char noted[FASTPATH_NOTE_MAX];	    /* the last note */
 };
 
 void guard_init(struct guard *g, struct loop *l, const char *instance, struct audit **audit,

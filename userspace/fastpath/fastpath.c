@@ -16,6 +16,7 @@
 #include <xdp/libxdp.h>
 
 #include "base/check.h"
+#include "base/clock.h"
 #include "base/err.h"
 #include "base/mem.h"
 #include "fastpath/attach.h"
@@ -23,6 +24,7 @@
 #include "fastpath/hostaddrs.h"
 #include "fastpath/levels.h"
 #include "fastpath/loader.h"
+#include "fastpath/old_bans.h"
 #include "fastpath/tables.h"
 
 #define TAG_FASTPATH TAG('f', 'p', 't', 'h')
@@ -201,22 +203,41 @@ static void degrade(struct fastpath *fp, const char *why)
 		(void)snprintf(fp->status.reason, sizeof(fp->status.reason), "%s", why);
 }
 
+/* What other versions left; then it goes, or bans that are lifted would come back with the next start. */
+static void old_pins_take(struct fastpath *fp, struct old_bans *old, unsigned replaced)
+{
+	struct strbuf note = { 0 };
+	int err;
+
+	strbuf_init(&note);
+	if (replaced)
+		strbuf_printf(&note, "%u pinned maps had another layout and were replaced", replaced);
+	old_bans_take(old, fp->bans, fp->maps.fd[MAP_BLOCK], clock_boot_ns(), &note);
+	err = loader_others_unpin(&fp->paths);
+	if (err)
+		strbuf_printf(&note, "; pins of other versions cannot be removed: %s", err_name(err));
+	(void)snprintf(fp->status.note, sizeof(fp->status.note), "%s", note.ptr);
+	strbuf_fini(&note);
+}
+
 /* Maps, ring buffer, address notices, and what an earlier run left attached. */
 static int fastpath_load(struct fastpath *fp, struct strbuf *why)
 {
+	struct old_bans old;
 	unsigned replaced = 0;
 	int err, count;
 
 	if (maps_are_open(&fp->maps))
 		return 0;
 	err = loader_bpffs_check(&fp->paths, why);
-	if (!err)
-		err = loader_maps_open(&fp->paths, &fp->maps, &replaced, why);
 	if (err)
 		return err;
-	if (replaced)
-		(void)snprintf(fp->status.note, sizeof(fp->status.note),
-			       "%u pinned maps had another layout and were replaced", replaced);
+	old_bans_open(&old, &fp->paths);
+	err = loader_maps_open(&fp->paths, &fp->maps, &replaced, why);
+	if (err) {
+		old_bans_close(&old);
+		return err;
+	}
 	fp->ring = ring_buffer__new(fp->maps.fd[MAP_DROP_EVENTS], ring_sample, fp, NULL);
 	fp->watch_fd = hostaddrs_watch();
 	count = attach_scan(&fp->paths, fp->attachments, ATTACHMENTS_MAX);
@@ -224,6 +245,7 @@ static int fastpath_load(struct fastpath *fp, struct strbuf *why)
 		err = !fp->ring ? -errno : fp->watch_fd < 0 ? fp->watch_fd : count;
 		strbuf_printf(why, "the guard's descriptors: %s", err_name(err));
 		fastpath_unload(fp);
+		old_bans_close(&old);
 		return err;
 	}
 	fp->attachment_count = (size_t)count;
@@ -239,6 +261,7 @@ static int fastpath_load(struct fastpath *fp, struct strbuf *why)
 		degrade(fp, why->ptr);
 		strbuf_reset(why);
 	}
+	old_pins_take(fp, &old, replaced);
 	return 0;
 }
 

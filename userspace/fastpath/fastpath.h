@@ -33,6 +33,7 @@
 struct fastpath;
 
 #define FASTPATH_REASON_MAX 200
+#define FASTPATH_NOTE_MAX 400
 
 struct fastpath_options {
 	const char *instance; /* a folder's name, 1..63 bytes without '/' */
@@ -75,7 +76,7 @@ struct fastpath_status {
 	bool is_degraded; /* something of the plan is not in force; fastpath_retry() may help */
 	bool is_monitor;
 	char reason[FASTPATH_REASON_MAX]; /* the first thing that failed; "" if none */
-	char note[FASTPATH_REASON_MAX];	  /* e.g. that old pins were not of our layout; "" if none */
+	char note[FASTPATH_NOTE_MAX];	  /* what became of pins that are not of our layout; "" if none */
 	struct fastpath_interface_status interfaces[PLAN_INTERFACES_MAX];
 	size_t interface_count;
 	struct fastpath_map_status maps[FASTPATH_MAP_COUNT];

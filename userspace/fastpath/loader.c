@@ -8,6 +8,7 @@
 #include <linux/capability.h>
 #include <linux/magic.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -251,7 +252,17 @@ static int remove_folder(const char *path, bool keeps_bans)
 	return rmdir(path) < 0 && !(keeps_bans && errno == ENOTEMPTY) ? -errno : count;
 }
 
-int loader_maps_unpin(const struct loader_paths *p, bool keeps_bans)
+int loader_version_of(const char *folder)
+{
+	size_t digits;
+
+	if (folder[0] != 'v' || folder[1] == '0')
+		return -1;
+	digits = strspn(folder + 1, "0123456789");
+	return digits >= 1 && digits <= 6 && !folder[1 + digits] ? (int)strtoul(folder + 1, NULL, 10) : -1;
+}
+
+static int remove_versions(const struct loader_paths *p, bool keeps_ours, bool keeps_bans)
 {
 	char path[LOADER_PATH_MAX + 256];
 	struct dirent *entry;
@@ -261,21 +272,35 @@ int loader_maps_unpin(const struct loader_paths *p, bool keeps_bans)
 	if (!dir)
 		return errno == ENOENT ? 0 : -errno;
 	while ((entry = readdir(dir)) != NULL) {
-		int n;
+		int n, version = loader_version_of(entry->d_name);
 
-		if (entry->d_name[0] != 'v' || strspn(entry->d_name + 1, "0123456789") == 0)
+		if (version < 0 || (keeps_ours && version == SN_ABI_VERSION))
 			continue;
 		(void)snprintf(path, sizeof(path), "%s/%s", p->instance, entry->d_name);
-		n = remove_folder(path, keeps_bans && strcmp(path, p->maps) == 0);
+		n = remove_folder(path, keeps_bans && version == SN_ABI_VERSION);
 		if (n < 0)
 			err = n;
 		else
 			count += n;
 	}
 	(void)closedir(dir);
+	return err ? err : count;
+}
+
+int loader_others_unpin(const struct loader_paths *p)
+{
+	int count = remove_versions(p, true, false);
+
+	return count < 0 ? count : 0;
+}
+
+int loader_maps_unpin(const struct loader_paths *p, bool keeps_bans)
+{
+	int count = remove_versions(p, false, keeps_bans);
+
 	/* They stay while something else is in them: that is no failure. */
 	remove_folders(p);
-	return err ? err : count;
+	return count;
 }
 
 static int use_maps(struct bpf_object *o, const struct fastpath_maps *m)

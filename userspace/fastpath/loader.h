@@ -30,6 +30,9 @@ struct loader_paths {
 /* bpffs NULL: LOADER_BPFFS.  0, or -EINVAL: empty or too long an instance, or one with '/'. */
 int loader_paths_init(struct loader_paths *p, const char *bpffs, const char *instance);
 
+/* N of a folder v<N> of maps, or -1. */
+int loader_version_of(const char *folder);
+
 /* Is there a BPF file system?  0, or -errno and why not. */
 int loader_bpffs_check(const struct loader_paths *p, struct strbuf *out_why);
 
@@ -39,6 +42,8 @@ int loader_bpffs_check(const struct loader_paths *p, struct strbuf *out_why);
  */
 int loader_maps_open(const struct loader_paths *p, struct fastpath_maps *m, unsigned *out_replaced,
 		     struct strbuf *out_why);
+/* Remove those of other versions of the layout.  0 or -errno. */
+int loader_others_unpin(const struct loader_paths *p);
 /* Remove the pins of the maps of every layout, and the folders when they are empty.  How many pins, or -errno. */
 int loader_maps_unpin(const struct loader_paths *p, bool keeps_bans);
 
