@@ -62,7 +62,7 @@ static int random_receive_buffer(struct fuzz *z, const struct peer *p)
 /* Both peers end at about the same time, whatever their speed: after the first end a tunnel joins no more. */
 static void relay_start(struct fuzz *z, struct relay *r)
 {
-	unsigned life_ms = is_emulated() ? 3000 : 400, pause_us = is_emulated() ? 20000 : 3000;
+	unsigned life_ms = is_emulated() ? 3000 : 800, pause_us = is_emulated() ? 20000 : 3000;
 	uint64_t until_ms = now_ms() + random_below(&z->seed, life_ms);
 
 	for (int i = 0; i < 2; i++) {
