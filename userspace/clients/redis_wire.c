@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <hiredis/hiredis.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/check.h"
 #include "base/mem.h"
@@ -140,4 +141,49 @@ struct slice redis_command(const struct span *words, unsigned count)
 	out = slice_copy(bytes, (uint32_t)len);
 	redisFreeCommand(bytes);
 	return out;
+}
+
+static char *put_digits(char *at, uint64_t n)
+{
+	char digits[20], *first = digits + sizeof(digits);
+	size_t len;
+
+	do
+		*--first = (char)('0' + n % 10);
+	while ((n /= 10));
+	len = (size_t)(digits + sizeof(digits) - first);
+	memcpy(at, first, len);
+	return at + len;
+}
+
+static char *put_line(char *at, char kind, uint64_t n)
+{
+	*at++ = kind;
+	at = put_digits(at, n);
+	*at++ = '\r';
+	*at++ = '\n';
+	return at;
+}
+
+char *redis_put_count(char *at, unsigned count)
+{
+	return put_line(at, '*', count);
+}
+
+char *redis_put(char *at, struct span word)
+{
+	at = put_line(at, '$', word.len);
+	if (word.len)
+		memcpy(at, word.ptr, word.len);
+	at += word.len;
+	*at++ = '\r';
+	*at++ = '\n';
+	return at;
+}
+
+char *redis_put_number(char *at, uint64_t n)
+{
+	char digits[20], *end = put_digits(digits, n);
+
+	return redis_put(at, span_of(digits, (size_t)(end - digits)));
 }

@@ -48,4 +48,11 @@ struct slice redis_command(const struct span *words, unsigned count);
 
 #define REDIS_WORDS_MAX 8
 
+/* The same in place, for what is asked often: first the count, then the words.  Each gives where the next one goes. */
+#define REDIS_WORD_ROOM	  24 /* more than its bytes: length and line ends */
+#define REDIS_NUMBER_ROOM 28
+char *redis_put_count(char *at, unsigned count); /* of words; REDIS_WORD_ROOM bytes */
+char *redis_put(char *at, struct span word);
+char *redis_put_number(char *at, uint64_t n);
+
 #endif

@@ -9,6 +9,32 @@
 #include "clients/store_private.h"
 #include "net/stream_tls.h"
 
+#define OUT_BYTES 4072 /* with its header 4 KiB */
+
+/* ---- commands ---- */
+
+char *connection_room(struct store_connection *c, size_t max)
+{
+	/* all that was written there has left */
+	if (c->out && c->out->refs == 1)
+		c->out_used = 0;
+	if (!c->out || c->out->size - c->out_used < max) {
+		iobuf_put(c->out);
+		c->out = iobuf_new((uint32_t)MAX(max, (size_t)OUT_BYTES));
+		c->out_used = 0;
+	}
+	return (char *)c->out->data + c->out_used;
+}
+
+void connection_write(struct store_connection *c, size_t len)
+{
+	uint8_t *bytes = c->out->data + c->out_used;
+
+	CHECK(len <= c->out->size - c->out_used);
+	c->out_used += (uint32_t)len;
+	stream_write(c->stream, (struct slice){ iobuf_ref(c->out), bytes, (uint32_t)len });
+}
+
 /* ---- places ---- */
 
 void place_add(struct store_connection *c, enum place_kind kind, struct store_check *k)
@@ -175,6 +201,7 @@ static void on_closed(struct stream *s)
 
 	list_remove(&c->node);
 	c->worker->protocol->reader_free(c->reader);
+	iobuf_put(c->out);
 	c->tag = 0;
 	free(c);
 }

@@ -42,6 +42,9 @@ struct store_connection {
 	bool is_probe;
 	unsigned hellos; /* not answered yet */
 
+	struct iobuf *out; /* owned: commands are written there; NULL: none was */
+	uint32_t out_used;
+
 	uint64_t first, next; /* places [first, next) are taken; index modulo PLACES */
 	struct place places[PLACES];
 };
@@ -78,6 +81,12 @@ extern const struct store_protocol store_redis, store_memcached;
 
 /* ---- for protocols ---- */
 
+/*
+ * Commands of a turn lie one behind another, so that one send takes all of them.  Room for `max` bytes, then: so many
+ * were written there.
+ */
+char *connection_room(struct store_connection *c, size_t max);
+void connection_write(struct store_connection *c, size_t len);
 /* The next reply is of this kind.  Write the command as well. */
 void place_add(struct store_connection *c, enum place_kind kind, struct store_check *k);
 bool connection_has_room(const struct store_connection *c);

@@ -36,14 +36,36 @@ static const char script[] =
 	"if level <= tolerance then remaining = math.floor((tolerance - level) / interval) + 1 end\n"
 	"return {1, remaining, level, wait}\n";
 
-static char script_hash[2 * SHA1_LEN + 1];
+/* How a call begins: the command, the script or its hash, and that there is one key. */
+struct opening {
+	size_t len;
+	char bytes[sizeof(script) + 5 * REDIS_WORD_ROOM];
+};
 
-__attribute__((constructor)) static void hash_make(void)
+static struct opening by_hash, by_text;
+
+#define CALL_WORDS 8
+
+static void opening_make(struct opening *o, struct span command, struct span what)
 {
+	char *at = redis_put_count(o->bytes, CALL_WORDS);
+
+	at = redis_put(at, command);
+	at = redis_put(at, what);
+	at = redis_put_number(at, 1);
+	o->len = (size_t)(at - o->bytes);
+}
+
+__attribute__((constructor)) static void openings_make(void)
+{
+	const struct span text = span_of(script, sizeof(script) - 1);
+	char hash[2 * SHA1_LEN];
 	uint8_t sum[SHA1_LEN];
 
-	sha1(span_of(script, sizeof(script) - 1), sum);
-	hex_write(sum, SHA1_LEN, script_hash);
+	sha1(text, sum);
+	hex_write(sum, SHA1_LEN, hash);
+	opening_make(&by_hash, SPAN("EVALSHA"), span_of(hash, sizeof(hash)));
+	opening_make(&by_text, SPAN("EVAL"), text);
 }
 
 static void *reader_new(void)
@@ -87,29 +109,24 @@ static void ping(struct store_connection *c)
 	place_add(c, PLACE_PING, NULL);
 }
 
-static void call(struct store_connection *c, bool is_by_hash, const struct store_check *k, struct span what)
+static void call(struct store_connection *c, const struct opening *o, const struct store_check *k,
+		 struct span what)
 {
-	char numbers[3][24];
-	const uint64_t values[3] = { k->interval_us, k->tolerance_us, k->delay_max_us };
-	struct span words[REDIS_WORDS_MAX] = {
-		is_by_hash ? SPAN("EVALSHA") : SPAN("EVAL"),
-		is_by_hash ? span_of(script_hash, sizeof(script_hash) - 1) : span_of(script, sizeof(script) - 1),
-		SPAN("1"),
-		k->key,
-	};
+	size_t max = o->len + k->key.len + 2 * REDIS_WORD_ROOM + 3 * REDIS_NUMBER_ROOM;
+	char *begin = connection_room(c, max), *at = begin;
 
-	for (unsigned i = 0; i < 3; i++) {
-		int len = snprintf(numbers[i], sizeof(numbers[i]), "%llu", (unsigned long long)values[i]);
-
-		words[4 + i] = span_of(numbers[i], (size_t)len);
-	}
-	words[7] = what;
-	command_send(c, words, 8);
+	memcpy(at, o->bytes, o->len);
+	at = redis_put(at + o->len, k->key);
+	at = redis_put_number(at, k->interval_us);
+	at = redis_put_number(at, k->tolerance_us);
+	at = redis_put_number(at, k->delay_max_us);
+	at = redis_put(at, what);
+	connection_write(c, (size_t)(at - begin));
 }
 
 static void ask(struct store_connection *c, struct store_check *k)
 {
-	call(c, true, k, SPAN("1"));
+	call(c, &by_hash, k, SPAN("1"));
 	place_add(c, PLACE_CHECK, k);
 }
 
@@ -119,7 +136,7 @@ static void give_back(struct store_connection *c, struct span key, uint64_t inte
 	const struct store_check k = {
 		.key = key, .interval_us = interval_us, .tolerance_us = 1ULL << 50, .delay_max_us = 0 };
 
-	call(c, true, &k, SPAN("-1"));
+	call(c, &by_hash, &k, SPAN("-1"));
 	place_add(c, PLACE_NOBODY, NULL);
 }
 
@@ -145,7 +162,7 @@ static bool answer(struct store_check *k, const struct redis_reply *r)
 static int check_reply(struct store_connection *c, struct store_check *k, const struct redis_reply *r)
 {
 	if (r->kind == REDIS_ERROR && strncmp(r->text, "NOSCRIPT", 8) == 0 && k->attempts == 1) {
-		call(c, false, k, SPAN("1"));
+		call(c, &by_text, k, SPAN("1"));
 		place_add(c, PLACE_CHECK, k);
 		return 0;
 	}

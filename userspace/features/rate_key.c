@@ -5,10 +5,11 @@
 #include "http/uri.h"
 #include "net/addr.h"
 
-/* Either a keyed hash, or the parts themselves, each behind its length. */
+/* Either a keyed hash, or the parts themselves, each behind its length, or a hash of these. */
 struct sink {
 	struct limit_key *key;
 	struct strbuf *text;
+	struct sha1 *hash;
 };
 
 static void sink_add(struct sink *k, const void *part, size_t len)
@@ -17,6 +18,11 @@ static void sink_add(struct sink *k, const void *part, size_t len)
 
 	if (k->key) {
 		limit_key_add(k->key, part, len);
+		return;
+	}
+	if (k->hash) {
+		sha1_add(k->hash, &size, sizeof(size));
+		sha1_add(k->hash, part, len);
 		return;
 	}
 	strbuf_add(k->text, &size, sizeof(size));
@@ -134,6 +140,13 @@ void rate_key_add(struct limit_key *k, struct exchange *x, const struct config_r
 void rate_key_text(struct strbuf *b, struct exchange *x, const struct config_rate_limit *c)
 {
 	struct sink sink = { .text = b };
+
+	parts_add(&sink, x, c);
+}
+
+void rate_key_hash(struct sha1 *s, struct exchange *x, const struct config_rate_limit *c)
+{
+	struct sink sink = { .hash = s };
 
 	parts_add(&sink, x, c);
 }

@@ -85,8 +85,10 @@ static void *open_limit(const struct filter_opening *o, const void *config)
 				  c->key_text, c->ipv6_prefix, (unsigned long long)c->rate.count,
 				  (unsigned long long)c->rate.period_ms, c->burst);
 	object->limit = limit_get(o->limits, &t);
-	if (c->store)
+	if (c->store) {
 		object->store = config_store_open(o->registry, c, o->diag);
+		rate_store_open(object);
+	}
 	arena_on_reset(o->arena, put, object);
 	return object;
 }

@@ -3,6 +3,7 @@
 #ifndef SN_FEATURES_RATE_LIMIT_H
 #define SN_FEATURES_RATE_LIMIT_H
 
+#include "base/sha1.h"
 #include "limits/limits.h"
 #include "proxy/config_rate_limit.h"
 #include "proxy/exchange.h"
@@ -10,7 +11,8 @@
 
 /* Add what the request has for each part.  What it lacks is a value too: those without it share a bucket. */
 void rate_key_add(struct limit_key *k, struct exchange *x, const struct config_rate_limit *c);
-/* The same for a store: readable by nobody, but without any secret of this process. */
+/* The same without any secret of this process: hashed, for a store, where nobody reads it; and as text. */
+void rate_key_hash(struct sha1 *s, struct exchange *x, const struct config_rate_limit *c);
 void rate_key_text(struct strbuf *b, struct exchange *x, const struct config_rate_limit *c);
 /* Only the parts that a client may choose, without its address.  False: there are none. */
 bool rate_key_others(struct limit_key *k, struct exchange *x, const struct config_rate_limit *c);
@@ -30,7 +32,10 @@ struct store;
 struct rate_object {
 	struct limit *limit;
 	struct store *store; /* NULL: local */
+	struct sha1 key_begin; /* of the store's keys: what makes it this limit */
 };
+
+void rate_store_open(struct rate_object *o); /* it has a store */
 
 /* A question to a store; in the exchange's arena. */
 struct rate_question;

@@ -2,7 +2,6 @@
 /* rate_store.c - a limit that several proxies share: the exchange waits until its store has decided. */
 #include "base/check.h"
 #include "base/hex.h"
-#include "base/sha1.h"
 #include "features/rate_limit.h"
 #include "proxy/worker.h"
 #include "proxy/worker_stores.h"
@@ -15,20 +14,28 @@ struct rate_question {
 };
 
 /*
- * The prefix, and a hash of what makes it this limit and of what it counts by.  All proxies must find the same, so no
- * secret is in it; SHA-1 because nobody finds a second text for the hash of somebody else's bucket.
+ * A key is the prefix, and a hash of what makes it this limit and of what it counts by.  All proxies must find the
+ * same, so no secret is in it; SHA-1 because nobody finds a second text for the hash of somebody else's bucket.  It
+ * begins with the sum of the identity: what usually follows is in the same block.
  */
-static struct span key_make(struct exchange *x, const struct config_rate_limit *c, const struct limit *l)
+void rate_store_open(struct rate_object *o)
+{
+	uint8_t sum[SHA1_LEN];
+
+	sha1(span_str(o->limit->identity), sum);
+	sha1_begin(&o->key_begin);
+	sha1_add(&o->key_begin, sum, sizeof(sum));
+}
+
+static struct span key_make(struct exchange *x, const struct config_rate_limit *c, const struct rate_object *o)
 {
 	size_t prefix = strlen(c->store->prefix);
 	char *key = arena_alloc(x->arena, prefix + 2 * SHA1_LEN);
-	struct strbuf text = { 0 };
+	struct sha1 hash = o->key_begin;
 	uint8_t sum[SHA1_LEN];
 
-	strbuf_add(&text, l->identity, strlen(l->identity) + 1);
-	rate_key_text(&text, x, c);
-	sha1(strbuf_span(&text), sum);
-	strbuf_fini(&text);
+	rate_key_hash(&hash, x, c);
+	sha1_end(&hash, sum);
 	memcpy(key, c->store->prefix, prefix);
 	hex_write(sum, SHA1_LEN, key + prefix);
 	return span_of(key, prefix + 2 * SHA1_LEN);
@@ -50,7 +57,7 @@ static struct rate_question *ask(struct exchange *x, const struct rate_object *o
 
 	q->exchange = x;
 	q->store = worker_store_get(x->worker, o->store);
-	q->check.key = key_make(x, c, o->limit);
+	q->check.key = key_make(x, c, o);
 	q->check.interval_us = c->store->interval_us;
 	q->check.tolerance_us = c->store->tolerance_us;
 	q->check.delay_max_us = c->store->delay_max_us;

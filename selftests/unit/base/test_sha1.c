@@ -41,6 +41,28 @@ static void test_sha1_vectors(void **state)
 	free(million);
 }
 
+static void test_sha1_in_pieces(void **state)
+{
+	uint8_t text[200], whole[SHA1_LEN], pieces[SHA1_LEN];
+
+	(void)state;
+	for (unsigned i = 0; i < sizeof(text); i++)
+		text[i] = (uint8_t)(i * 7);
+	for (size_t len = 0; len <= sizeof(text); len++)
+		for (size_t cut = 0; cut <= len; cut += 3) {
+			struct sha1 s, copy;
+
+			sha1(span_of((const char *)text, len), whole);
+			sha1_begin(&s);
+			sha1_add(&s, text, cut);
+			copy = s;
+			sha1_add(&s, "something else", 14);
+			sha1_add(&copy, text + cut, len - cut);
+			sha1_end(&copy, pieces);
+			assert_memory_equal(whole, pieces, SHA1_LEN);
+		}
+}
+
 static void test_base64_vectors(void **state)
 {
 	static const char *const rows[][2] = {
@@ -62,6 +84,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_sha1_vectors),
+		cmocka_unit_test(test_sha1_in_pieces),
 		cmocka_unit_test(test_base64_vectors),
 	};
 

@@ -127,7 +127,7 @@ static bool is_heard(const struct fixture *f, const char *text)
 	return text && memmem(f->heard, f->heard_len, text, strlen(text));
 }
 
-/* Turns of the loop; takes connections, hears what comes.  Until `text` was heard or `*flag` is not 0; either or both. */
+/* Turns of the loop; takes connections, hears what comes.  Until `text` (or NULL) was heard, or `*flag` is not 0. */
 static void turn_until(struct fixture *f, const char *text, const unsigned *flag)
 {
 	uint64_t give_up = clock_mono_ns() / 1000000 + LONG_MS;

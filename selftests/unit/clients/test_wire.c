@@ -105,6 +105,35 @@ static void test_redis_command(void **state)
 	slice_put(&s);
 }
 
+/* What is written in place is what hiredis writes. */
+static void test_redis_command_in_place(void **state)
+{
+	static const struct {
+		uint64_t number;
+		const char *text;
+	} numbers[] = {
+		{ 0, "0" }, { 9, "9" }, { 10, "10" }, { 1000000, "1000000" }, { UINT64_MAX, "18446744073709551615" },
+	};
+	char word[240];
+
+	(void)state;
+	memset(word, 'k', sizeof(word));
+	for (size_t len = 0; len <= sizeof(word); len += len < 20 ? 1 : 55)
+		for (size_t i = 0; i < ARRAY_LEN(numbers); i++) {
+			const struct span words[] = { span_of(word, len), SPAN("a\r\n\0b"), span_str(numbers[i].text) };
+			struct slice s = redis_command(words, 3);
+			char *bytes = malloc(4 * REDIS_WORD_ROOM + REDIS_NUMBER_ROOM + len), *at = bytes;
+
+			at = redis_put_count(at, 3);
+			at = redis_put(at, words[0]);
+			at = redis_put(at, words[1]);
+			at = redis_put_number(at, numbers[i].number);
+			assert_true(span_eq(slice_span(s), span_of(bytes, (size_t)(at - bytes))));
+			free(bytes);
+			slice_put(&s);
+		}
+}
+
 /* ---- memcached ---- */
 
 static int memcached(struct span bytes, struct memcached_reply *out)
@@ -224,6 +253,7 @@ int main(void)
 		cmocka_unit_test(test_redis_replies_that_nobody_wants),
 		cmocka_unit_test(test_redis_reply_without_end_is_bounded),
 		cmocka_unit_test(test_redis_command),
+		cmocka_unit_test(test_redis_command_in_place),
 		cmocka_unit_test(test_memcached_replies),
 		cmocka_unit_test(test_memcached_replies_that_nobody_wants),
 		cmocka_unit_test(test_addresses),
