@@ -4,6 +4,7 @@ import ctypes
 import os
 import signal
 import socket
+import struct
 import subprocess
 import time
 
@@ -167,6 +168,31 @@ def test_killed_daemon_leaves_a_guard_that_fails_open(t):
     check_eq(peer.get(BAD, s.port), 0)
     s.command("ban", "remove", GOOD)
     check_eq(peer.get(GOOD, s.port, 5), 200)
+
+
+def test_bans_of_an_earlier_version_hold(t):
+    peer = Peer(t)
+    s = t.sentinel(start=False)
+    s.write_config(listeners='listener "main" { address "[::]:%d"; }' % s.port, top=kernel(DENY))
+    folder = "/sys/fs/bpf/sentinel/%s/v1" % s.instance
+    key = socket.inet_pton(socket.AF_INET6, "::ffff:" + GOOD)
+    row = struct.pack("=QQHHI", 1, 2 ** 64 - 1, 1, 1, 0)  # since, until, by hand, once
+    shell("mkdir -p -m 700 %s && bpftool map create %s/block type hash key 16 value 24 entries 65536 name block flags 1"
+          % (folder, folder))
+    shell("bpftool map update pinned %s/block key %s value %s"
+          % (folder, " ".join("%d" % b for b in key), " ".join("%d" % b for b in row)))
+    s.start()
+    check_in("the kernel guard: bans of v1: 1 taken over", s.stderr())
+    check_in("bans of v1: 1 taken over", s.admin("status")[1])
+    check_in(GOOD, s.command("ban", "list"))
+    check_eq(peer.get(GOOD, s.port), 0)
+    check(not os.path.exists(folder), "the old pins are still there")
+    s.command("ban", "remove", GOOD)
+    check_eq(peer.get(GOOD, s.port, 5), 200)
+    s.kill()
+    s.start()
+    check_eq(peer.get(GOOD, s.port, 5), 200)
+    check_eq(s.stderr().count("the kernel guard: bans of v1"), 1)
 
 
 def test_client_by_an_interface_without_a_guard_is_judged_after_accept(t):
