@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * redis_wire.h - Redis' protocol without I/O: commands as bytes, bytes as replies.  hiredis formats and parses.
+ * redis_wire.h - Redis' protocol without I/O: commands as bytes, bytes as replies.  hiredis parses, and
+ * formats all but what is asked often.
  *
  * Replies are hostile: one is a status, an error, a text, nothing, or a flat array of at most REDIS_ELEMENTS_MAX
  * numbers, of REDIS_REPLY_MAX bytes; anything else ends the reader for good.
