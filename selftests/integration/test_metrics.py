@@ -21,7 +21,7 @@ QUIET = {"log_lines_dropped_total", "metrics_series_dropped_total", "active_requ
          "sockmap_refused_total", "sockmap_left_total", "sockmap_failed_total", "sockmap_lost_races_total",
          "sockmap_undelivered_bytes_total", "sockmap_switches_total", "sockmap_slow_total",
          "sockmap_leave_retries_total", "sockmap_drain_max_seconds", "busy_workers", "sockmap_stayed_total",
-         "sockmap_recalled_total", "geo_database_loads_total", "geo_refused_connections_total",
+         "sockmap_recalled_total", "sockmap_adopted_total", "geo_database_loads_total", "geo_refused_connections_total",
          "kernel_geo_drops_total", "rate_limit_key_evictions_total", "rate_limit_shared_total",
          "rate_limit_store_seconds", "automatic_bans_total", "kernel_sketch_saturated"}
 ROUTES = '''
