@@ -313,7 +313,7 @@ check-all: ## the long one: every compiler and sanitizer, all tests, ten minutes
 
 # --- using it ----------------------------------------------------------------------------------------------------
 
-.PHONY: bootstrap run bench bench-flood bench-guard bench-tunnels install uninstall clean help
+.PHONY: bootstrap run bench bench-flood bench-guard bench-limits bench-tunnels install uninstall clean help
 bootstrap: ## install what building, testing and benching need
 	@tools/bootstrap
 

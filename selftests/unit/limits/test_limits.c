@@ -299,7 +299,8 @@ static void test_full_table_is_shared(void **state)
 			first_shared = k;
 	}
 	print_message("first key without a bucket of its own: %llu\n", (unsigned long long)first_shared);
-	assert_true(first_shared > LIMITS_ENTRIES / 3 * 2); /* two places a key fill the table well */
+	/* Two places a key fill the table well: 69 %, by chance a few more or less; one place, 15 %. */
+	assert_true(first_shared > LIMITS_ENTRIES / 10 * 6);
 	assert_true(l->keys <= LIMITS_ENTRIES);
 	for (uint64_t k = 0; k < first_shared; k++)
 		admitted_again += take(l, k, START);
