@@ -3,6 +3,7 @@
 #include "base/strbuf.h"
 
 #include "base/check.h"
+#include "base/decimal.h"
 #include "base/mem.h"
 
 #define STRBUF_SIZE_MIN 64
@@ -74,14 +75,9 @@ void strbuf_add_char(struct strbuf *b, char c)
 
 void strbuf_add_u64(struct strbuf *b, uint64_t v)
 {
-	char digits[20];
-	size_t at = sizeof(digits);
+	char digits[DECIMAL_MAX], *end = digits + sizeof(digits), *begin = decimal_before(end, v);
 
-	do {
-		digits[--at] = (char)('0' + v % 10);
-		v /= 10;
-	} while (v);
-	strbuf_add(b, digits + at, sizeof(digits) - at);
+	strbuf_add(b, begin, (size_t)(end - begin));
 }
 
 void strbuf_vprintf(struct strbuf *b, const char *fmt, va_list ap)

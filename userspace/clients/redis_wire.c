@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "base/decimal.h"
 #include "base/mem.h"
 
 struct redis_reader {
@@ -143,23 +144,10 @@ struct slice redis_command(const struct span *words, unsigned count)
 	return out;
 }
 
-static char *put_digits(char *at, uint64_t n)
-{
-	char digits[20], *first = digits + sizeof(digits);
-	size_t len;
-
-	do
-		*--first = (char)('0' + n % 10);
-	while ((n /= 10));
-	len = (size_t)(digits + sizeof(digits) - first);
-	memcpy(at, first, len);
-	return at + len;
-}
-
 static char *put_line(char *at, char kind, uint64_t n)
 {
 	*at++ = kind;
-	at = put_digits(at, n);
+	at = decimal_put(at, n);
 	*at++ = '\r';
 	*at++ = '\n';
 	return at;
@@ -183,7 +171,7 @@ char *redis_put(char *at, struct span word)
 
 char *redis_put_number(char *at, uint64_t n)
 {
-	char digits[20], *end = put_digits(digits, n);
+	char digits[DECIMAL_MAX], *end = decimal_put(digits, n);
 
 	return redis_put(at, span_of(digits, (size_t)(end - digits)));
 }

@@ -3,6 +3,7 @@
 #include "features/rate_limit.h"
 
 #include "base/check.h"
+#include "base/decimal.h"
 #include "http/uri.h"
 #include "limits/delays.h"
 #include "limits/limits.h"
@@ -23,8 +24,6 @@ enum verdict {
 	VERDICT_LOGGED,
 	VERDICT_COUNT,
 };
-
-#define NUMBER_MAX 20 /* digits */
 
 /* A token that an exchange took. */
 struct rate_charge {
@@ -51,7 +50,7 @@ struct rate_worker {
 	struct loop *loop; /* NULL: not in use yet */
 	uint64_t wall_since_ns, wall_read_ns; /* real time less the loop's, and when that was read */
 	uint64_t epoch;
-	char epoch_text[NUMBER_MAX]; /* at its end */
+	char epoch_text[DECIMAL_MAX]; /* at its end */
 	unsigned epoch_len;
 };
 
@@ -150,25 +149,13 @@ __attribute__((constructor)) static void field_set_fill(void)
 		token_set_add(&field_set, field_tokens[i]);
 }
 
-static const char pairs[] = "0001020304050607080910111213141516171819"
-			    "2021222324252627282930313233343536373839"
-			    "4041424344454647484950515253545556575859"
-			    "6061626364656667686970717273747576777879"
-			    "8081828384858687888990919293949596979899";
-
 /* At the end of what is free of *at; takes it off. */
 static struct span number_text(char **at, uint64_t n)
 {
-	char *end = *at, *p = end;
+	char *end = *at;
 
-	for (; n >= 100; n /= 100)
-		memcpy(p -= 2, pairs + 2 * (n % 100), 2);
-	if (n >= 10)
-		memcpy(p -= 2, pairs + 2 * n, 2);
-	else
-		*--p = (char)('0' + n);
-	*at = p;
-	return span_of(p, (size_t)(end - p));
+	*at = decimal_before(end, n);
+	return span_of(*at, (size_t)(end - *at));
 }
 
 static uint64_t seconds_of(uint64_t ns)
@@ -238,7 +225,7 @@ static enum filter_verdict on_response(struct exchange *x, const struct filter_u
 	if (!r || !r->limit_text.len || r->is_told)
 		return FILTER_NEXT;
 	r->is_told = true;
-	at = (char *)arena_alloc(x->arena, 4 * NUMBER_MAX) + 4 * NUMBER_MAX;
+	at = (char *)arena_alloc(x->arena, 4 * DECIMAL_MAX) + 4 * DECIMAL_MAX;
 	remaining = number_text(&at, r->remaining);
 	reset = number_text(&at, seconds_of(r->full_ns));
 	epoch = epoch_text(rw, &at, seconds_of(wall_of(rw, x->worker->loop, r->at_ns) + r->full_ns));

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /* http1_write.c - messages into bytes: the codec writes the delimiter and Connection itself, from the framing. */
 #include "base/check.h"
+#include "base/decimal.h"
 #include "http/http1_private.h"
 
 #define COALESCE_MAX	 4096 /* a body up to this size shares the buffer of its head */
@@ -117,19 +118,6 @@ static inline char *put(char *at, struct span s)
 }
 
 #define PUT_LITERAL(at, text) put(at, SPAN(text))
-
-static char *put_u64(char *at, uint64_t v)
-{
-	char digits[20];
-	size_t n = 0;
-
-	do
-		digits[n++] = (char)('0' + v % 10);
-	while ((v /= 10));
-	while (n)
-		*at++ = digits[--n];
-	return at;
-}
 
 static char *put_hex(char *at, uint64_t v)
 {
@@ -287,7 +275,7 @@ static char *fields_write(char *at, const struct plan *p)
 			at = put_field(at, f->name, f->value);
 	if (p->is_delimited && (p->framing == BODY_LENGTH || (p->framing == BODY_NONE && p->writes_zero))) {
 		at = PUT_LITERAL(at, "Content-Length: ");
-		at = put_u64(at, p->framing == BODY_LENGTH ? p->m->content_length : 0);
+		at = decimal_put(at, p->framing == BODY_LENGTH ? p->m->content_length : 0);
 		at = PUT_LITERAL(at, "\r\n");
 	} else if (p->is_delimited && p->framing == BODY_CHUNKED) {
 		at = PUT_LITERAL(at, "Transfer-Encoding: chunked\r\n");
@@ -317,7 +305,7 @@ static bool response_write(struct http1 *h, struct plan *p)
 	bytes += p->reason.len + p->upgrade.len;
 	start = scratch_reserve(h, bytes, head_spare(h, p));
 	at = PUT_LITERAL(start, "HTTP/1.1 ");
-	at = put_u64(at, m->status);
+	at = decimal_put(at, m->status);
 	*at++ = ' ';
 	at = put(at, p->reason);
 	at = PUT_LITERAL(at, "\r\n");

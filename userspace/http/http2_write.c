@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /* http2_write.c - messages into frames: heads at once, bodies when output() asks for them. */
 #include "base/check.h"
+#include "base/decimal.h"
 #include "base/mem.h"
 #include "http/http2_private.h"
 
 #define STATUS_DIGITS 3
-#define LENGTH_DIGITS 20
 #define GATEWAY_FAULT 502
 
 /* A head as nghttp2 wants it. */
@@ -15,7 +15,7 @@ struct plan {
 	size_t count;
 	uint8_t flags; /* of each field: a response is packed before send() returns, a request may wait */
 	char status[STATUS_DIGITS];
-	char length[LENGTH_DIGITS];
+	char length[DECIMAL_MAX];
 };
 
 static void field_add(struct plan *p, struct span name, bool is_static_name, struct span value)
@@ -93,12 +93,9 @@ static bool fields_add(struct plan *p, const struct http2_stream *s, bool is_req
 
 static void length_add(struct plan *p, uint64_t length)
 {
-	size_t at = LENGTH_DIGITS;
+	char *end = decimal_put(p->length, length);
 
-	do
-		p->length[--at] = (char)('0' + length % 10);
-	while ((length /= 10));
-	field_add(p, SPAN("content-length"), true, span_of(p->length + at, LENGTH_DIGITS - at));
+	field_add(p, SPAN("content-length"), true, span_of(p->length, (size_t)(end - p->length)));
 }
 
 /* --- death, and giving up a tunnel ------------------------------------------------------------------------------- */

@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "base/check.h"
+#include "base/decimal.h"
 #include "base/utf8.h"
 
 #define EACH_BYTE(x) ((uint64_t)(x)*0x0101010101010101ull)
@@ -35,14 +36,7 @@ static void put_char(struct line *l, char c)
 
 static void put_u64(struct line *l, uint64_t v)
 {
-	char digits[20];
-	size_t at = sizeof(digits);
-
-	do {
-		digits[--at] = (char)('0' + v % 10);
-		v /= 10;
-	} while (v);
-	put(l, digits + at, sizeof(digits) - at);
+	l->to = decimal_put(l->to, v);
 }
 
 static void put_padded3(struct line *l, unsigned v)
