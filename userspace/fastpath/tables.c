@@ -150,8 +150,10 @@ static int budgets_put(struct tables *t, const struct fastpath_maps *m)
 	return maps_budgets_set(m, t->budgets);
 }
 
-static int put(const struct fastpath_maps *m, enum fastpath_map map, const struct rows *wanted, rows_filter only,
-	       struct strbuf *out_why)
+typedef int (*rows_edit)(int map_fd, const struct rows *wanted, const struct rows *actual, rows_filter filter);
+
+static int edit(rows_edit change, const struct fastpath_maps *m, enum fastpath_map map, const struct rows *wanted,
+		rows_filter only, struct strbuf *out_why)
 {
 	struct rows actual;
 	int err;
@@ -159,23 +161,21 @@ static int put(const struct fastpath_maps *m, enum fastpath_map map, const struc
 	rows_init(&actual, wanted->key_size, wanted->value_size);
 	err = rows_read(&actual, m->fd[map]);
 	if (!err)
-		err = maps_put(m->fd[map], wanted, &actual, only);
+		err = change(m->fd[map], wanted, &actual, only);
 	rows_fini(&actual);
 	return failed(err, map, out_why);
+}
+
+static int put(const struct fastpath_maps *m, enum fastpath_map map, const struct rows *wanted, rows_filter only,
+	       struct strbuf *out_why)
+{
+	return edit(maps_put, m, map, wanted, only, out_why);
 }
 
 static int prune(const struct fastpath_maps *m, enum fastpath_map map, const struct rows *wanted, rows_filter only,
 		 struct strbuf *out_why)
 {
-	struct rows actual;
-	int err;
-
-	rows_init(&actual, wanted->key_size, wanted->value_size);
-	err = rows_read(&actual, m->fd[map]);
-	if (!err)
-		err = maps_prune(m->fd[map], wanted, &actual, only);
-	rows_fini(&actual);
-	return failed(err, map, out_why);
+	return edit(maps_prune, m, map, wanted, only, out_why);
 }
 
 int tables_grant(struct tables *t, const struct fastpath_maps *m, struct strbuf *out_why)
