@@ -9,9 +9,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "lib/loop_turns.h"
 #include "loop/internal.h"
-
-static struct loop *loop;
 
 /* One receive, and all that it told. */
 struct reader {
@@ -41,40 +40,12 @@ static void reader_done(struct op *op, int res, unsigned flags)
 	}
 }
 
-static int setup_with(bool is_one_shot)
-{
-	const struct loop_config config = { .is_one_shot = is_one_shot };
-	const char *reason = "";
-
-	if (loop_new(&loop, &config, &reason) != 0)
-		fail_msg("%s", reason);
-	return 0;
-}
-
-static int setup(void **state)
-{
-	(void)state;
-	return setup_with(false);
-}
-
-static int setup_one_shot(void **state)
-{
-	(void)state;
-	return setup_with(true);
-}
-
 static int teardown(void **state)
 {
 	(void)state;
 	assert_int_equal(loop->ops_inflight, 0);
 	loop_free(loop);
 	return 0;
-}
-
-static void turns(unsigned count)
-{
-	while (count--)
-		assert_int_equal(loop_turn(loop, 5), 0);
 }
 
 static void tcp_pair(int fds[2])
@@ -91,14 +62,6 @@ static void tcp_pair(int fds[2])
 	fds[0] = accept(listener, NULL, NULL);
 	assert_true(fds[0] >= 0);
 	close(listener);
-}
-
-static void reset(int fd)
-{
-	const struct linger now = { 1, 0 };
-
-	assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now)), 0);
-	close(fd);
 }
 
 static void read_more(struct reader *r, int fd)
@@ -236,8 +199,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 #define TEST(name) \
-	cmocka_unit_test_setup_teardown(name, setup, teardown), \
-		cmocka_unit_test_setup_teardown(name, setup_one_shot, teardown)
+	cmocka_unit_test_setup_teardown(name, loop_setup, teardown), \
+		cmocka_unit_test_setup_teardown(name, loop_setup_one_shot, teardown)
 		TEST(test_pieces_come_one_by_one),
 		TEST(test_the_limit_ends_it),
 		TEST(test_an_end_that_comes_with_the_last_bytes),

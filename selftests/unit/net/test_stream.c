@@ -12,10 +12,9 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "net/listener.h"
+#include "lib/loop_turns.h"
+#include "listen_any.h"
 #include "net/stream.h"
-
-#define DEADLINE_MS 60000 /* emulated machines are slow */
 
 /* One end under test: what happened to it. */
 struct end {
@@ -32,7 +31,6 @@ struct end {
 	enum loop_buffers class;
 };
 
-static struct loop *loop;
 static int connect_err;
 
 static uint64_t sum_add(uint64_t sum, const uint8_t *bytes, size_t len)
@@ -105,34 +103,6 @@ static void on_paused(struct stream *s)
 static const struct stream_events events = { on_connected, on_data,	on_eof,	   on_sent,
 					     on_fail,	   on_hangup, on_closed, on_paused };
 
-#define wait_until(condition)                                                          \
-	do {                                                                           \
-		uint64_t wait_end_ = loop_now_ms(loop) + DEADLINE_MS;                  \
-		while (!(condition)) {                                                 \
-			assert_int_equal(loop_turn(loop, 100), 0);                     \
-			if (loop_now_ms(loop) > wait_end_)                             \
-				fail_msg("after %d ms: %s", DEADLINE_MS, #condition);  \
-		}                                                                      \
-	} while (0)
-
-static void turns(unsigned count)
-{
-	while (count--)
-		assert_int_equal(loop_turn(loop, 5), 0);
-}
-
-static int listen_any(struct addr *out_addr)
-{
-	int fd;
-	socklen_t len = sizeof(out_addr->in);
-
-	assert_int_equal(addr_parse(SPAN("127.0.0.1:0"), out_addr), 0);
-	fd = listener_socket(out_addr, 16, true);
-	assert_true(fd >= 0);
-	assert_int_equal(getsockname(fd, &out_addr->sa, &len), 0);
-	return fd;
-}
-
 /* `e` connects; the descriptor of the other end is returned, connected. */
 static int connect_raw(struct end *e)
 {
@@ -175,31 +145,6 @@ static struct slice pattern(size_t len, uint64_t *sum)
 		b->data[i] = (uint8_t)(i * 7 + i / 251);
 	*sum = sum_add(*sum, b->data, len);
 	return (struct slice){ b, b->data, (uint32_t)len };
-}
-
-static int setup(void **state)
-{
-	const char *reason = "";
-
-	(void)state;
-	if (loop_new(&loop, NULL, &reason) != 0)
-		fail_msg("%s", reason);
-	return 0;
-}
-
-/* Whatever a test did: nothing may be in flight and no buffer pinned. */
-static int teardown(void **state)
-{
-	struct loop_gauges gauges;
-
-	(void)state;
-	turns(2);
-	loop_gauges(loop, &gauges);
-	assert_int_equal(gauges.ops_inflight, 0);
-	assert_int_equal(gauges.buffers_pinned[LOOP_BUFFERS_SMALL], 0);
-	assert_int_equal(gauges.buffers_pinned[LOOP_BUFFERS_LARGE], 0);
-	loop_free(loop);
-	return 0;
 }
 
 static void test_echo(void **state)
@@ -303,14 +248,6 @@ static void test_half_close_keeps_the_other_direction(void **state)
 	assert_int_equal(client.failed + server.failed, 0);
 	end_close(&client);
 	end_close(&server);
-}
-
-static void reset(int fd)
-{
-	const struct linger linger = { 1, 0 };
-
-	assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger)), 0);
-	close(fd);
 }
 
 static void test_reset_fails_once(void **state)
@@ -912,7 +849,7 @@ static void test_close_of_a_paused_stream(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, loop_setup, loop_teardown)
 		TEST(test_echo),
 		TEST(test_one_read_is_one_event),
 		TEST(test_short_messages_take_small_buffers),

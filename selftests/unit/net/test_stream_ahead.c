@@ -11,10 +11,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "net/listener.h"
+#include "lib/loop_turns.h"
+#include "listen_any.h"
 #include "net/stream_tcp_private.h"
-
-#define DEADLINE_MS 60000 /* emulated machines are slow */
 
 /* The stream under test, the raw socket at its other end, and what happened. */
 struct end {
@@ -27,8 +26,6 @@ struct end {
 	bool reads, closes_on_data;
 	uint64_t data_ns, end_ns; /* in which turn */
 };
-
-static struct loop *loop;
 
 static uint64_t sum_add(uint64_t sum, const void *bytes, size_t len)
 {
@@ -97,33 +94,9 @@ static void on_paused(struct stream *s)
 static const struct stream_events events = { on_connected, on_data,	on_eof,	   on_sent,
 					     on_fail,	   on_hangup, on_closed, on_paused };
 
-#define wait_until(condition)                                                          \
-	do {                                                                           \
-		uint64_t wait_end_ = loop_now_ms(loop) + DEADLINE_MS;                  \
-		while (!(condition)) {                                                 \
-			assert_int_equal(loop_turn(loop, 100), 0);                     \
-			if (loop_now_ms(loop) > wait_end_)                             \
-				fail_msg("after %d ms: %s", DEADLINE_MS, #condition);  \
-		}                                                                      \
-	} while (0)
-
-static void turns(unsigned count)
-{
-	while (count--)
-		assert_int_equal(loop_turn(loop, 5), 0);
-}
-
 static void say(struct end *e, const char *text)
 {
 	assert_int_equal(write(e->peer, text, strlen(text)), strlen(text));
-}
-
-static void reset(int fd)
-{
-	const struct linger now = { 1, 0 };
-
-	assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now)), 0);
-	close(fd);
 }
 
 /* Two short messages, each asked for: from now on a receive stands where the kernel can, and nobody asks. */
@@ -144,14 +117,9 @@ static void talk(struct end *e)
 static void open_talking(struct end *e, bool is_outgoing)
 {
 	struct addr addr;
-	socklen_t len = sizeof(addr.in);
-	int listener, err;
+	int listener = listen_any(&addr), err;
 
 	*e = (struct end){ 0 };
-	assert_int_equal(addr_parse(SPAN("127.0.0.1:0"), &addr), 0);
-	listener = listener_socket(&addr, 16, true);
-	assert_true(listener >= 0);
-	assert_int_equal(getsockname(listener, &addr.sa, &len), 0);
 	if (is_outgoing) {
 		e->s = stream_connect(loop, &addr, &events, e, &err);
 		assert_non_null(e->s);
@@ -159,7 +127,7 @@ static void open_talking(struct end *e, bool is_outgoing)
 		e->peer = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
 	} else {
 		e->peer = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-		assert_int_equal(connect(e->peer, &addr.sa, len), 0);
+		assert_int_equal(connect(e->peer, &addr.sa, sizeof(addr.in)), 0);
 		e->s = stream_open(loop, accept4(listener, NULL, NULL, SOCK_CLOEXEC), NULL, &events, e);
 	}
 	assert_true(e->peer >= 0);
@@ -175,42 +143,6 @@ static void end_close(struct end *e)
 	}
 	turns(1);
 	assert_int_equal(e->closed, 1);
-}
-
-static int setup_with(bool is_one_shot)
-{
-	const struct loop_config config = { .is_one_shot = is_one_shot };
-	const char *reason = "";
-
-	if (loop_new(&loop, &config, &reason) != 0)
-		fail_msg("%s", reason);
-	return 0;
-}
-
-static int setup(void **state)
-{
-	(void)state;
-	return setup_with(false);
-}
-
-static int setup_one_shot(void **state)
-{
-	(void)state;
-	return setup_with(true);
-}
-
-static int teardown(void **state)
-{
-	struct loop_gauges gauges;
-
-	(void)state;
-	turns(2);
-	loop_gauges(loop, &gauges);
-	assert_int_equal(gauges.ops_inflight, 0);
-	assert_int_equal(gauges.buffers_pinned[LOOP_BUFFERS_SMALL], 0);
-	assert_int_equal(gauges.buffers_pinned[LOOP_BUFFERS_LARGE], 0);
-	loop_free(loop);
-	return 0;
 }
 
 static void test_nothing_is_given_unasked(void **state)
@@ -585,8 +517,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 #define TEST(name) \
-	cmocka_unit_test_setup_teardown(name, setup, teardown), \
-		cmocka_unit_test_setup_teardown(name, setup_one_shot, teardown)
+	cmocka_unit_test_setup_teardown(name, loop_setup, loop_teardown), \
+		cmocka_unit_test_setup_teardown(name, loop_setup_one_shot, loop_teardown)
 		TEST(test_nothing_is_given_unasked),
 		TEST(test_a_flood_stays_in_the_socket),
 		TEST(test_a_drizzle_stays_in_the_socket),

@@ -7,10 +7,9 @@
 #include <linux/tcp.h>
 
 #include "base/mem.h"
-#include "net/listener.h"
+#include "lib/loop_turns.h"
+#include "listen_any.h"
 #include "net/stream_tls_private.h"
-
-#define DEADLINE_MS 60000 /* emulated machines are slow */
 
 /* One end under test: what happened to it. */
 struct end {
@@ -28,7 +27,6 @@ struct end {
 	char text[64]; /* the first bytes */
 };
 
-static struct loop *loop;
 static struct pki ca, leaf;
 static struct tls_shared *shared;
 static struct tls_server *server, *new_server, *early_server;
@@ -169,35 +167,7 @@ static void on_closed(struct stream *s)
 
 static const struct stream_events events = { on_connected, on_data, on_eof, on_sent, on_fail, on_hangup, on_closed };
 
-#define wait_until(condition)                                                          \
-	do {                                                                           \
-		uint64_t wait_end_ = loop_now_ms(loop) + DEADLINE_MS;                  \
-		while (!(condition)) {                                                 \
-			assert_int_equal(loop_turn(loop, 20), 0);                      \
-			if (loop_now_ms(loop) > wait_end_)                             \
-				fail_msg("after %d ms: %s", DEADLINE_MS, #condition);  \
-		}                                                                      \
-	} while (0)
-
-static void turns(unsigned count)
-{
-	while (count--)
-		assert_int_equal(loop_turn(loop, 5), 0);
-}
-
 /* --- making ends --- */
-
-static int listen_any(struct addr *out_addr)
-{
-	int fd;
-	socklen_t len = sizeof(out_addr->in);
-
-	assert_int_equal(addr_parse(SPAN("127.0.0.1:0"), out_addr), 0);
-	fd = listener_socket(out_addr, 16, true);
-	assert_true(fd >= 0);
-	assert_int_equal(getsockname(fd, &out_addr->sa, &len), 0);
-	return fd;
-}
 
 /* A TLS client that connects; the other end's descriptor. */
 static int client_begin(struct end *e, struct tls_client *with, struct tls_session_cache *cache)
@@ -385,13 +355,9 @@ static unsigned fds_before;
 
 static int setup(void **state)
 {
-	const char *reason = "";
-
 	(void)state;
 	fds_before = fds_open();
-	if (loop_new(&loop, NULL, &reason) != 0)
-		fail_msg("%s", reason);
-	return 0;
+	return loop_start(NULL);
 }
 
 /* Whatever a test did: nothing may be in flight, no buffer pinned, no descriptor open. */
