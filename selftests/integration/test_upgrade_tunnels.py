@@ -313,24 +313,29 @@ def test_half_closed_tunnel_in_the_kernel_moves(t):
     check_eq((line["body_bytes_received"], line["body_bytes_sent"], line.get("tunnel_end")), (15, 7, None))
 
 
-def test_slow_reader_in_the_kernel_gets_every_byte(t):
-    s = sockmap(t, t.origin())
+def slow_reader(t, s, size, pause, is_there=lambda: True):
+    """Somebody who reads nothing while every buffer is full and the tunnel moves, and then every byte."""
     c = Client(s.port, rcvbuf=4096)
     c.send(UPGRADE % b"/upgrade")
     check_eq(c.head().status, 101)
-    wait_for(lambda: in_kernel(s, 1), "it joins")
-    data = pattern(12000000)
+    wait_for(is_there, "it joins")
+    data = pattern(size)
     sender = threading.Thread(target=lambda: c.socket.sendall(data), daemon=True)
     sender.start()
     s.sleep_ticks(0.5)  # all buffers are full
     old = upgrade(t, s)
-    s.sleep_ticks(1.5)
+    s.sleep_ticks(pause)
     check_eq(exactly(c, len(data)), data)
     sender.join()
     echoes(c, b"and now the other")
     ended(old)
     echoes(c, b"and on")
     c.close()
+
+
+def test_slow_reader_in_the_kernel_gets_every_byte(t):
+    s = sockmap(t, t.origin())
+    slow_reader(t, s, 12000000, 1.5, lambda: in_kernel(s, 1))
 
 
 def test_idle_limit_holds_across_processes_in_the_kernel(t):
@@ -448,23 +453,7 @@ def test_hundred_tunnels_in_the_kernel_move_ten_times(t):
 
 
 def test_slow_reader_gets_every_byte(t):
-    o = t.origin()
-    s = t.sentinel(o, route="websocket #true")
-    c = Client(s.port, rcvbuf=4096)
-    c.send(UPGRADE % b"/upgrade")
-    check_eq(c.head().status, 101)
-    data = pattern(3000000)
-    sender = threading.Thread(target=lambda: c.socket.sendall(data), daemon=True)
-    sender.start()
-    s.sleep_ticks(0.5)  # all buffers are full
-    old = upgrade(t, s)
-    s.sleep_ticks(0.5)
-    check_eq(exactly(c, len(data)), data)
-    sender.join()
-    echoes(c, b"and now the other")
-    ended(old)
-    echoes(c, b"and on")
-    c.close()
+    slow_reader(t, t.sentinel(t.origin(), route="websocket #true"), 3000000, 0.5)
 
 
 def test_idle_limit_holds_across_processes(t):
