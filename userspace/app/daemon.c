@@ -324,6 +324,7 @@ static int workers_start(struct control *c)
 	};
 	struct worker **workers = mem_array(c->worker_count, sizeof(*workers));
 	const char *reason = NULL;
+	unsigned i;
 
 	clients = (struct worker_clients_config){ .control = c->loop,
 						  .escalation = c->punisher.escalation,
@@ -337,16 +338,18 @@ static int workers_start(struct control *c)
 			 "LimitNOFILE or "
 			 "`ulimit -n`",
 			 descriptors, (unsigned long long)c->current->max_connections);
-	for (unsigned i = 0; i < c->worker_count; i++) {
+	for (i = 0; i < c->worker_count; i++) {
 		config.index = i;
 		workers[i] = worker_start(&config, c->current, c->rules, &reason);
-		if (!workers[i]) {
-			cli_complain("%s", reason);
-			return -1; /* exit() ends those that run; they have no socket yet */
-		}
+		if (!workers[i])
+			break;
 	}
 	c->workers = workers;
-	return 0;
+	if (i == c->worker_count)
+		return 0;
+	cli_complain("%s", reason);
+	c->worker_count = i;
+	return -1;
 }
 
 /* ---- words for the person who started it ---- */
@@ -547,6 +550,17 @@ static void finish(struct control *c)
 	counts_fini(&c->shared.clients);
 }
 
+/* A start that failed: take back what others see. */
+static void give_up(struct control *c)
+{
+	if (c->workers && c->worker_count > 0) { /* they use what the guard has */
+		control_stop(c);
+		(void)loop_run(c->loop);
+	}
+	guard_fini(&c->guard);
+	files_remove(c);
+}
+
 int daemon_run(const char *config_path)
 {
 	struct control *c = &the_control;
@@ -571,8 +585,7 @@ int daemon_run(const char *config_path)
 	pipe_pool_init(&c->shared.pipes);
 	counts_init(&c->shared.clients);
 	if (start(c) < 0) {
-		guard_fini(&c->guard);
-		files_remove(c);
+		give_up(c);
 		return EXIT_CODE_ERROR;
 	}
 	if (!is_heir) {
