@@ -25,10 +25,10 @@ SLOW = "max-rps \"1/m\"; burst %d; "  # nothing comes back while a test runs
 class Store:
     """A server of ours on a port (or a socket) that may be stopped, killed and started again."""
 
-    def __init__(self, t, kind, *words, path=None):
+    def __init__(self, t, kind, *words):
         if not shutil.which({"redis": "redis-server"}.get(kind, kind)):
             raise Skip("no %s here" % kind)
-        self.t, self.kind, self.words, self.path = t, kind, words, path
+        self.t, self.kind, self.words = t, kind, words
         self.port = t.port()
         self.process = None
         self.start()
@@ -48,12 +48,15 @@ class Store:
             self.process = subprocess.Popen(self.command(), stdout=log, stderr=log, stdin=subprocess.DEVNULL)
 
         def answers():
+            """Its loop runs, so it listens everywhere."""
             check(self.process.poll() is None, "%s ended", self.kind)
-            if self.path:
-                return os.path.exists(self.path)
-            with socket.socket() as s:
-                return s.connect_ex(("127.0.0.1", self.port)) == 0
-        wait_for(answers, "%s does not listen" % self.kind)
+            try:
+                with socket.create_connection(("127.0.0.1", self.port), 10 * scale()) as s:
+                    s.sendall(b"version\r\n" if self.kind == "memcached" else b"PING\r\n")
+                    return s.recv(100)
+            except ConnectionError:
+                return False
+        wait_for(answers, "%s does not answer" % self.kind)
 
     def signal(self, number):
         self.process.send_signal(number)
@@ -72,17 +75,20 @@ class Store:
 
     def cli(self, *words):
         return subprocess.run(["redis-cli", "-p", str(self.port), *words], capture_output=True, check=True,
-                              timeout=10).stdout.decode().strip()
+                              timeout=10 * scale()).stdout.decode().strip()
 
 
-def limit(url, rate="", more="", timeout=1000):
+PATIENCE_MS = int(3000 * scale())  # a question to a store that is well has an answer by then
+
+
+def limit(url, rate="", more="", timeout=PATIENCE_MS):
     kind = "memcached" if url.startswith("memcache") else "redis"
     return 'filter "l" { type "rate-limit"; %s backend "%s"; %s-url "%s"; %s-timeout-ms %d; %s }' % (
         rate or SLOW % 5, kind, kind, url, kind, timeout, more)
 
 
 def proxy(t, url, o=None, **keys):
-    rate, more, timeout = keys.pop("rate", ""), keys.pop("more", ""), keys.pop("timeout", 1000)
+    rate, more, timeout = keys.pop("rate", ""), keys.pop("more", ""), keys.pop("timeout", PATIENCE_MS)
     return t.sentinel(o or t.origin(), filters=limit(url, rate, more, timeout), route='filters "l"', **keys)
 
 
@@ -108,7 +114,7 @@ class Load:
 
     def __init__(self, *proxies, clients=2, pause=0.002):
         self.statuses, self.waits, self.errors = {}, [], []
-        self.first, self.seen = float("inf"), []
+        self.seen = []  # begin, end, status
         self.stopped = threading.Event()
         self.lock = threading.Lock()
         self.pause = pause
@@ -126,8 +132,7 @@ class Load:
                     with self.lock:
                         self.statuses[status] = self.statuses.get(status, 0) + 1
                         self.waits.append(end - begin)
-                        self.first = min(self.first, begin)
-                        self.seen.append((end, status))
+                        self.seen.append((begin, end, status))
                     time.sleep(self.pause)
         except Exception as e:  # a client that fails is what the test asks about
             self.errors.append(repr(e))
@@ -185,11 +190,15 @@ def shared_rate(t, store):
     time.sleep(6)
     load.stop()
     check_eq(len(o.requests) - before, load.statuses[200])
-    last = max(end for end, status in load.seen if status == 429)  # then the bucket was empty
-    spent, seen = last - load.first, sum(status == 200 and end <= last for end, status in load.seen)
-    wanted = 50 + 100 * spent
-    check(abs(seen - wanted) <= 0.01 * wanted + 1, "%d of %.1f in %.3f s, %r", seen, wanted, spent, load.statuses)
     check_eq(set(load.statuses), {200, 429})
+    # The bucket was full at the first question and empty at the last refusal, each between a begin and an end.
+    first_begin, first_end = min(seen[0] for seen in load.seen), min(seen[1] for seen in load.seen)
+    begin, end = max(seen[:2] for seen in load.seen if seen[2] == 429)
+    least = sum(status == 200 and was_end <= end for _, was_end, status in load.seen)
+    most = sum(status == 200 and was_begin <= end for was_begin, _, status in load.seen)
+    wanted_most, wanted_least = 50 + 100 * (end - first_begin), 50 + 100 * (begin - first_end)
+    check(least <= 1.01 * wanted_most + 1, "%d of %.1f, %r", least, wanted_most, load.statuses)
+    check(most >= 0.99 * wanted_least - 1, "%d of %.1f, %r", most, wanted_least, load.statuses)
     check(load.statuses[429] > 100, "there was no flood: %r", load.statuses)
     check_eq((checks(a), checks(b)), (checks(a, "answered"), checks(b, "answered")))
 
@@ -207,10 +216,10 @@ def test_two_proxies_share_a_rate_in_memcached(t):
 def idle_is_full(t, store):
     """A bucket that was full again is used as a new one, no token more."""
     o = t.origin()
-    s = proxy(t, store.url, o, rate="max-rps 3; burst 3; ")  # four requests take less than a token
-    for _ in range(2):
-        check_eq(statuses(s, 4), [200, 200, 200, 429])
-        time.sleep(1.2)
+    s = proxy(t, store.url, o, rate="max-rps 1; burst 2; ")  # three requests take less than a token
+    check_eq(statuses(s, 3), [200, 200, 429])
+    time.sleep(2.2)
+    check_eq(statuses(s, 3), [200, 200, 429])
 
 
 def test_idle_bucket_is_full_again_in_redis(t):
@@ -247,7 +256,7 @@ def test_delay_waits_for_its_turn(t):
         s = proxy(t, store.url, rate="max-rps 10; burst 1; ", more='on-limit "delay"; max-delay-ms 2000; ')
         begin = time.monotonic()
         check_eq(statuses(s, 4), [200] * 4)
-        check(0.29 <= time.monotonic() - begin <= 1.5, "%.3f s", time.monotonic() - begin)
+        check(0.29 <= time.monotonic() - begin <= 1.5 * scale(), "%.3f s", time.monotonic() - begin)
 
 
 def test_scripts_that_were_forgotten_are_loaded_again(t):
@@ -278,12 +287,12 @@ def test_redis_with_passwords(t):
         statuses(s, 6)
         wait_for(lambda: store_state(s)["state"] == "down", "a wrong password is no failure")
         check_in("WRONGPASS", store_state(s)["last_failure"])
-        check_in("WRONGPASS", s.stderr())
+        wait_for(lambda: "WRONGPASS" in s.stderr(), "the log says nothing of it")
 
 
 def test_redis_on_a_unix_socket(t):
     path = t.path("redis.sock")
-    with Store(t, "redis", "--unixsocket", path, path=path) as store:
+    with Store(t, "redis", "--unixsocket", path) as store:
         s = proxy(t, "unix://%s?db=2" % path)
         check_eq(statuses(s, 6), [200] * 5 + [429])
         check_eq(checks(s), checks(s, "answered"))
@@ -321,8 +330,7 @@ def survives(t, store, fail, mend):
     a, b = (proxy(t, store.url, o, rate=rate, timeout=200) for _ in range(2))
     load = Load(a, b)
     try:
-        time.sleep(0.5)
-        check(checks(a, "answered") > 10 and checks(b, "answered") > 10, "nobody asks")
+        wait_for(lambda: checks(a, "answered") > 10 and checks(b, "answered") > 10, "nobody asks")
         fail()
         wait_for(lambda: is_down(a) and is_down(b), "it is still asked: %s" % text(a))
         # machines that share their processors pause now and then
@@ -442,8 +450,8 @@ def test_garbage_and_half_replies(t):
             wait_for(lambda: is_down(s), "garbage is no failure: %r" % answer[:20])
             bad.answer = None
             wait_for(lambda: not is_down(s), "it is not asked again after %r" % answer[:20], 15)
-            check_eq(set(statuses(s, 3)), {200})
-        check(checks(s, "answered") >= 3 * len(answers), "%d were answered", checks(s, "answered"))
+            answered = checks(s, "answered")
+            wait_for(lambda: statuses(s, 1) == [200] and checks(s, "answered") >= answered + 3, "nobody asks it", 15)
 
 
 # ---- what decides without a store
@@ -480,7 +488,8 @@ def test_fallback_closed(t):
 
 def test_clients_that_leave_while_they_wait(t):
     with Store(t, "redis") as store:
-        s = proxy(t, store.url, timeout=3000, rate="max-rps 1000; burst 1000; ")
+        # gauges are published twice before the questions are late
+        s = proxy(t, store.url, timeout=10000, rate="max-rps 1000; burst 1000; ")
         check_eq(statuses(s, 1), [200])
         baseline = s.baseline()
         store.signal(signal.SIGSTOP)
@@ -515,7 +524,7 @@ def test_reload_keeps_the_store_and_lets_go_of_another(t):
 
 def test_stop_while_requests_wait(t):
     with Store(t, "redis") as store:
-        s = proxy(t, store.url)
+        s = proxy(t, store.url, timeout=2000)
         check_eq(statuses(s, 1), [200])
         store.signal(signal.SIGSTOP)
         with Client(s.port) as c:
@@ -523,7 +532,8 @@ def test_stop_while_requests_wait(t):
             wait_for(lambda: s.metric("exchanges") == 1, "nobody waits")
             s.signal(signal.SIGTERM)
             check_eq(c.response().status, 200)
-        s.stop()
+        check_eq(s.wait_exit(), 0)
+        s.check_clean()
 
 
 # ---- files that are wrong

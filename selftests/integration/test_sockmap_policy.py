@@ -227,6 +227,7 @@ def test_both_peers_send_all_the_time(t):
     for f in flows:
         check(not f.error, "tunnel %d: %r", f.seed, f.error)
         peer = next(c for c in o.connections if c.requests and c.requests[0].target == "/duplex/%d/%d" % (f.seed, f.count))
+        wait_for(lambda: hasattr(peer, "duplex_got"), "the origin's end of tunnel %d" % f.seed, 20)
         check_eq((f.got, peer.duplex_got), (peer.duplex_sent[0], f.sent[0]), "tunnel %d" % f.seed)
     is_over(s)
     check(by_kernel(s) > 8 * MIB, "%s", sockmap_lines(s))

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # test_tunnel.py - upgrades: refused without permission, raw bytes both ways, ended side by side.
 from lib import Client, check, check_eq, wait_for
+from lib.case import scale
 from lib.origin import pattern
 
 UPGRADE = (b"GET %b HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
@@ -151,11 +152,11 @@ def test_origin_that_ends_together_with_its_101_harms_nobody(t):
 
 def test_idle_tunnel_is_ended(t):
     o = t.origin()
-    s = t.sentinel(o, route='websocket #true\npolicies { tunnel-idle-timeout-secs "400ms"; }')
+    s = t.sentinel(o, route='websocket #true\npolicies { tunnel-idle-timeout-secs %d; }' % scale())
     c = tunnel_open(s)
     for _ in range(6):  # bytes keep it alive
         echoes(c, b"x")
-        s.sleep_ticks(0.12)
+        s.sleep_ticks(0.3 * scale())
     c.end()
     o.wait_ends()
 
