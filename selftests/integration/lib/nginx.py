@@ -3,7 +3,7 @@
 import os
 import subprocess
 
-from lib.case import check, wait_for
+from lib.case import check, scale, wait_for
 from lib.client import accepts
 from lib.tls import tool
 
@@ -33,7 +33,7 @@ def nginx(t, http, names, **words):
 
     def end():
         process.terminate()
-        process.wait(10)
+        process.wait(10 * scale())
     t.closers.append(end)
 
     def is_up():

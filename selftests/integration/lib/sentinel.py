@@ -15,6 +15,7 @@ SAMPLE = re.compile(r'([a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{(.*)\})? (\S+)$')
 LABEL = re.compile(r'([a-zA-Z_]\w*)="((?:[^"\\]|\\.)*)"')
 GAUGES = ("sessions", "exchanges", "ops_inflight", "pinned_buffers", "snapshots", "open_connections",
           "active_requests", "tunnels_active")
+PUBLISHED_S = 1.2  # more than workers take from one publication of their gauges to the next
 
 
 class Metrics:
@@ -227,12 +228,23 @@ class Sentinel:
         return len(os.listdir("/proc/%d/fd" % self.pid))
 
     def baseline(self):
-        """Gauges of the idle daemon: workers publish them once a second, so the first time must have come."""
-        wait_for(lambda: self.metric("ops_inflight") > 0, "no worker published its gauges")
-        return self.gauges()
+        """
+        Gauges of the idle daemon.  Workers publish them twice a second: what is there now may be from before the last
+        request, so they must stay as they are for longer.
+        """
+        last, since = {}, [0.0]
+
+        def is_steady():
+            found = self.gauges()
+            if found != last:
+                last.update(found)
+                since[0] = time.monotonic()
+            return last["ops_inflight"] > 0 and time.monotonic() - since[0] > PUBLISHED_S
+        wait_for(is_steady, lambda: "gauges do not come to rest: %s" % last, 10, 0.05)
+        return dict(last)
 
     def wait_gauges(self, wanted, seconds=10, ignore=()):
-        """Until all gauges are what they were, and stay so for longer than the second in which they are published."""
+        """Until all gauges are what they were, and stay so for longer than it takes until they are published again."""
         last, since = {}, [None]
 
         def is_back():
@@ -241,7 +253,7 @@ class Sentinel:
                 since[0] = None
                 return False
             since[0] = since[0] or time.monotonic()
-            return time.monotonic() - since[0] > 1.2
+            return time.monotonic() - since[0] > PUBLISHED_S
         wait_for(is_back, lambda: "gauges do not return: %s" % {
             n: (wanted[n], last[n]) for n in wanted if n not in ignore and last[n] > wanted[n]}, seconds, 0.05)
 
