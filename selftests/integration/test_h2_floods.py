@@ -42,11 +42,11 @@ class Bystander:
 
     def end(self):
         self.is_over.set()
-        self.thread.join(20)
+        self.thread.join(20 * scale())
         check(self.error is None, "the bystander: %r", self.error)
         self.ask()
         check(not self.client.goaways, "the bystander got GOAWAY")
-        check(self.slowest < 3, "the bystander waited %.1f s", self.slowest)
+        check(self.slowest < 3 * scale(), "the bystander waited %.1f s", self.slowest)
         self.client.close()
 
 
@@ -289,7 +289,7 @@ def test_window_of_one_byte_at_a_time(t):
 def test_uploads_to_an_origin_that_is_stuck(t):
     """All windows of a connection full: what it may hold is stated in http2.h."""
     o = t.origin(rcvbuf=4096)
-    o.on("/stuck", lambda connection, request: o.gate.wait(30))
+    o.on("/stuck", lambda connection, request: o.gate.wait(30 * scale()))
     s = h2c(t, o, limits='max-body-size "1GiB"', upstream='connection-pool { max-connections 300; }')
     other, rss = Bystander(s), s.rss()
     c = H2Client(s.port)

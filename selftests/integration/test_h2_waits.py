@@ -16,27 +16,27 @@ def h2c(t, *origins, listener="", **keys):
     return t.sentinel(*origins, listener=H2C + "\n" + listener, **keys)
 
 
-# ---- deadlines
+# ---- deadlines: several times what a peer needs who is alive, as the machine has other work
 
 def test_body_that_stops_is_a_timeout_of_its_stream_only(t):
     o = t.origin()
-    s = h2c(t, o, listener='body-idle-timeout-secs "500ms"')
+    s = h2c(t, o, listener='body-idle-timeout-secs "1500ms"')
     with H2Client(s.port) as c:
         stream = c.request("POST", "/echo", body=b"some", is_end=False)
         other = c.request("POST", "/echo", is_end=False)
-        for _ in range(8):  # this one goes on
+        for _ in range(12):  # this one goes on
             other.send(b"x")
             s.sleep_ticks(0.15)
         try:
             check_eq(stream.wait_end().status, 408)
         except h2.StreamReset:
             pass
-        check_eq(other.send(b"!", True).wait_end().body, b"xxxxxxxx!")
+        check_eq(other.send(b"!", True).wait_end().body, b"x" * 12 + b"!")
         check(not c.goaways, "%s", c.goaways)
 
 
 def test_reader_that_stops_is_reset_alone(t):
-    s = h2c(t, t.origin(), listener='write-idle-timeout-secs "700ms"')
+    s = h2c(t, t.origin(), listener='write-idle-timeout-secs "1500ms"')
     with H2Client(s.port) as c:
         stuck = c.open()
         stuck.gives_window = False
@@ -50,9 +50,9 @@ def test_reader_that_stops_is_reset_alone(t):
 
 
 def test_idle_connection_ends_in_peace(t):
-    s = h2c(t, t.origin(), listener='keepalive-timeout-secs "600ms"')
+    s = h2c(t, t.origin(), listener='keepalive-timeout-secs "1500ms"')
     with H2Client(s.port) as c:
-        for _ in range(4):
+        for _ in range(6):
             check_eq(c.get("/headers").status, 200)
             s.sleep_ticks(0.3)
         c.wait_closed()
@@ -67,8 +67,8 @@ def test_deadlines_of_an_h2_origin(t):
         stream.head([(":status", "200"), ("content-length", "10")]).send(b"12345")
         stream.wait_reset()
     o.on("/half", half)
-    for keys in ({"upstream": TO_H2 + '\ntimeouts { request "400ms"; read "400ms"; }'},
-                 {"upstream": TO_H2, "route": 'policies { timeout-secs "400ms"; }'}):
+    for keys in ({"upstream": TO_H2 + '\ntimeouts { request 1; read 1; }'},
+                 {"upstream": TO_H2, "route": 'policies { timeout-secs 1; }'}):
         s = h2c(t, o, **keys)
         with H2Client(s.port) as c:
             check_eq(c.get("/never").status, 504)
