@@ -246,7 +246,7 @@ def test_idle_limit_spares_the_busy_and_ends_the_dead(t):
     dead.set_timeout(20)
     ended = []
     threading.Thread(target=lambda: ended.append((dead.end()[0], time.monotonic())), daemon=True).start()
-    while time.monotonic() - started < 3.5 * limit:
+    while time.monotonic() - started < 2.7 * limit:
         echoes(busy, b"still here")
         time.sleep(0.2)
     check(ended and opened + 0.9 * limit <= ended[0][1] < started + 2.5 * limit, "the dead one: %r of %r", ended, started)

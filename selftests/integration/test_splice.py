@@ -306,8 +306,8 @@ def test_without_pipes_everything_is_copied_and_counted(t):
     s = None
     o = t.origin()
     o.on("/big/*", big).on("/digest", digest)
-    s = t.sentinel(o, limits='max-body-size "200MB"', system='user "nobody"')
-    held = pipes_of_nobody(soft)
+    s = t.sentinel(o, limits='max-body-size "200MB"', system='user "games"')  # who has no pipes of other tests
+    held = pipes_of("games")
     t.closers.append(held)
     with Client(s.port) as c:
         download(c, 3 * MIB)
@@ -316,12 +316,12 @@ def test_without_pipes_everything_is_copied_and_counted(t):
     wait_for(lambda: s.metrics().sum("splice_no_pipe_total") >= 2, "not counted")
 
 
-def pipes_of_nobody(soft):
+def pipes_of(name):
     """A process of that user that holds pipes until none can be made larger; returns what ends it."""
     import pwd
     import subprocess
     import sys
-    uid = pwd.getpwnam("nobody").pw_uid
+    uid = pwd.getpwnam(name).pw_uid
     child = subprocess.Popen([sys.executable, "-c", """
 import fcntl, os, sys
 os.setgid(65534); os.setuid(%d)

@@ -77,6 +77,8 @@ def test_idle_flood_does_not_count_for_ever(t):
     s = start(t)
     for _ in range(200):
         Client(s.port).close()  # comes and goes without a byte
+    wait_for(lambda: s.metric("accepted_connections_total", listener="main") == 200, "the flood")
+    check_eq(now(s, 0), [0, 0])
     clients = kept(s.port, 20)
     check(max(counts(s)) - min(counts(s)) <= 2, "uneven: %s", counts(s))
     for c in clients:

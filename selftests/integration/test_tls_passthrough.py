@@ -66,7 +66,7 @@ def test_client_certificates_reach_the_origin(t):
 
 
 def test_large_hellos_in_pieces_pass(t):
-    s, origins, ca = passthrough(t)
+    s, origins, ca = passthrough(t, "handshake-timeout-secs 60")
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
     session = context(ca).wrap_bio(incoming, outgoing, server_hostname="a.example")
     c = Client(s.port)

@@ -217,8 +217,9 @@ def capture(s, request=None):
     """The bytes that a client with early data sends before it hears anything."""
     relay = Relay(s.case, None)
     path = s.case.path("early")
+    request = request or REQUEST % (b"/headers", b"a.example")
     with open(path, "wb") as file:
-        file.write(request or REQUEST % (b"/headers", b"a.example"))
+        file.write(request)
 
     def talk():
         try:
@@ -226,13 +227,16 @@ def capture(s, request=None):
         except AssertionError:
             pass  # nobody answers
     threading.Thread(target=talk, daemon=True).start()
-    wait_for(lambda: relay.flights and len(relay.flights[0]) > 300, "the first flight")
-    last = [0]
 
     def is_whole():
-        before, last[0] = last[0], len(relay.flights[0])
-        return before == last[0]
-    wait_for(is_whole, "the end of the first flight", pause=0.1)
+        """All of the request is there, in whole records."""
+        flight, at, count = bytes(relay.flights[0]) if relay.flights else b"", 0, 0
+        while at + 5 <= len(flight):
+            size = int.from_bytes(flight[at + 3:at + 5], "big")
+            count += size - 17 if flight[at] == 23 else 0
+            at += 5 + size
+        return at == len(flight) and count == len(request)
+    wait_for(is_whole, lambda: "the first flight: %r" % relay.flights)
     return bytes(relay.flights[0])
 
 

@@ -375,7 +375,10 @@ def test_names_of_targets_are_known_before_the_first_request(t):
 
     def ask():
         while not is_over.is_set():
-            status = fetch(s.port, "/bytes/1").status
+            try:
+                status = fetch(s.port, "/bytes/1").status
+            except Exception as error:
+                status = repr(error)
             if status != 200:
                 lost.append(status)
     thread = threading.Thread(target=ask, daemon=True)
