@@ -17,6 +17,7 @@
 #include <cmocka.h>
 
 #include "base/hash.h"
+#include "lib/steady_clock.h"
 #include "net/socket.h"
 #include "proxy/handler.h"
 #include "proxy/worker.h"

@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 
+#include "lib/steady_clock.h"
 #include "proxy/handler.h"
 #include "proxy/worker.h"
 

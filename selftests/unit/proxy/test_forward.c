@@ -336,7 +336,7 @@ static void test_request_that_waits_too_long_is_503(void **state)
 	struct client *a, *b;
 
 	f->upstream.pool.max_connections = 1;
-	f->upstream.timeouts.connect_ms = 30;
+	f->upstream.timeouts.connect_ms = 100;
 	begin(f);
 	a = dial(f, 0);
 	b = dial(f, 1);
@@ -559,14 +559,15 @@ static void test_early_answer_may_take_longer_than_the_body_may_pause(void **sta
 	struct fixture *f = *state;
 	struct client *c;
 
-	f->listener.server.body_idle_timeout_ms = 20;
+	f->listener.server.body_idle_timeout_ms = 200;
 	begin(f);
 	c = dial(f, 0);
 	ask(c, "POST /x HTTP/1.1\r\nHost: h\r\nContent-Length: 1000\r\n\r\nsome");
 	origin_hears(f, 0, "some");
 	origin_says(f, 0, "HTTP/1.1 403 No\r\nContent-Length: 8\r\n\r\nhalf");
 	client_hears(f, c, "half");
-	turns(f, 40);
+	steady_pass(300);
+	turns(f, 5);
 	origin_says(f, 0, "full");
 	client_hears(f, c, "halffull");
 	assert_false(c->is_reset);
@@ -577,7 +578,7 @@ static void test_slow_body_is_408(void **state)
 	struct fixture *f = *state;
 	struct client *c;
 
-	f->listener.server.body_idle_timeout_ms = 20;
+	f->listener.server.body_idle_timeout_ms = 100;
 	begin(f);
 	c = dial(f, 0);
 	ask(c, "POST /x HTTP/1.1\r\nHost: h\r\nContent-Length: 1000\r\n\r\nsome");

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "lib/steady_clock.h"
 #include "session/client.h"
 
 #define CALLERS_KEPT 256

@@ -21,6 +21,7 @@
 
 #include "base/hash.h"
 #include "base/mem.h"
+#include "lib/steady_clock.h"
 #include "net/socket.h"
 #include "session/server.h"
 

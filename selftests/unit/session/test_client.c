@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "base/strbuf.h"
+#include "lib/steady_clock.h"
 #include "net/addr.h"
 #include "session/client.h"
 

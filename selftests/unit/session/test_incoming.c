@@ -463,9 +463,7 @@ static void test_tls_with_alpn_is_http2(void **state)
 	c = client_open(f);
 	say(c, "PROXY TCP4 192.0.2.7 198.51.100.1 4711 443\r\n");
 	client_tls(c, "\x02h2\x08http/1.1");
-	TURN_UNTIL(f, c->is_up);
-	turns(f, 2);
-	assert_int_equal(f->o.host.h2_sessions.used, 1);
+	TURN_UNTIL(f, c->is_up && f->o.host.h2_sessions.used == 1);
 	say_bytes(c, preface, sizeof(preface) - 1);
 	TURN_UNTIL(f, f->o.session_faults == 1);
 	assert_int_equal(f->o.last_session_codec, CODEC_FAULT_H2_COMPRESSION);
@@ -589,7 +587,7 @@ static void test_waiting_has_a_deadline(void **state)
 	f->o.settings.handshakes_max = 1;
 	stuck = client_open(f);
 	say_bytes(stuck, hello, len);
-	turns(f, 5);
+	TURN_UNTIL(f, f->o.host.handshake_count == 1);
 	f->o.settings.handshake_timeout_ms = 60;
 	late = client_open(f);
 	say_bytes(late, hello, len);

@@ -13,6 +13,7 @@
 #include <cmocka.h>
 
 #include "base/hash.h"
+#include "lib/steady_clock.h"
 #include "net/socket.h"
 #include "session/server.h"
 
@@ -524,7 +525,8 @@ static void test_line_ends_of_one_client_are_not_anothers(void **state)
 {
 	struct fixture *f = *state;
 
-	f->o.settings.head_timeout_ms = 1000;
+	f->o.settings.head_timeout_ms = 10000;
+	f->o.settings.keep_alive_timeout_ms = 10000;
 	say(f, "\r");
 	turn(f);
 	turn(f);

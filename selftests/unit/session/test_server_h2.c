@@ -662,11 +662,11 @@ static void test_half_a_head_times_out_as_the_client_vanishes(void **state)
 	f->o.keeps_broken = true;
 	h2_get(&f->c, "/hold");
 	TURN_UNTIL(f, f->o.count == 1);
-	f->o.settings.head_timeout_ms = 30;
+	f->o.settings.head_timeout_ms = 1000;
 	h2_raw(&f->c, NGHTTP2_HEADERS, 0, 3, "\x82", 1); /* no END_HEADERS */
 	for (int i = 0; i < 5; i++)
 		loop_turn(f->loop, 1);
-	usleep(50000);
+	steady_pass(2000);
 	shutdown(f->c.fd, SHUT_RDWR);
 	close(f->c.fd);
 	f->c.fd = open("/dev/null", O_RDWR);
