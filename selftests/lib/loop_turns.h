@@ -9,9 +9,10 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "lib/steady_clock.h"
 #include "loop/loop.h"
 
-#define DEADLINE_MS 60000 /* emulated machines are slow */
+#define DEADLINE_MS 60000
 
 static struct loop *loop;
 
@@ -19,7 +20,7 @@ static struct loop *loop;
 	do {                                                                           \
 		uint64_t wait_end_ = loop_now_ms(loop) + DEADLINE_MS;                  \
 		while (!(condition)) {                                                 \
-			assert_int_equal(loop_turn(loop, 20), 0);                      \
+			assert_int_equal(loop_turn(loop, 5), 0);                       \
 			if (loop_now_ms(loop) > wait_end_)                             \
 				fail_msg("after %d ms: %s", DEADLINE_MS, #condition);  \
 		}                                                                      \

@@ -385,28 +385,54 @@ static void alarm_init(struct alarm_clock *a)
 	timer_init(&a->timer, alarm_fired);
 }
 
-/* An emulated machine stands still while its host does something else. */
-static uint64_t slack_ns(uint64_t ms)
+static uint64_t alarm_takes_ns(uint64_t ms)
 {
-	return (getenv("SENTINEL_VM") ? 50 * ms : ms) * 1000000;
+	struct alarm_clock a;
+
+	alarm_init(&a);
+	turns(1); /* a fresh now */
+	a.armed_ns = loop_now_ns(loop);
+	timer_arm(loop, &a.timer, ms);
+	while (!a.fired)
+		assert_int_equal(loop_turn(loop, UINT64_MAX), 0);
+	assert_false(timer_is_armed(&a.timer));
+	return a.fired_ns - a.armed_ns;
+}
+
+static uint64_t turn_takes_ns(uint64_t ms)
+{
+	uint64_t begin = clock_mono_ns();
+
+	assert_int_equal(loop_turn(loop, ms), 0);
+	return clock_mono_ns() - begin;
+}
+
+#define TRIES 50
+
+/*
+ * Never early, and late by how much the best of many tries was: the machine may stand still at any time, but what is
+ * late by itself always is.
+ */
+static uint64_t late_ns(uint64_t (*takes_ns)(uint64_t ms), uint64_t ms, uint64_t bound_ns)
+{
+	uint64_t best = UINT64_MAX;
+
+	for (unsigned i = 0; i < TRIES && best >= bound_ns; i++) {
+		uint64_t took = takes_ns(ms);
+
+		assert_true(took >= ms * 1000000);
+		best = MIN(best, took - ms * 1000000);
+	}
+	return best;
 }
 
 static void test_a_timer_is_never_early_and_not_late(void **state)
 {
-	(void)state;
-	for (uint64_t ms = 1; ms < 60; ms += 7) {
-		struct alarm_clock a;
+	const uint64_t bound_ns = 20000000;
 
-		alarm_init(&a);
-		turns(1); /* a fresh now */
-		a.armed_ns = loop_now_ns(loop);
-		timer_arm(loop, &a.timer, ms);
-		while (!a.fired)
-			assert_int_equal(loop_turn(loop, UINT64_MAX), 0);
-		assert_true(a.fired_ns - a.armed_ns >= ms * 1000000);
-		assert_true(a.fired_ns - a.armed_ns < ms * 1000000 + slack_ns(40)); /* the machine may be busy */
-		assert_false(timer_is_armed(&a.timer));
-	}
+	(void)state;
+	for (uint64_t ms = 1; ms < 60; ms += 7)
+		assert_in_range(late_ns(alarm_takes_ns, ms, bound_ns), 0, bound_ns);
 }
 
 static void test_timers_of_callbacks(void **state)
@@ -440,15 +466,11 @@ static void test_timers_of_callbacks(void **state)
 
 static void test_a_turn_waits_no_longer_than_told(void **state)
 {
-	uint64_t begin = clock_mono_ns(), took;
+	const uint64_t bound_ns = 20000000;
 
 	(void)state;
-	assert_int_equal(loop_turn(loop, 30), 0);
-	took = clock_mono_ns() - begin;
-	assert_true(took >= 29000000 && took < slack_ns(200));
-	begin = clock_mono_ns();
-	assert_int_equal(loop_turn(loop, 0), 0);
-	assert_true(clock_mono_ns() - begin < slack_ns(20));
+	assert_in_range(late_ns(turn_takes_ns, 30, bound_ns), 0, bound_ns);
+	assert_in_range(late_ns(turn_takes_ns, 0, bound_ns), 0, bound_ns);
 }
 
 /* --- receive buffers --- */

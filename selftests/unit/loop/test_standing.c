@@ -86,15 +86,14 @@ static void test_pieces_come_one_by_one(void **state)
 	for (unsigned i = 1; i <= 8; i++) {
 		assert_int_equal(r.ends, 0);
 		assert_int_equal(write(fds[1], "abcdefgh" + i - 1, 1), 1);
-		turns(2);
-		assert_int_equal(r.pieces, i);
+		wait_until(r.pieces == i);
 		assert_int_equal(r.was_more, loop->can_stand);
 		if (!loop->can_stand)
 			read_more(&r, fds[0]);
 	}
 	assert_memory_equal(r.text, "abcdefgh", 8);
 	close(fds[1]);
-	turns(2);
+	wait_until(r.ends);
 	assert_int_equal(r.ends, 1);
 	assert_int_equal(r.res, 0);
 	close(fds[0]);
@@ -111,12 +110,12 @@ static void test_the_limit_ends_it(void **state)
 	tcp_pair(fds);
 	assert_int_equal(write(fds[1], bytes, 100), 100);
 	read_more(&r, fds[0]);
-	turns(1);
-	assert_int_equal(r.received, 100);
+	wait_until(r.received == 100);
 	if (!loop->can_stand)
 		read_more(&r, fds[0]);
 	assert_int_equal(write(fds[1], bytes, sizeof(bytes)), sizeof(bytes));
-	turns(3);
+	wait_until(r.ends);
+	turns(2);
 	assert_int_equal(r.ends, 1);
 	assert_int_equal(r.pieces, 2);
 	assert_true(r.received <= LOOP_STANDING_MAX);
@@ -124,6 +123,7 @@ static void test_the_limit_ends_it(void **state)
 		unsigned before = r.pieces;
 
 		read_more(&r, fds[0]);
+		wait_until(r.pieces > before);
 		turns(1);
 		assert_true(r.pieces - before <= 2);
 	}
@@ -143,7 +143,7 @@ static int end_after_bytes(int fd, struct reader *r)
 	for (unsigned i = 0; i < 3 && (!r->ends || r->res > 0); i++) {
 		if (r->ends)
 			read_more(r, fd);
-		turns(2);
+		wait_until(r->ends);
 	}
 	assert_int_equal(r->ends, 1);
 	assert_memory_equal(r->text, "last", 4);
