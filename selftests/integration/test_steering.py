@@ -39,6 +39,21 @@ def counts(s):
     return last
 
 
+def now(s, total):
+    """The counts, once there are so many connections."""
+    return wait_for(lambda: (lambda c: c if sum(c) == total else None)(s.status()["steering"]["connections"]),
+                    lambda: "%d connections: %s" % (total, counts(s)))
+
+
+def one_by_one(s, port, count):
+    """Counts after so many more connections, each of which came when that of the one before was known."""
+    have = sum(counts(s))
+    for i in range(count):
+        kept(port, 1)
+        now(s, have + i + 1)
+    return counts(s)
+
+
 def test_connections_spread_evenly(t):
     s = start(t, workers=3)
     clients = kept(s.port, 60)
@@ -47,12 +62,6 @@ def test_connections_spread_evenly(t):
     check_in("by load; now they have 20 20 20" if counts(s) == [20] * 3 else "by load", s.command("status"))
     for c in clients:
         c.close()
-
-
-def now(s, total):
-    """The counts, once there are so many connections."""
-    return wait_for(lambda: (lambda c: c if sum(c) == total else None)(s.status()["steering"]["connections"]),
-                    lambda: "%d connections: %s" % (total, counts(s)))
 
 
 def test_worker_with_many_connections_gets_no_new_ones(t):
@@ -103,8 +112,7 @@ def test_steering_goes_on_after_reload_and_upgrade(t):
         ended(old)
     load.stop()
     wait_for(lambda: sum(counts(s)) == 0, "the load is over")
-    clients = kept(second, 20)
-    check_eq(counts(s), [10, 10])
+    check_eq(one_by_one(s, second, 20), [10, 10])
 
 
 def test_steering_comes_back_after_a_failed_upgrade(t):
@@ -116,8 +124,7 @@ def test_steering_comes_back_after_a_failed_upgrade(t):
     check(not is_ok)
     check_in("and now it dies", text)
     check_eq(s.status()["steering"]["reason"], None)
-    kept(s.port, 20)
-    check_eq(counts(s), [10, 10])
+    check_eq(one_by_one(s, s.port, 20), [10, 10])
 
 
 def test_without_rights_the_hash_spreads(t):
