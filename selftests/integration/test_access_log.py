@@ -9,6 +9,7 @@ import time
 
 from lib import Client, check, check_eq, check_in, fetch, wait_for
 from lib.case import scale
+from lib.sentinel import whole_lines
 
 ALONE = ("test_lines_are_on_disk_within_a_second",)
 
@@ -49,11 +50,15 @@ def test_duration_and_reuse_are_real(t):
     o.on("/late", lambda connection, request: (time.sleep(0.25), connection.answer(body=b"late")))
     s = t.sentinel(o)
     with Client(s.port) as c:
+        began = time.monotonic()
         c.get("/bytes/1")
+        between = time.monotonic()
         c.get("/late")
+        ended = time.monotonic()
     first, second = lines_json(s, 2)
-    check(240 <= second["duration_ms"] < 3000 * scale(), "%r", second["duration_ms"])
-    check(first["duration_ms"] < second["duration_ms"])
+    # The daemon's clock is that of the turn of its loop.
+    check(first["duration_ms"] <= (between - began) * 1000 + 100, "%r", first["duration_ms"])
+    check(240 <= second["duration_ms"] <= (ended - between) * 1000 + 100, "%r", second["duration_ms"])
     check_eq((first["connection_reused"], second["connection_reused"]), (False, True))
 
 
@@ -117,9 +122,9 @@ def test_lines_are_on_disk_within_a_second(t):
 def test_full_buffer_is_written_before_the_second_is_over(t):
     s = t.sentinel(t.origin(), access="buffer-size 1024")
     with Client(s.port) as c:
-        for _ in range(8):
+        for _ in range(40):
             c.get("/bytes/1")
-        s.access_lines(7, 0.5)
+        s.access_lines(38, 0)  # at once: two lines fit into the buffer
 
 
 def test_two_workers_never_mix_their_lines(t):
@@ -151,8 +156,7 @@ def test_sigusr1_goes_on_in_a_new_file_and_loses_nothing(t):
             c.get("/bytes/1?n=%d" % i)
 
         def numbers(path):
-            with open(path, encoding="utf-8") as file:
-                return [int(json.loads(line)["query"][2:]) for line in file]
+            return [int(json.loads(line)["query"][2:]) for line in whole_lines(path)]
         # A worker may learn of the signal a little later: what it still wrote is in the old file.
         wait_for(lambda: len(numbers(moved)) + len(numbers(s.access_path)) >= 60, "all lines")
         both = numbers(moved) + numbers(s.access_path)

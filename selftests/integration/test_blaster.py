@@ -26,37 +26,36 @@ def test_small_request_is_served_within_50_ms_beside_a_blaster_and_stuck_readers
     o.wait_requests(201, 20)
     is_over = threading.Event()
     blasted = [0]
+    upload = Client(s.port)
 
     def blast():
-        with Client(s.port) as c:
-            c.send(b"POST /sink HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n")
-            piece = b"10000\r\n" + b"x" * 65536 + b"\r\n"
-            c.socket.settimeout(0.2)
-            try:
-                while not is_over.is_set():
-                    c.socket.sendall(piece)
-                    blasted[0] += 65536
-            except OSError:
-                pass
+        upload.send(b"POST /sink HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n")
+        piece = b"10000\r\n" + b"x" * 65536 + b"\r\n"
+        try:
+            while not is_over.is_set():
+                upload.socket.sendall(piece)
+                blasted[0] += 65536
+        except OSError:
+            pass
     blaster = threading.Thread(target=blast, daemon=True)
     blaster.start()
     times = []
     ends = time.monotonic() + 3
-    while time.monotonic() < ends:
+    while time.monotonic() < ends or len(times) < 60:
         began = time.monotonic()
         check_eq(small.get("/bytes/10").status, 200)
         times.append(time.monotonic() - began)
         time.sleep(0.02)
     is_over.set()
+    upload.socket.shutdown(socket.SHUT_RDWR)  # wakes it
     blaster.join(5)
     times.sort()
     check(blasted[0] > 10 << 20, "the blaster sent only %d KiB", blasted[0] >> 10)
-    check(len(times) > 50, "only %d small requests in 3 s", len(times))
     # The clients of this test share an interpreter, and the machine has other work: two of some 140 may be late.
     check(times[-3] < 0.05 * scale(), "small requests took %s ms", [round(t * 1000) for t in times[-5:]])
     cpu = s.cpu()
     s.sleep_ticks(1)
-    check(s.cpu() - cpu < 0.1, "%.2f s of CPU in a second with stuck readers only", s.cpu() - cpu)
+    check(s.cpu() - cpu < 0.1 * scale(), "%.2f s of CPU in a second with stuck readers only", s.cpu() - cpu)
     for c in stuck:
         c.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
     check_eq(len(stuck[0].response().body), 2000000)

@@ -183,7 +183,8 @@ def test_idle_connections_of_an_upstream(t):
 
 
 def test_requests_of_a_route(t):
-    s = t.sentinel(t.origin(), limits="max-connections-per-route 2", workers=2,
+    o = t.origin()
+    s = t.sentinel(o, limits="max-connections-per-route 2", workers=2,
                    routes="".join('route "%s" { matches { path-prefix "/%s"; }; upstream "o"; }\n' % (r, r)
                                   for r in ("never", "echo")))
     held = waiting(s, 2)
@@ -195,10 +196,11 @@ def test_requests_of_a_route(t):
     held.pop().reset()
 
     def is_free():
-        c = Client(s.port)
+        c, before = Client(s.port), len(o.requests)
         c.send("GET /never HTTP/1.1\r\nHost: a\r\n\r\n")
         held.append(c)
-        return c.is_quiet(0.3)
+        wait_for(lambda: len(o.requests) > before or not c.is_quiet(0.01), "neither refused nor at the origin")
+        return len(o.requests) > before
     wait_for(is_free, "the place of who left is not free")
     leave(held)
 

@@ -382,8 +382,13 @@ def test_log_and_metric_agree_on_attempts(t):
 def test_addresses_of_one_name_are_one_attempt(t):
     o = t.origin()  # on 127.0.0.1; nobody serves ::1
     s = t.sentinel("localhost:%d" % o.port)
-    wait_for(lambda: fetch(s.port, "/bytes/1", fields=[("Connection", "close")]).status == 200, "localhost resolves")
-    before, count = s.metric("upstream_attempts_total"), len(s.access_lines(1))
+    statuses = []
+
+    def resolves():
+        statuses.append(fetch(s.port, "/bytes/1", fields=[("Connection", "close")]).status)
+        return statuses[-1] == 200
+    wait_for(resolves, "localhost resolves")
+    before, count = s.metric("upstream_attempts_total"), len(statuses)
     for _ in range(6):
         o.clear()
         check_eq(status_of(s, "/until-close"), 200)

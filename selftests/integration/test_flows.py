@@ -122,7 +122,7 @@ def test_a_websocket_is_listed_with_its_bytes(t):
     check_eq(f["origin"], "127.0.0.1:%d" % o.port)
     check_eq([f[k] for k in ("listener", "route", "upstream", "kind")], ["main", "all", "o", "websocket"])
     check_eq(f["bytes"], {"to_origin": 4234, "to_client": 4234})
-    check(f["age_ms"] >= 1100 > f["idle_ms"], "%s", f)
+    check(f["age_ms"] >= 1100 and f["age_ms"] - f["idle_ms"] >= 600, "%s", f)  # asking may take long
     for word in f["engine"].values():
         check(word in ("copy", "splice", "sockmap"), "%s", f)
     text = s.command("flows").splitlines()
@@ -206,7 +206,8 @@ def test_who_asks_and_goes_leaves_nothing(t):
             ask(s).close()
         except BrokenPipeError:  # more than are let in at once
             pass
-    wait_for(lambda: all(s.admin("status", is_quiet=True) for _ in range(5)), "the admin socket answers again")
+    wait_for(lambda: all((s.admin("status", is_quiet=True) or (False,))[0] for _ in range(5)),
+             "the admin socket answers again")
     s.wait_gauges(before)
     for _ in range(20):  # half a close is a question like others
         with ask(s) as sock:

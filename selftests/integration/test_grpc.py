@@ -150,6 +150,7 @@ def test_every_kind_of_call(t):
         check_eq(n, 30)
         wait_for(lambda: s.metric("grpc_requests_total", status="0") == 4, "calls are not counted: %s" % [
             x for x in s.metrics().samples if "grpc" in x[0]])
+        wait_for(lambda: len(server.ends) >= 4, "the server's calls have not ended")
         check_eq(len(server.ends), 4)
 
 
@@ -182,10 +183,11 @@ def test_error_status(t):
 
 def test_deadline(t):
     server, s, c = cleartext(t)
+    check_eq(c.unary(b"first", timeout=10 * scale()), b"first")  # the call with a deadline finds a connection
     began = time.monotonic()
-    check_eq(code_of(lambda: c.unary(b"slow", timeout=0.5)), grpc.StatusCode.DEADLINE_EXCEEDED)
+    check_eq(code_of(lambda: c.unary(b"slow", timeout=0.5 * scale())), grpc.StatusCode.DEADLINE_EXCEEDED)
     check(time.monotonic() - began < 5 * scale(), "it took long")
-    wait_for(lambda: server.ends, "the server was not told")
+    wait_for(lambda: len(server.ends) == 2, "the server was not told")
     server.gate.set()
     check_eq(c.unary(b"hello", timeout=10 * scale()), b"hello")
     check_eq(s.metric("upstream_failures_total"), 0)

@@ -12,12 +12,34 @@ import termios
 import time
 
 from lib import Client, PeerReset, check, check_eq, check_in, wait_for
-from test_guard_kernel import BAD, GOOD, Peer
+from lib.case import scale
+from test_guard_kernel import BAD, GOOD, Peer, wait_port_free
 from test_sockmap import UPGRADE, in_kernel
 
 LIMIT_S = 120
+ALONE = ("test_flood_from_a_prefix_harms_no_client_outside_of_it", "test_known_client_inside_of_a_flooding_prefix_is_served",
+         "test_flood_of_invented_sources_harms_no_known_client")
 LIMITED = 'route "all" {\nmatches { path-prefix "/"; }\nbuiltin-handler "status"\nfilters "few"\n}'
-FEW = 'filter "few" { type "rate-limit"; max-rps "1/m"; burst 3; }'
+FEW = 'filter "few" { type "rate-limit"; max-rps "1/h"; burst 3; }'
+
+BURST = """
+import select, socket, sys, time
+source, port, count = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+left = [socket.socket() for _ in range(count)]
+end, made = time.monotonic() + 0.8, 0
+for s in left:
+    s.setblocking(False)
+    s.bind((source, 0))
+    s.connect_ex(("10.78.0.1", port))
+is_over = False
+while left and not is_over:
+    is_over = time.monotonic() >= end  # and one more look
+    for s in select.select([], left, [], max(0, end - time.monotonic()))[1]:
+        made += s.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0
+        left.remove(s)
+        s.close()
+print(made)
+"""
 
 
 def start(t, block, guard=True, **keys):
@@ -29,13 +51,8 @@ def start(t, block, guard=True, **keys):
 
 
 def burst(peer, source, port, count):
-    """How many of so many connections at once were made within half a second each."""
-    script = ("import socket,sys\nok=0\nfor i in range(%d):\n s=socket.socket(); s.settimeout(0.3); s.bind((\"%s\",0))\n"
-              " try:\n  s.connect((\"10.78.0.1\",%d)); ok+=1\n except OSError: pass\n s.close()\nprint(ok)" % (
-                  count, source, port))
-    done = subprocess.run(["nsenter", "-n", "-t", str(peer.process.pid), "python3", "-c", script],
-                          stdout=subprocess.PIPE, check=True)
-    return int(done.stdout)
+    """How many of so many connections at once were made before the kernel would repeat a SYN, which it does after a second."""
+    return int(run_in(peer, BURST, source, port, count).communicate()[0])
 
 
 def test_client_over_its_budget_is_dropped_in_the_kernel(t):
@@ -45,7 +62,7 @@ def test_client_over_its_budget_is_dropped_in_the_kernel(t):
     got = burst(peer, BAD, s.port, 12)
     # The first of a source that nobody knew were counted in the sketch; what was used there its own bucket knows.
     check(5 <= got <= 7, "%d connections were made", got)
-    check(s.metric("kernel_drops_total", reason="connection_budget") >= 6, "the kernel did not drop them")
+    check(s.metric("kernel_drops_total", reason="connection_budget") >= 12 - got, "the kernel did not drop them")
     for _ in range(3):
         check_eq(peer.get(GOOD, s.port, 5), 200)
     dump = subprocess.run("bpftool map dump pinned /sys/fs/bpf/sentinel/%s/v2/budgets" % s.instance, shell=True,
@@ -75,10 +92,10 @@ def test_packets_have_a_budget(t):
 def test_without_a_guard_connections_are_counted_when_accepted(t):
     peer = Peer(t)
     s = start(t, 'budget { connections "2/m" burst=5 per="ip"; packets "1000/s" per="ip"; }', guard=False)
-    codes = [peer.get(BAD, s.port) for _ in range(9)]
+    codes = [peer.get(BAD, s.port, 5) for _ in range(9)]
     check_eq(codes, [200] * 5 + [0] * 4)
     check_eq(s.metric("refused_connections_total", reason="connection_budget"), 4)
-    check_eq(peer.get(GOOD, s.port), 200)
+    check_eq(peer.get(GOOD, s.port, 5), 200)
     check_in("not enforced", s.command("status"))
     check_eq(json.loads(s.command("status", "--json"))["kernel"]["budgets"],
              {"connections": "accepted connections", "packets": "not enforced", "saturated": False})
@@ -109,7 +126,8 @@ def start_limited(t, ban, guard=True):
 
 def test_client_that_keeps_being_refused_is_banned_and_comes_off(t):
     peer = Peer(t)
-    s = start_limited(t, 'ban { after 5; within "30s"; for "4s"; max "60s"; }')
+    lasts = int(4 * scale())  # what is looked at while it holds takes longer, too
+    s = start_limited(t, 'ban { after 5; within "30s"; for "%ds"; max "60s"; }' % lasts)
     # Somebody else is well behaved, and stays so; an open connection of the bad one is there when the ban comes.
     check_eq(peer.get(GOOD, s.port, 5), 200)
     idle = subprocess.Popen(["nsenter", "-n", "-t", str(peer.process.pid), "python3", "-c",
@@ -137,7 +155,7 @@ def test_client_that_keeps_being_refused_is_banned_and_comes_off(t):
             break
     wait_for(lambda: ban_of(s, BAD), "the second ban")
     ban = ban_of(s, BAD)
-    check_eq((ban["strikes"], seconds(ban["until"]) - seconds(ban["since"])), (2, 8))
+    check_eq((ban["strikes"], seconds(ban["until"]) - seconds(ban["since"])), (2, 2 * lasts))
     check_eq(peer.get(GOOD, s.port, 5), 200)
 
 
@@ -149,10 +167,11 @@ def test_kill_keeps_the_end_of_a_ban(t):
     wait_for(lambda: ban_of(s, BAD), "the ban")
     until = ban_of(s, BAD)["until"]
     s.kill()
-    time.sleep(1)  # the kernel takes a moment to close what a killed ring held
+    wait_port_free(s.port)
     s.start()
     after = ban_of(s, BAD)
-    check_eq((after["until"][:16], after["why"], after["strikes"]), (until[:16], "rate-limit", 1))
+    check_eq((after["why"], after["strikes"]), ("rate-limit", 1))
+    check(abs(seconds(after["until"]) - seconds(until)) <= 1, "%s, and before %s", after["until"], until)
     check_eq(peer.get(BAD, s.port), 0)
     s.check_reload()
     check_eq(peer.get(BAD, s.port), 0)
@@ -194,7 +213,7 @@ def test_some_can_never_be_banned(t):
                        **dict({"top": ban % ('acl { allow "%s"; }' % BAD), "upstreams": "", "system": ""}, **changes))
         codes = [peer.get(BAD, s.port, 5) for _ in range(9)]
         check_eq(codes[-4:], [429] * 4)
-        time.sleep(0.3)
+        time.sleep(0.3 * scale())
         check(ban_of(s, BAD) is None, "%r did not spare it", changes)
     check_eq(s.metric("automatic_bans_total"), 0)
     s.check_reload(listeners='listener "main" { address "[::]:%d"; }' % s.port, routes=LIMITED, filters=FEW,
@@ -207,7 +226,7 @@ def test_some_can_never_be_banned(t):
 def test_crowd_behind_one_address_is_not_banned(t):
     peer = Peer(t)
     s = t.sentinel(start=False)
-    few = 'filter "few" { type "rate-limit"; max-rps "1/m"; burst 1; key "composite" "client-ip" "header:X-User"; }'
+    few = 'filter "few" { type "rate-limit"; max-rps "1/h"; burst 1; key "composite" "client-ip" "header:X-User"; }'
     s.write_config(listeners='listener "main" { address "[::]:%d"; }' % s.port, routes=LIMITED,
                    filters=few, top='kernel { ban { after 3; within "30s"; for "60s"; }\n}')
     s.start()
@@ -220,9 +239,8 @@ def test_crowd_behind_one_address_is_not_banned(t):
     check_eq(get("two"), "200")
     for _ in range(5):
         check_eq(get("two"), "429")
-    time.sleep(0.5)
+    wait_for(lambda: "a shared address?" in s.stderr(), "the line of the log")
     check(ban_of(s, BAD) is None, "a shared address is banned")
-    check_in("a shared address?", s.stderr())
     check_eq(get("three"), "200")
 
 
@@ -249,7 +267,7 @@ def test_top_shows_whom_the_guard_drops(t):
         os.execv(s.case.binary, [s.case.binary, "kernel", "top", "-c", s.config_path])
     fcntl.ioctl(fd, termios.TIOCSWINSZ, struct.pack("HHHH", 12, 60, 0, 0))
     shown = b""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 10 * scale()
     while BAD.encode() not in shown and time.monotonic() < deadline:
         shown += os.read(fd, 4096)
     os.write(fd, b"q")
@@ -267,7 +285,8 @@ def test_top_shows_whom_the_guard_drops(t):
     os.close(fd)
 
 
-# SYNs from invented sources of 10.99.0.0/16, by a raw socket: argv is interface, port, seconds, /24s, packets a second.
+# SYNs from invented sources of 10.99.0.0/16, by a raw socket: argv is interface, port, seconds, /24s, packets a second
+# (or what the machine can: then it lasts longer, and has 100,000 packets all the same).
 FLOOD = """
 import random, socket, struct, sys, time
 name, port, seconds, nets, rate = sys.argv[1], int(sys.argv[2]), float(sys.argv[3]), int(sys.argv[4]), int(sys.argv[5])
@@ -289,7 +308,7 @@ def frame(a, b):
     return mac + b"\\2\\0\\0\\0\\0\\1" + struct.pack("!H", 0x800) + ip + tcp
 frames = [frame(n % nets, 1 + n // nets % 250) for n in range(min(nets * 250, 20000))]
 end, sent, began = time.monotonic() + seconds, 0, time.monotonic()
-while time.monotonic() < end:
+while time.monotonic() < end or sent < 100000:
     for _ in range(200):
         s.send(frames[sent % len(frames)])
         sent += 1
@@ -301,12 +320,12 @@ print(sent)
 
 CLIENT = """
 import socket, sys, time
-source, port, count = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+source, port, count, patience = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4])
 good, times = 0, []
 for _ in range(count):
     began = time.monotonic()
     try:
-        s = socket.socket(); s.settimeout(2); s.bind((source, 0)); s.connect(("10.78.0.1", port))
+        s = socket.socket(); s.settimeout(patience); s.bind((source, 0)); s.connect(("10.78.0.1", port))
         s.sendall(b"GET / HTTP/1.1\\r\\nHost: a\\r\\nConnection: close\\r\\n\\r\\n")
         good += b" 200 " in s.recv(100)[:20]
         s.close()
@@ -326,7 +345,7 @@ def run_in(peer, script, *args):
 
 def client(peer, source, port, count):
     """(answers, the 99th percentile in seconds) of so many requests, one after the other."""
-    good, slow = run_in(peer, CLIENT, source, port, count).communicate()[0].split()
+    good, slow = run_in(peer, CLIENT, source, port, count, 2 * scale()).communicate()[0].split()
     return int(good), float(slow)
 
 
@@ -336,7 +355,6 @@ def flooded(peer, s, source, nets, rate):
     time.sleep(1.5)
     got = client(peer, source, s.port, 100)
     sent = int(flood.communicate()[0])
-    check(sent > 10000, "only %d packets were sent", sent)
     return got + (sent,)
 
 
@@ -361,8 +379,8 @@ def test_known_client_inside_of_a_flooding_prefix_is_served(t):
     """The prefix itself has no budget; its 250 other addresses are far over theirs."""
     peer = Peer(t)
     behind(peer, "10.99.0.251")
-    s = start(t, 'budget { connections "100/s" burst=100 per="ip"; }')
-    check_eq(client(peer, "10.99.0.251", s.port, 3)[0], 3)  # from now on it is known
+    s = start(t, 'budget { connections "10/s" burst=110 per="ip"; }')
+    check_eq(client(peer, "10.99.0.251", s.port, 3)[0], 3)  # from now on it is known, and has enough for what it will ask
     good, slow, sent = flooded(peer, s, "10.99.0.251", 1, 50000)
     check_eq(good, 100)
     dropped = s.metric("kernel_drops_total", reason="connection_budget")
@@ -374,8 +392,11 @@ def map_bytes(s):
     """Of the maps that the daemon holds."""
     found, folder = {}, "/proc/%d/fdinfo" % s.pid
     for name in os.listdir(folder):
-        with open(os.path.join(folder, name), encoding="ascii") as file:
-            rows = dict(line.split(":", 1) for line in file if ":" in line)
+        try:
+            with open(os.path.join(folder, name), encoding="ascii") as file:
+                rows = dict(line.split(":", 1) for line in file if ":" in line)
+        except FileNotFoundError:  # a connection that was closed meanwhile
+            continue
         if "map_id" in rows:
             found[rows["map_id"]] = int(rows["memlock"])
     check(found, "it holds no map")

@@ -61,6 +61,19 @@ class Peer:
         self.process.wait()
 
 
+def wait_port_free(port):
+    """The kernel takes a moment to close what the ring of a killed daemon held: also its listening sockets."""
+    def is_free():
+        with socket.socket(socket.AF_INET6) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as a server has it: connections are in nobody's way
+            try:
+                probe.bind(("::", port))
+            except OSError:
+                return False
+            return True
+    wait_for(is_free, "the port of the killed daemon is still taken")
+
+
 def kernel(rules, more=""):
     return 'kernel {\ninterface "guard0"\n%s\nacl {\n%s\n}\n}' % (more, rules)
 
@@ -135,12 +148,20 @@ def test_seconds_that_pass_while_the_guard_is_taken_off_harm_nobody(t):
     folder = "/sys/fs/bpf/sentinel/" + s.instance
     count = len(os.listdir(folder))
     s.signal(signal.SIGTERM)
-    wait_for(lambda: not os.path.exists(folder) or len(os.listdir(folder)) < count, "pins go", 10, 0)
+
+    def pins():
+        try:
+            return len(os.listdir(folder))
+        except FileNotFoundError:
+            return 0
+    wait_for(lambda: pins() < count, "pins go", 10, 0)
     for number in (signal.SIGSTOP, signal.SIGUSR1, signal.SIGHUP):  # all of which come at an inconvenient moment
         s.signal(number)
     time.sleep(1.2)
     s.signal(signal.SIGCONT)
-    s.stop()
+    s.signal(signal.SIGTERM)  # to nobody, if it ended before it could be stopped
+    check_eq(s.wait_exit(), 0)
+    s.check_clean()
     check(not os.path.exists(folder), "pins are left")
 
 
@@ -151,6 +172,7 @@ def test_killed_daemon_leaves_a_guard_that_fails_open(t):
     wait_for(lambda: peer.get(GOOD, s.port) == 0, "the ban")
     check(s.metric("kernel_drops_total", reason="block") > 0, "the ban is not the kernel's")
     s.kill()
+    wait_port_free(s.port)
     # A server of another kind in its place: bans end with the heartbeat, operator's rules do not.
     server = subprocess.Popen(["python3", "-m", "http.server", "--bind", "10.78.0.1", str(s.port)], cwd=t.dir,
                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -207,5 +229,5 @@ def test_client_by_an_interface_without_a_guard_is_judged_after_accept(t):
     check(s.admin("reload")[0], "reload")
     began = time.monotonic()
     check_eq(peer.get(BAD, s.port, 5), 0)
-    check(time.monotonic() - began < 4, "the connection was dropped, not closed")
+    check(time.monotonic() - began < 4 * scale(), "the connection was dropped, not closed")
     check_eq(peer.get(GOOD, s.port, 5), 200)

@@ -18,6 +18,12 @@ GAUGES = ("sessions", "exchanges", "ops_inflight", "pinned_buffers", "snapshots"
 PUBLISHED_S = 1.2  # more than workers take from one publication of their gauges to the next
 
 
+def whole_lines(path):
+    """Of a file that is being written: who reads may see a part of what one write(2) appends."""
+    with open(path, encoding="utf-8") as file:
+        return file.read().rpartition("\n")[0].splitlines()
+
+
 class Metrics:
     """A parsed page of metrics."""
 
@@ -286,10 +292,7 @@ class Sentinel:
     def access_lines(self, count=1, seconds=4):
         """Lines of the access log, once there are at least so many."""
         def lines():
-            if not os.path.exists(self.access_path):
-                return None
-            with open(self.access_path, encoding="utf-8") as file:
-                found = file.read().splitlines()
+            found = whole_lines(self.access_path) if os.path.exists(self.access_path) else ()
             return found if len(found) >= count else None
         return wait_for(lines, "%d lines of the access log" % count, seconds)
 
