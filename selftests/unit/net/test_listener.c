@@ -58,11 +58,11 @@ static void on_closed(struct acceptor *a)
 
 #define wait_until(condition)                                                           \
 	do {                                                                            \
-		uint64_t wait_end_ = loop_now_ms(loop) + 5000;                          \
+		uint64_t wait_end_ = loop_now_ms(loop) + 60000;                         \
 		while (!(condition)) {                                                  \
 			assert_int_equal(loop_turn(loop, 20), 0);                       \
 			if (loop_now_ms(loop) > wait_end_)                              \
-				fail_msg("after 5 s: %s", #condition);                  \
+				fail_msg("after 60 s: %s", #condition);                 \
 		}                                                                       \
 	} while (0)
 

@@ -461,7 +461,10 @@ static void test_size_is_bounded(void **state)
 	assert_int_equal(parse_repeated("\x01", " ", KDL_BYTES_MAX, "", &secs), -E2BIG);
 }
 
-/* A megabyte of each costs milliseconds of the processor; anything quadratic would cost minutes. */
+/*
+ * A megabyte of each costs milliseconds of the processor; anything quadratic would cost minutes.  An emulated processor
+ * that stands still counts that too.
+ */
 static void test_time_is_linear(void **state)
 {
 	static const struct {
@@ -481,7 +484,7 @@ static void test_time_is_linear(void **state)
 		double secs;
 
 		(void)parse_repeated(rows[i].before, rows[i].part, count, rows[i].after, &secs);
-		if (secs > 1)
+		if (secs > 10)
 			fail_msg("row %zu took %.2f s", i, secs);
 	}
 }
