@@ -110,8 +110,8 @@ def test_both_die_together(t):
 
 
 def test_origin_that_is_gone_and_comes_back(t):
-    o = t.origin()
-    port = o.port
+    port = t.port()  # of the test's own range: nobody else gets it meanwhile
+    o = t.origin(port=port)
     s = t.sentinel(o)
     check_eq(fetch(s.port, "/bytes/1").status, 200)
     o.close()

@@ -50,7 +50,8 @@ def test_wrk_sees_no_error(t):
     s = t.sentinel("127.0.0.1:%d" % file_server(t), workers=2)
     base = s.baseline()
     for path, connections in (("/small", 50), ("/large", 10)):
-        done = subprocess.run([wrk, "-t1", "-c%d" % connections, "-d2s", "http://127.0.0.1:%d%s" % (s.port, path)],
+        done = subprocess.run([wrk, "-t1", "-c%d" % connections, "-d%ds" % (2 * scale()), "--timeout", "%ds" % (10 * scale()),
+                               "http://127.0.0.1:%d%s" % (s.port, path)],
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=40 * scale())
         text = done.stdout.decode()
         check_eq(done.returncode, 0, text)

@@ -240,7 +240,7 @@ def test_requests_in_progress_of_every_level(t):
     free(lambda: two.get("shop", "/who/cart"))
     for c in held:
         c.reset()
-    wait_for(lambda: two.s.gauges()["active_requests"] == 0, "requests do not end")
+    wait_for(lambda: two.s.metric("open_connections") == 0, "requests do not end")
     # all counts are back at nothing: as many as at the beginning fit, and no more
     for o in two.origins.values():
         o.clear()

@@ -5,6 +5,8 @@ import threading
 import time
 
 from lib import Client, check, check_eq, check_in, fetch, wait_for
+from lib import h2
+from lib.h2 import H2C, TO_H2, H2Client, h2_origin
 
 # With a burst of one each pause of the client or the proxy is a token that is lost.
 ALONE = ("test_tokens_come_back_at_the_rate",)
@@ -19,6 +21,28 @@ def proxy(t, o=None, burst=3, keys="", **more):
 
 def statuses(s, count, path="/", **keys):
     return [fetch(s.port, path, **keys).status for _ in range(count)]
+
+
+def until_refused(s, most=100):
+    """(how many requests pass before one is refused, the seconds that took, the status of that one)"""
+    begin = time.monotonic()
+    for passed in range(most):
+        status = fetch(s.port, "/").status
+        if status != 200:
+            return passed, time.monotonic() - begin, status
+    raise AssertionError("none of %d was refused" % most)
+
+
+def together(c, paths):
+    """Requests for these in one write of an HTTP/2 client: the proxy meets them at one time."""
+    streams, out = [], b""
+    with c.sending:
+        for path in paths:
+            streams.append(c.open())
+            out += h2.frame(h2.HEADERS, h2.END_STREAM | h2.END_HEADERS, streams[-1].id,
+                            c.encoder.encode(c.head("GET", path)))
+        c.write(out)
+    return streams
 
 
 def judged(s, verdict, **labels):
@@ -231,14 +255,17 @@ def test_global_limit_is_before_all_routes(t):
 
 def test_policies_of_a_route(t):
     s = t.sentinel(t.origin(), route='policies { rate-limit { requests-per-second 1; burst 2; status-code 420; }; }')
-    check_eq(statuses(s, 3), [200, 200, 420])
+    passed, spent, status = until_refused(s)
+    check(2 <= passed <= 2 + spent, "%d passed in %.2f s", passed, spent)
+    check_eq(status, 420)
 
 
 def test_limits_by_the_second(t):
-    s = t.sentinel(t.origin(), limits="max-requests-per-second-per-client 1")
-    check_eq(statuses(s, 11).count(200), 10)
-    s = t.sentinel(t.origin(), limits="max-requests-per-second-global 1\nmax-requests-per-second-per-route 2")
-    check_eq(statuses(s, 11).count(200), 10)
+    for limits in ("max-requests-per-second-per-client 1",
+                   "max-requests-per-second-global 1\nmax-requests-per-second-per-route 2"):
+        s = t.sentinel(t.origin(), limits=limits)
+        passed, spent, _ = until_refused(s)
+        check(10 <= passed <= 10 + spent, "%d passed in %.2f s", passed, spent)
     check(judged(s, "refused", limit="max-requests-per-second-global") >= 1)
 
 
@@ -263,47 +290,43 @@ def test_log_only_lets_pass(t):
 
 
 def test_delay_keeps_order_and_pace(t):
-    o = t.origin()
-    s = t.sentinel(o, filters='filter "l" { type "rate-limit"; max-rps 20; burst 2; on-limit "delay"; }', route='filters "l"')
-    clients = [Client(s.port) for _ in range(12)]
-    begin = time.monotonic()
-    for i, c in enumerate(clients):
-        c.send("GET /%d HTTP/1.1\r\nHost: a\r\n\r\n" % i)
-        time.sleep(0.003)
-    times = []
-    for c in clients:
-        check_eq(c.response().status, 200)
-        times.append(time.monotonic() - begin)
-    check_eq([r.target for r in o.requests], ["/%d" % i for i in range(12)])
-    check(times[-1] >= 10 / 20 - 0.01, "12 requests took %.3f s", times[-1])
-    check(times[1] < 0.2, "the burst waited")
-    check_eq((judged(s, "delayed"), judged(s, "refused")), (10, 0))
+    o = h2_origin(t)  # on whose connection the order is seen
+    s = t.sentinel(o, filters='filter "l" { type "rate-limit"; max-rps 20; burst 2; on-limit "delay"; }', route='filters "l"',
+                   listener=H2C, upstream=TO_H2)
+    with H2Client(s.port) as c:
+        c.wait_settings()
+        begin = time.monotonic()
+        for stream in together(c, ["/%d" % i for i in range(12)]):
+            check_eq(stream.wait_end().status, 200)
+        spent = time.monotonic() - begin
+    check_eq(o.paths(), ["/%d" % i for i in range(12)])
+    check(spent >= 10 / 20 - 0.01, "12 requests took %.3f s", spent)
+    check_eq((judged(s, "admitted"), judged(s, "delayed"), judged(s, "refused")), (2, 10, 0))
 
 
 def test_delay_is_bounded(t):
-    s = t.sentinel(t.origin(), route='filters "l"',
+    s = t.sentinel(t.origin(), route='filters "l"', listener=H2C,
                    filters='filter "l" { type "rate-limit"; max-rps 5; burst 1; on-limit "delay"; max-delay-ms 500; }')
-    clients = [Client(s.port) for _ in range(6)]
-    for c in clients:
-        c.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
-    check_eq(sorted(c.response().status for c in clients), [200, 200, 200, 429, 429, 429])
+    with H2Client(s.port) as c:
+        check_eq([stream.wait_end().status for stream in together(c, ["/"] * 6)], [200, 200, 200, 429, 429, 429])
 
 
 def test_who_leaves_while_he_waits_is_forgotten(t):
     o = t.origin()
-    s = t.sentinel(o, route='filters "l"',
+    s = t.sentinel(o, routes='route "free" { matches { path "/free"; }; upstream "o"; }\n'
+                             'route "all" { matches { path-prefix "/"; }; upstream "o"; filters "l"; }',
                    filters='filter "l" { type "rate-limit"; max-rps "40/m"; burst 1; on-limit "delay"; }')
-    check_eq(fetch(s.port, "/first").status, 200)
+    check_eq(fetch(s.port, "/free").status, 200)
     baseline = s.baseline()
+    check_eq(fetch(s.port, "/first").status, 200)
     leaves, stays = Client(s.port), Client(s.port)
-    leaves.send("GET /leaves HTTP/1.1\r\nHost: a\r\n\r\n")
-    time.sleep(0.1)
-    stays.send("GET /stays HTTP/1.1\r\nHost: a\r\n\r\n")
-    time.sleep(0.1)
+    for count, (c, path) in enumerate(((leaves, "/leaves"), (stays, "/stays"))):
+        c.send("GET %s HTTP/1.1\r\nHost: a\r\n\r\n" % path)
+        wait_for(lambda: judged(s, "delayed") == count + 1, path + " does not wait")
     leaves.reset()
     check_eq(stays.response().status, 200)
     stays.close()
-    check_eq([r.target for r in o.requests], ["/first", "/stays"])
+    check_eq([r.target for r in o.requests], ["/free", "/first", "/stays"])
     s.wait_gauges(baseline)
 
 
