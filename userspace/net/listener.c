@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <linux/filter.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -15,6 +16,7 @@
 #define TAG_ACCEPTOR	TAG('a', 'c', 'p', 't')
 #define PAUSE_MS	100 /* after a failure for want of descriptors or memory */
 #define HANDSHAKE_MS	100 /* a closing listener waits so long for handshakes that were begun */
+#define LEAVE_ROUNDS	1000 /* after so many others come all the time, and wake the other process */
 
 static int set_on(int fd, int level, int option)
 {
@@ -174,6 +176,31 @@ static void accept_rest(struct acceptor *a)
 	}
 }
 
+/* Nothing is accepted any more but what has been already. */
+static void accept_end(struct acceptor *a)
+{
+	if (a->inflight)
+		loop_cancel(a->loop, &a->accept_op);
+	else
+		loop_defer(a->loop, &a->task);
+}
+
+/*
+ * The kernel wakes only one of those who wait for a connection.  If that was our accept, and it was cancelled before it
+ * ran, the connection is in the queue and the other process sleeps until the next one comes.  So look once more without
+ * waiting, and take what is there; two who find it do no harm.
+ */
+static bool accept_left_behind(struct acceptor *a)
+{
+	struct pollfd p = { .fd = a->fd, .events = POLLIN };
+
+	if (poll(&p, 1, 0) <= 0 || !(p.revents & POLLIN) || a->leave_rounds++ >= LEAVE_ROUNDS)
+		return false;
+	accept_arm(a);
+	accept_end(a);
+	return true;
+}
+
 static void task_run(struct task *t)
 {
 	struct acceptor *a = container_of(t, struct acceptor, task);
@@ -185,21 +212,14 @@ static void task_run(struct task *t)
 	}
 	if (a->inflight || timer_is_armed(&a->pause_timer))
 		return;
+	if (a->is_leaving && accept_left_behind(a))
+		return;
 	if (!a->is_leaving)
 		accept_rest(a);
 	loop_close_fd(a->loop, a->fd);
 	a->fd = -1;
 	a->tag = 0;
 	a->on_closed(a); /* a is gone */
-}
-
-/* Nothing is accepted any more but what has been already. */
-static void accept_end(struct acceptor *a)
-{
-	if (a->inflight)
-		loop_cancel(a->loop, &a->accept_op);
-	else
-		loop_defer(a->loop, &a->task);
 }
 
 /* The pause after a shortage is over, or the time for handshakes of a closing listener. */
@@ -222,7 +242,7 @@ void acceptor_start(struct acceptor *a, struct loop *l, int fd)
 	a->accept_op.on_done = accept_done;
 	timer_init(&a->pause_timer, pause_over);
 	a->task = (struct task){ .run = task_run };
-	a->inflight = 0;
+	a->inflight = a->leave_rounds = 0;
 	a->is_closing = a->is_leaving = false;
 	accept_arm(a);
 }

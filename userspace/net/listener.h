@@ -43,7 +43,7 @@ struct acceptor {
 	struct op accept_op;
 	struct timer pause_timer; /* also of the last 100 ms */
 	struct task task;
-	unsigned inflight;
+	unsigned inflight, leave_rounds;
 	bool is_closing, is_leaving;
 };
 
@@ -56,8 +56,9 @@ void acceptor_start(struct acceptor *a, struct loop *l, int fd);
  */
 void acceptor_close(struct acceptor *a);
 /*
- * Stop, and leave the socket to another process that has it too: the accept is cancelled, its remaining completions are
- * delivered, our descriptor is closed, and on_closed() is called.  Nothing is done to the socket itself.
+ * Stop, and leave the socket to another process that accepts from it too: the accept is cancelled, its remaining
+ * completions are delivered, a connection of which only we were told is accepted, our descriptor is closed, and
+ * on_closed() is called.  Nothing is done to the socket itself.
  */
 void acceptor_leave(struct acceptor *a);
 
