@@ -16,7 +16,7 @@
 #include "tunnels.h"
 
 #define QUIET_MS 150
-#define LEAVES	 4
+#define LEAVES	 5
 #define LEAVE_MS 1000 /* mostly 10, and 100 if the senders have to be stopped; seconds if emulated on a busy host */
 
 static unsigned stream_mb(void)
@@ -51,7 +51,7 @@ static void expect_text(struct rig *r, int fd, const char *text)
 	size_t got = 0, want = strlen(text);
 
 	while (got < want) {
-		ssize_t n = hear(r, fd, buf + got, want - got, 2000);
+		ssize_t n = hear(r, fd, buf + got, want - got, SOON_MS);
 
 		EXPECT(n > 0);
 		got += (size_t)n;
@@ -63,7 +63,7 @@ static void expect_text(struct rig *r, int fd, const char *text)
 static void tunnel_join_quiet(struct rig *r, struct tunnel *t)
 {
 	tunnel_join(r, t);
-	EXPECT(RIG_UNTIL(r, t->pair->dirs[0].state == DIR_ARMED && t->pair->dirs[1].state == DIR_ARMED, patient(2000)));
+	EXPECT(RIG_UNTIL(r, t->pair->dirs[0].state == DIR_ARMED && t->pair->dirs[1].state == DIR_ARMED, SOON_MS));
 }
 
 /* --- rows without a pair: the kernel's half alone --- */
@@ -114,7 +114,7 @@ static void test_queued_bytes_wait_for_the_kick(void)
 
 	raw_enter(&r, &t);
 	say(t.client, "HELLO");
-	nap_us(20000);
+	wait_queued(t.fd[0], 5);
 	raw_arm(&r, 0, 0);
 	raw_insert(&r, &t, 1);
 	raw_insert(&r, &t, 0);
@@ -132,7 +132,7 @@ static void test_half_read_head_is_trimmed(void)
 
 	raw_enter(&r, &t);
 	say(t.client, "HEADERbodybody");
-	nap_us(20000);
+	wait_queued(t.fd[0], 14);
 	EXPECT_EQ(recv(t.fd[0], buf, 6, 0), 6);
 	raw_arm(&r, 0, 0);
 	raw_insert(&r, &t, 1);
@@ -153,7 +153,7 @@ static void test_passed_half_read_head_is_trimmed(void)
 
 	raw_enter(&r, &t);
 	say(t.client, "HEADERbody");
-	nap_us(20000);
+	wait_queued(t.fd[0], 10);
 	EXPECT_EQ(recv(t.fd[0], buf, 6, 0), 6);
 	raw_insert(&r, &t, 0);
 	say(t.client, "-next");
@@ -233,7 +233,7 @@ static void test_bare_fin_is_dropped(void)
 	expect_text(NULL, t.origin, "last");
 	(void)shutdown(t.client, SHUT_WR);
 	p = (struct pollfd){ t.fd[0], POLLRDHUP, 0 };
-	EXPECT_EQ(poll(&p, 1, 1000), 1);
+	EXPECT_EQ(poll(&p, 1, SOON_MS), 1);
 	nap_us(10000);
 	EXPECT_EQ(raw_stat(&r, 0).fins, 1);
 	/* It is not passed on by itself, and the other direction is alive. */
@@ -257,7 +257,7 @@ static void test_small_segment_after_many_is_delivered(void)
 			nap_us(5000);
 		}
 		for (int got = 0; got < count * 10;) {
-			ssize_t n = hear(NULL, t.fd[0], buf, sizeof(buf), 1000);
+			ssize_t n = hear(NULL, t.fd[0], buf, sizeof(buf), SOON_MS);
 
 			EXPECT(n > 0);
 			got += (int)n;
@@ -301,7 +301,7 @@ static void raw_send(struct rig *r, struct tunnel *t, size_t bytes, bool is_redi
 
 	EXPECT_EQ(send(from, b, bytes, 0), bytes);
 	while (got < bytes) {
-		ssize_t n = hear(NULL, t->origin, c, bytes - got, 1000);
+		ssize_t n = hear(NULL, t->origin, c, bytes - got, SOON_MS);
 
 		EXPECT(n > 0);
 		got += (size_t)n;
@@ -350,7 +350,7 @@ static void test_written_bytes_are_counted_exactly(void)
 	reader.fd = t.origin;
 	peer_start(&reader);
 	EXPECT_EQ(sock_written_exactly(t.fd[1], &base), 0);
-	for (int i = 0; i < (is_emulated() ? 20 : 60); i++) {
+	for (int i = 0; i < (is_emulated() ? 20 : 60) || (exact <= 100 && i < 2000); i++) {
 		(void)stamp(b, sizeof(b), sent, 0, false);
 		EXPECT_EQ(send(t.fd[1], b, sizeof(b), 0), sizeof(b));
 		sent += sizeof(b);
@@ -377,7 +377,7 @@ static void test_join_after_fin_is_refused(void)
 	rig_open(&r, NULL, NULL);
 	tunnel_open(&t);
 	(void)shutdown(t.origin, SHUT_WR);
-	nap_us(20000);
+	wait_queued(t.fd[1], 0);
 	EXPECT_EQ(offload_join(r.offload, t.fd, &tunnel_events, &t, &p), -EOPNOTSUPP);
 	/* The kernel says so itself. */
 	EXPECT_EQ(flows_row_take(r.flows, 0, cookie_of(t.fd[1]), 1, 0), 0);
@@ -416,7 +416,7 @@ static void test_ktls_is_refused(void)
 		test_skip("this kernel has no TLS");
 	/* The first socket goes in and has to come back. */
 	if (offload_join(r.offload, t.fd, &tunnel_events, &t, &p) == 0) {
-		EXPECT(RIG_UNTIL(&r, t.ended, 5000));
+		EXPECT(RIG_UNTIL(&r, t.ended, SOON_MS));
 		EXPECT_EQ(t.err, 0);
 		EXPECT_EQ(t.report.why, OFFLOAD_LEFT_REFUSED);
 	}
@@ -437,16 +437,16 @@ static void test_second_socket_refused(void)
 	tunnel_open(&t);
 	EXPECT_EQ(flows_insert(other.flows, cookie_of(t.fd[1]), t.fd[1]), 0);
 	say(t.client, "before");
-	nap_us(10000);
+	wait_queued(t.fd[0], 6);
 	tunnel_join(&r, &t);
 	say(t.client, "-after");
-	EXPECT(RIG_UNTIL(&r, t.ended, 5000));
+	EXPECT(RIG_UNTIL(&r, t.ended, SOON_MS));
 	EXPECT_EQ(t.err, 0);
 	EXPECT_EQ(t.report.why, OFFLOAD_LEFT_REFUSED);
 	/* Some of it was copied on, the rest is where it was. */
 	for (size_t done = t.report.sides[0].user_bytes + t.held[0].bytes; done < 12;) {
 		char buf[16];
-		ssize_t n = hear(&r, t.fd[0], buf, sizeof(buf), 1000);
+		ssize_t n = hear(&r, t.fd[0], buf, sizeof(buf), SOON_MS);
 
 		EXPECT(n > 0);
 		EXPECT_EQ(send(t.fd[1], buf, (size_t)n, 0), n);
@@ -496,7 +496,7 @@ static void test_join_when_memory_is_short(void)
 	write_file(path, was);
 	/* Asked once a second. */
 	EXPECT(RIG_UNTIL(&r, (err = err ? offload_join(r.offload, t.fd, &tunnel_events, &t, &t.pair) : 0) == 0,
-			 patient(3000)));
+			 SOON_MS));
 	tunnel_leave(&r, &t);
 	tunnel_close(&t);
 	tunnel_close(&full);
@@ -537,7 +537,8 @@ static void test_queued_bytes_are_moved(void)
 	tunnel_open(&t);
 	say(t.client, "request");
 	say(t.origin, "greeting");
-	nap_us(20000);
+	wait_queued(t.fd[0], 7);
+	wait_queued(t.fd[1], 8);
 	tunnel_join(&r, &t);
 	expect_text(&r, t.origin, "request");
 	expect_text(&r, t.client, "greeting");
@@ -586,7 +587,8 @@ static void test_integrity_both_ways(void)
 
 	rig_open(&r, NULL, NULL);
 	tunnel_open(&t);
-	tunnel_join(&r, &t);
+	/* Before the peers begin: without a pause userspace may not catch up, and the kernel gets nothing. */
+	tunnel_join_quiet(&r, &t);
 	stream_through(&r, &t, peers);
 	printf("    %llu %% in the kernel\n",
 	       (unsigned long long)(100 * (t.report.sides[0].kernel_bytes + t.report.sides[1].kernel_bytes) /
@@ -627,7 +629,8 @@ static void test_half_read_streams(void)
 	struct rig r;
 
 	rig_open(&r, NULL, NULL);
-	for (int i = 0; i < 200; i++) {
+	/* Until enough of them joined before their FIN came: the machine may run only the senders. */
+	for (int i = 0; i < 200 || (i < 2000 && offload_counts(r.offload)->joins <= 50); i++) {
 		struct peer peers[2] = { { .sender = SENDER_MIXED, .seed = (unsigned)i }, { .goal = 1 } };
 		struct tunnel t;
 		size_t want;
@@ -680,7 +683,7 @@ static void half_close(bool is_client_first)
 	say(first, "question");
 	(void)shutdown(first, SHUT_WR);
 	expect_text(&r, second, "question");
-	EXPECT_EQ(hear(&r, second, &c, 1, 2000), 0);
+	EXPECT_EQ(hear(&r, second, &c, 1, SOON_MS), 0);
 	/* The other way goes on, in the kernel as before. */
 	say(second, "answer");
 	expect_text(&r, first, "answer");
@@ -689,8 +692,8 @@ static void half_close(bool is_client_first)
 	expect_text(&r, first, "-more");
 	EXPECT_EQ(t.ended, 0);
 	(void)shutdown(second, SHUT_WR);
-	EXPECT_EQ(hear(&r, first, &c, 1, 2000), 0);
-	EXPECT(RIG_UNTIL(&r, t.ended, 2000));
+	EXPECT_EQ(hear(&r, first, &c, 1, SOON_MS), 0);
+	EXPECT(RIG_UNTIL(&r, t.ended, SOON_MS));
 	EXPECT_EQ(t.err, 0);
 	EXPECT_EQ(t.report.why, OFFLOAD_LEFT_ENDED);
 	tunnel_close(&t);
@@ -715,7 +718,7 @@ static void test_leave_after_half_close(void)
 	say(t.client, "question");
 	(void)shutdown(t.client, SHUT_WR);
 	expect_text(&r, t.origin, "question");
-	EXPECT_EQ(hear(&r, t.origin, &c, 1, 2000), 0);
+	EXPECT_EQ(hear(&r, t.origin, &c, 1, SOON_MS), 0);
 	tunnel_leave(&r, &t);
 	EXPECT_EQ(t.report.why, OFFLOAD_LEFT_ASKED);
 	EXPECT(t.report.sides[0].is_eof && t.report.sides[0].is_shut && !t.report.sides[1].is_eof);
@@ -763,14 +766,16 @@ static uint64_t fill_up_by(struct rig *r, int fd, uint64_t seed, size_t piece)
 	static uint8_t b[65536];
 	uint64_t done = 0, last = now_ms();
 
-	while (now_ms() - last < 500) {
+	for (unsigned refused = 0; refused < FULL_TURNS || now_ms() - last < 500;) {
 		ssize_t n;
 
 		(void)stamp(b, piece, done, seed, false);
 		n = send(fd, b, piece, MSG_DONTWAIT | MSG_NOSIGNAL);
+		refused++;
 		if (n > 0) {
 			done += (uint64_t)n;
 			last = now_ms();
+			refused = 0;
 		}
 		EXPECT_EQ(loop_turn(r->loop, n > 0 ? 0 : 1), 0);
 		EXPECT(done < 64 * MB);
@@ -789,7 +794,7 @@ static void empty(struct rig *r, int fd, uint64_t want, uint64_t seed, unsigned 
 	uint64_t got = 0;
 
 	while (got < want) {
-		ssize_t n = hear(r, fd, b, piece, 5000);
+		ssize_t n = hear(r, fd, b, piece, SOON_MS);
 
 		EXPECT(n > 0);
 		EXPECT_EQ(stamp(b, (size_t)n, got, seed, true), -1);
@@ -924,14 +929,16 @@ static void test_memory_of_tiny_segments_is_bounded(void)
 	set_int(t.client, IPPROTO_TCP, 1 /* TCP_NODELAY */, 1);
 	tunnel_join_quiet(&r, &t);
 	last = now_ms();
-	while (!t.ended && now_ms() - last < 500) {
+	for (unsigned refused = 0; !t.ended && (refused < FULL_TURNS || now_ms() - last < 500);) {
 		ssize_t n;
 
 		(void)stamp(b, sizeof(b), taken, 9, false);
 		n = send(t.client, b, sizeof(b), MSG_DONTWAIT | MSG_NOSIGNAL);
+		refused++;
 		if (n > 0) {
 			taken += (uint64_t)n;
 			last = now_ms();
+			refused = 0;
 		}
 		if (n > 0 && taken / sizeof(b) % 64 > 0)
 			continue;
@@ -975,9 +982,9 @@ static void test_slow_receiver_gets_everything(void)
 	/* 1 Mbit/s: it is not done for seconds after the client's end was seen. */
 	empty(&r, t.origin, taken, 4, 1250, 10000);
 	printf("    %llu KB in %llu ms\n", (unsigned long long)(taken / 1024), (unsigned long long)(now_ms() - began));
-	EXPECT_EQ(hear(&r, t.origin, &c, 1, 2000), 0);
+	EXPECT_EQ(hear(&r, t.origin, &c, 1, SOON_MS), 0);
 	(void)shutdown(t.origin, SHUT_WR);
-	EXPECT(RIG_UNTIL(&r, t.ended, 2000));
+	EXPECT(RIG_UNTIL(&r, t.ended, SOON_MS));
 	EXPECT_EQ(t.err, 0);
 	tunnel_close(&t);
 	rig_close(&r);
@@ -1083,13 +1090,14 @@ static void held_send(struct tunnel *t)
 }
 
 /* Both ways, and no pause as long as a run of the iterator: leaving must not wait for one. */
-static void leave_under_traffic(enum sender_style sender, unsigned mb)
+static void leave_under_traffic(enum sender_style sender)
 {
 	/* Where it learns that segments are small the kernel takes a part of the window; we leave 1,152 bytes. */
 	int kernels_own = sender == SENDER_SMALL ? 16 : 1;
-	struct peer peers[2] = { { .goal = (uint64_t)mb * MB, .sender = sender, .seed = 3 },
-				 { .goal = (uint64_t)mb * MB, .sender = sender, .seed = 4 } };
-	uint64_t longest = 0;
+	struct peer peers[2] = { { .goal = UINT64_MAX, .sender = sender, .seed = 3 },
+				 { .goal = UINT64_MAX, .sender = sender, .seed = 4 } };
+	uint64_t longest = 0, took;
+	unsigned slow = 0;
 	struct tunnel t;
 	struct rig r;
 
@@ -1113,14 +1121,18 @@ static void leave_under_traffic(enum sender_style sender, unsigned mb)
 		tunnel_leave(&r, &t);
 		for (int k = 0; k < 2; k++)
 			EXPECT(window[k] > 0 && sock_window(t.fd[k]) >= window[k] / kernels_own);
-		longest = MAX(longest, now_ms() - began);
+		took = now_ms() - began;
+		longest = MAX(longest, took);
+		slow += took >= (is_emulated() ? 15 : 1) * LEAVE_MS;
 		EXPECT(!peers[0].has_sent && !peers[1].has_sent);
 		held_send(&t);
 	}
 	printf("    %llu ms at most, %llu retries\n", (unsigned long long)longest,
 	       (unsigned long long)offload_counts(r.offload)->leave_retries);
-	EXPECT(longest < (is_emulated() ? 15 : 1) * LEAVE_MS);
+	EXPECT(slow <= LEAVES / 2); /* once or twice the machine may have stood still */
 	tunnel_join(&r, &t);
+	for (int i = 0; i < 2; i++)
+		peers[i].until_ms = now_ms() + 100;
 	EXPECT(RIG_UNTIL(&r, t.ended == LEAVES + 1, patient(60000)) && t.err == 0);
 	for (int i = 0; i < 2; i++)
 		peer_join(&peers[i]);
@@ -1131,12 +1143,12 @@ static void leave_under_traffic(enum sender_style sender, unsigned mb)
 
 static void test_leave_between_small_messages(void)
 {
-	leave_under_traffic(SENDER_SMALL, is_emulated() ? 3 : 16);
+	leave_under_traffic(SENDER_SMALL);
 }
 
 static void test_leave_from_fast_senders(void)
 {
-	leave_under_traffic(SENDER_STEADY, is_emulated() ? 100 : 1000);
+	leave_under_traffic(SENDER_STEADY);
 }
 
 /* --- ends that are none --- */
@@ -1157,12 +1169,12 @@ static void reset_by(bool is_origin)
 	dead = is_origin ? t.origin : t.client;
 	other = is_origin ? t.client : t.origin;
 	close_with_reset(dead);
-	EXPECT(RIG_UNTIL(&r, t.ended, 1000));
+	EXPECT(RIG_UNTIL(&r, t.ended, SOON_MS));
 	EXPECT_EQ(t.err, -ECONNRESET);
 	(void)close(t.fd[0]);
 	(void)close(t.fd[1]);
 	p = (struct pollfd){ other, POLLIN, 0 };
-	EXPECT_EQ(poll(&p, 1, 1000), 1);
+	EXPECT_EQ(poll(&p, 1, SOON_MS), 1);
 	EXPECT_EQ(recv(other, &c, 1, 0), -1);
 	EXPECT_EQ(errno, ECONNRESET);
 	(void)close(other);
@@ -1191,7 +1203,7 @@ static void test_abort_counts_what_was_lost(void)
 	EXPECT_EQ(ioctl(t.client, SIOCOUTQ, &unacked), 0);
 	offload_abort(t.pair, -ECANCELED);
 	EXPECT_EQ(t.ended, 0);
-	EXPECT(RIG_UNTIL(&r, t.ended, 1000));
+	EXPECT(RIG_UNTIL(&r, t.ended, SOON_MS));
 	EXPECT_EQ(t.err, -ECANCELED);
 	EXPECT(t.report.sides[0].undelivered > 0);
 	EXPECT(t.report.sides[0].undelivered < taken);
@@ -1214,6 +1226,7 @@ static void test_abort_counts_what_was_lost(void)
 static void test_progress_is_seen(void)
 {
 	struct offload_progress before, after;
+	uint64_t said_ns;
 	struct rig r;
 	struct tunnel t;
 
@@ -1222,13 +1235,14 @@ static void test_progress_is_seen(void)
 	tunnel_join_quiet(&r, &t);
 	offload_progress(t.pair, &before);
 	nap_us(20000);
+	said_ns = clock_mono_ns();
 	say(t.client, "tick");
 	expect_text(NULL, t.origin, "tick");
 	offload_progress(t.pair, &after);
 	EXPECT_EQ(after.kernel_bytes[0], 4);
 	EXPECT_EQ(after.kernel_bytes[1], 0);
 	EXPECT(after.active_ns > before.active_ns);
-	EXPECT(clock_mono_ns() - after.active_ns < 1000000000ull);
+	EXPECT(after.active_ns + 1000000000ull > said_ns);
 	tunnel_leave(&r, &t);
 	tunnel_close(&t);
 	rig_close(&r);
@@ -1247,7 +1261,7 @@ static void test_many_leave_together(void)
 	}
 	for (int i = 0; i < 64; i++)
 		offload_leave(t[i].pair);
-	RIG_UNTIL(&r, (ended = 0, ({ for (int i = 0; i < 64; i++) ended += t[i].ended; }), ended == 64), 5000);
+	RIG_UNTIL(&r, (ended = 0, ({ for (int i = 0; i < 64; i++) ended += t[i].ended; }), ended == 64), SOON_MS);
 	EXPECT_EQ(ended, 64);
 	printf("    %llu runs of the iterator, the last one took %llu us\n",
 	       (unsigned long long)offload_counts(r.offload)->iterations,
@@ -1280,8 +1294,7 @@ static void test_worker_needs_no_rights(void)
 	tunnel_join_quiet(&r, &t);
 	tunnel_leave(&r, &t);
 	t.ended = 0;
-	/* Before the peers begin: without a pause userspace may not catch up, and the kernel gets nothing. */
-	tunnel_join_quiet(&r, &t);
+	tunnel_join_quiet(&r, &t); /* before the peers begin */
 	stream_through(&r, &t, peers);
 	EXPECT(t.report.sides[0].kernel_bytes > 0);
 	tunnel_close(&t);
@@ -1320,19 +1333,14 @@ static void test_stopped_daemon_flows_go_on(void)
 {
 	struct tunnel t;
 	pid_t pid = daemon_start(&t);
-	uint64_t until = now_ms() + 500;
-	unsigned rounds = 0;
 
 	EXPECT_EQ(kill(pid, SIGSTOP), 0);
-	while (now_ms() < until) {
+	for (unsigned i = 0; i < 100; i++) {
 		say(t.client, "ping");
 		expect_text(NULL, t.origin, "ping");
 		say(t.origin, "pong");
 		expect_text(NULL, t.client, "pong");
-		rounds++;
 	}
-	printf("    %u round trips\n", rounds);
-	EXPECT(rounds > (is_emulated() ? 5 : 50));
 	EXPECT_EQ(kill(pid, SIGCONT), 0);
 	say(t.client, "after");
 	expect_text(NULL, t.origin, "after");
@@ -1417,16 +1425,15 @@ static void test_killed_daemon_leaves_nothing(void)
 		struct pollfd p = { i ? t.origin : t.client, POLLIN, 0 };
 		char c;
 
-		EXPECT_EQ(poll(&p, 1, 1000), 1);
+		EXPECT_EQ(poll(&p, 1, SOON_MS), 1);
 		EXPECT(recv(p.fd, &c, 1, MSG_DONTWAIT) <= 0);
 	}
-	EXPECT(now_ms() - began < 1000);
 	/* The last reference goes after a grace period. */
 	do {
 		nap_us(10000);
 		objects_list(&after);
 		kept = objects_common(&with, &after) - objects_common(&before, &after);
-	} while (kept > 0 && now_ms() - began < 5000);
+	} while (kept > 0 && now_ms() - began < SOON_MS);
 	EXPECT_EQ(kept, 0);
 }
 

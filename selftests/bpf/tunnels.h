@@ -152,6 +152,11 @@ static inline uint64_t now_ms(void)
 	return clock_mono_ns() / 1000000;
 }
 
+/* For what comes at once, unless the machine stands still, and then still comes: only a failure takes longer. */
+#define SOON_MS 30000
+/* Who is refused so often, and for a while, has filled it: the machine may stand still in between. */
+#define FULL_TURNS 100
+
 /* A limit that only a failure reaches. */
 static inline uint64_t patient(uint64_t ms)
 {
@@ -203,6 +208,25 @@ static inline uint64_t cookie_of(int fd)
 
 	CHECK(getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, &len) == 0);
 	return cookie;
+}
+
+/* Until so many bytes are in the socket's queue, or (0) its peer's end is. */
+static inline void wait_queued(int fd, int bytes)
+{
+	struct pollfd p = { .fd = fd, .events = POLLRDHUP };
+	uint64_t until = now_ms() + SOON_MS;
+	int queued = 0;
+
+	if (!bytes) {
+		EXPECT_EQ(poll(&p, 1, SOON_MS), 1);
+		return;
+	}
+	do {
+		EXPECT_EQ(ioctl(fd, SIOCINQ, &queued), 0);
+		if (queued < bytes)
+			nap_us(500);
+	} while (queued < bytes && now_ms() < until);
+	EXPECT_EQ(queued, bytes);
 }
 
 static inline void close_with_reset(int fd)
@@ -280,7 +304,7 @@ struct peer {
 	enum receiver_style receiver;
 	unsigned seed;
 	unsigned pause_us; /* up to so long after each piece, beside what its style does */
-	uint64_t until_ms; /* then its goal is what it has sent; 0: never */
+	_Atomic uint64_t until_ms; /* then its goal is what it has sent; 0: never */
 	uint64_t goal, tx_seed, rx_seed;
 
 	pthread_t threads[2];
