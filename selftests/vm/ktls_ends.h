@@ -15,7 +15,7 @@
 #include "net/listener.h"
 #include "net/stream_tls_private.h"
 
-#define DEADLINE_MS 30000
+#define DEADLINE_MS 60000
 #define BULK	    (16U << 20)
 
 struct end {

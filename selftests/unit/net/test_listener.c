@@ -232,7 +232,7 @@ static void test_no_descriptor_left_pauses_and_goes_on(void **state)
 	low = (struct rlimit){ (rlim_t)next, limit.rlim_max };
 	assert_int_equal(setrlimit(RLIMIT_NOFILE, &low), 0);
 	door_open(&d, listener); /* the kernel remembers the limit of when the accept was begun */
-	for (unsigned i = 0; i < 60 && d.refused < 2; i++)
+	for (unsigned i = 0; i < 3000 && d.refused < 2; i++)
 		assert_int_equal(loop_turn(loop, 20), 0);
 	assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
 	assert_int_equal(d.accepted, 0);
@@ -269,7 +269,7 @@ static void test_close_with_a_full_queue_serves_all(void **state)
 struct flood {
 	pthread_t thread;
 	struct addr to;
-	unsigned served, reset;
+	unsigned served, reset, given_up;
 	int end; /* why the last connect failed */
 	bool stops;
 };
@@ -285,7 +285,8 @@ static void *flood_main(void *arg)
 
 		p.fd = socket(f->to.sa.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 		if (connect(p.fd, &f->to.sa, f->to.len) != 0 && errno == EINPROGRESS && poll(&p, 1, 300) == 0) {
-			close(p.fd); /* the SYN was dropped: nobody told this client anything */
+			close(p.fd); /* the SYN was dropped: nobody told this client anything, or not yet */
+			f->given_up++;
 			continue;
 		}
 		err = socket_error(p.fd);
@@ -308,7 +309,7 @@ static void test_closing_under_load_resets_nobody(void **state)
 {
 	static struct door doors[2];
 	struct flood floods[8];
-	unsigned served = 0, accepted = 0;
+	unsigned served = 0, given_up = 0, accepted = 0;
 	struct addr a;
 	uint64_t until;
 
@@ -323,6 +324,7 @@ static void test_closing_under_load_resets_nobody(void **state)
 	until = loop_now_ms(loop) + 150;
 	while (loop_now_ms(loop) < until)
 		assert_int_equal(loop_turn(loop, 20), 0);
+	wait_until(doors[0].accepted + doors[1].accepted > 100);
 	acceptor_close(&doors[0].a);
 	acceptor_close(&doors[1].a);
 	wait_until(doors[0].closed && doors[1].closed);
@@ -332,10 +334,11 @@ static void test_closing_under_load_resets_nobody(void **state)
 		assert_int_equal(floods[i].reset, 0);
 		assert_int_equal(floods[i].end, -ECONNREFUSED);
 		served += floods[i].served;
+		given_up += floods[i].given_up;
 	}
 	accepted = doors[0].accepted + doors[1].accepted;
 	assert_true(served > 50);
-	assert_int_equal(served, accepted);
+	assert_in_range(accepted, served, served + given_up);
 }
 
 static void test_close_while_paused(void **state)
@@ -352,7 +355,7 @@ static void test_close_while_paused(void **state)
 	low = (struct rlimit){ (rlim_t)next, limit.rlim_max };
 	assert_int_equal(setrlimit(RLIMIT_NOFILE, &low), 0);
 	door_open(&d, listener);
-	for (unsigned i = 0; i < 20 && !d.refused; i++)
+	for (unsigned i = 0; i < 3000 && !d.refused; i++)
 		assert_int_equal(loop_turn(loop, 20), 0);
 	assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
 	assert_int_equal(d.refused, 1);

@@ -17,7 +17,7 @@
 #include "net/splice.h"
 
 #define MIB	    (1024 * 1024)
-#define DEADLINE_MS 30000
+#define DEADLINE_MS 60000
 
 /* A peer whose bytes come by `from`, and one that gets them by `to`. */
 struct fixture {
@@ -257,7 +257,7 @@ static void test_loop_goes_on_while_nothing_comes(void **state)
 	start(f, MIB);
 	for (unsigned i = 0; i < 20; i++)
 		(void)loop_turn(f->loop, 1);
-	assert_true(clock_mono_ns() - began < 5000000000ull);
+	assert_true(clock_mono_ns() - began < 30000000000ull); /* it would for ever */
 	assert_non_null(f->splice);
 	assert_int_equal(pipes_busy(f), 0); /* who waits needs none */
 	assert_int_equal(fcntl(stream_fd(f->from), F_GETFL) & O_NONBLOCK, 0);
@@ -276,7 +276,7 @@ static void test_reader_that_stops_bounds_what_is_taken(void **state)
 		fed += feed(f, fed, 64 * MIB - fed);
 		(void)loop_turn(f->loop, 1);
 	}
-	assert_true(clock_mono_ns() - began < 10000000000ull);
+	assert_true(clock_mono_ns() - began < 30000000000ull);
 	assert_non_null(f->splice);
 	assert_true(f->waits_to > 0);
 	assert_true(f->to->queued <= PIPE_BYTES);
@@ -297,14 +297,18 @@ static void test_waiting_for_a_half_closed_reader_costs_nothing(void **state)
 {
 	struct fixture *f = *state;
 	const int small = 131072;
-	uint64_t fed = 0, began, moved = 1;
+	uint64_t fed = 0, began = clock_mono_ns(), moved = 1;
+	unsigned quiet = 0;
 
 	(void)setsockopt(f->sink, SOL_SOCKET, SO_RCVBUF, &small, sizeof(small));
 	assert_int_equal(shutdown(f->sink, SHUT_WR), 0);
 	start(f, 16 * MIB);
-	for (began = clock_mono_ns(); clock_mono_ns() - began < 300 * 1000000ull; moved = f->moved) {
-		if (moved != f->moved)
+	/* Full: nothing moves for so long, and in so many turns. */
+	for (; quiet++ < 100 || clock_mono_ns() - began < 300 * 1000000ull; moved = f->moved) {
+		if (moved != f->moved) {
 			began = clock_mono_ns();
+			quiet = 0;
+		}
 		fed += feed(f, fed, 16 * MIB - fed);
 		(void)loop_turn(f->loop, 1);
 	}
@@ -434,7 +438,7 @@ static void test_stopped_inside_of_an_event(void **state)
 	f->stops = true;
 	start(f, MIB);
 	(void)feed(f, 0, MIB);
-	for (unsigned i = 0; i < 10; i++)
+	for (unsigned i = 0; i < 10 || (i < 5000 && f->splice); i++)
 		(void)loop_turn(f->loop, 1);
 	assert_null(f->splice);
 	assert_int_equal(f->ends, 0);
