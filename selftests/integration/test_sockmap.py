@@ -32,7 +32,7 @@ def sockmap_lines(s):
     return [l for l in s.metrics().text.splitlines() if "sockmap" in l and "#" not in l]
 
 
-def in_kernel(s, count=1, seconds=5):
+def in_kernel(s, count=1, seconds=20):
     wait_for(lambda: s.metric("sockmap_tunnels") == count,
              lambda: "not %d tunnels in the kernel: %s" % (count, sockmap_lines(s)), seconds)
 
@@ -445,7 +445,7 @@ class Traffic(threading.Thread):
 def test_hundred_tunnels_under_traffic_survive_reloads(t):
     o, s = setup(t, workers=2, upstream='connection-pool { max-connections 400; }')
     flows = [Traffic(t, s, 2000, 0.1) for _ in range(100)]
-    in_kernel(s, 100, 20)
+    in_kernel(s, 100)
     for i in range(10):
         s.check_reload(level="warn" if i % 2 else "info")
         time.sleep(0.2)

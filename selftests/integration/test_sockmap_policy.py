@@ -48,7 +48,7 @@ def test_busy_worker_sends_them_in_and_a_calm_one_recalls_them(t):
     s.sleep_ticks(3)
     check_eq((s.metric("busy_workers"), s.metric("sockmap_joins_total")), (0, 0), "of a calm worker")
     load = Load(s)
-    in_kernel(s, 2, 15)
+    in_kernel(s, 2)
     check_eq(s.metric("busy_workers"), 1)
     echoes(c, pattern(100000))
     s.sleep_ticks(2)
@@ -96,7 +96,7 @@ def test_bulk_leaves_for_splice_and_may_come_back(t):
     c = tunnel_open(s, b"/bulk")
     c.set_timeout(30)
     load = Load(s)
-    in_kernel(s, 1, 15)
+    in_kernel(s, 1)
     gate.set()
     connection = next(k for k in o.connections if k.requests and k.requests[0].target == "/bulk")
     got, h, last = len(c.reader.buffer), hashlib.sha256(bytes(c.reader.buffer)), b""

@@ -84,6 +84,15 @@ def hold(s):
     return c
 
 
+def hold_by_new(s):
+    """The process before may still take somebody who comes while it leaves: then None."""
+    c = hold(s)
+    if s.status()["connections"] == 1:
+        return c
+    c.close()
+    return None
+
+
 def own_binary(t):
     """A copy that a test may replace."""
     path = t.path("sentinel")
@@ -214,7 +223,7 @@ def test_second_upgrade_while_the_first_drains(t):
     s = t.sentinel(t.origin())
     one = hold(s)
     first = upgrade(t, s)
-    two = hold(s)
+    two = wait_for(lambda: hold_by_new(s), "a connection of the new process")
     second = upgrade(t, s)
     check_eq(sorted(p["pid"] for p in s.status()["older_processes"]), sorted([first.pid, second.pid]))
     check_eq(one.get("/bytes/9").status, 200)

@@ -142,7 +142,7 @@ def stay_in_the_kernel(t, count, upgrades, share=0.5, **keys):
     s = t.sentinel(t.origin(), workers=2, route="websocket #true", upstream="connection-pool { max-connections 1000; }",
                    top='kernel { splice "sockmap"; }')
     traffic = [Traffic(s, **keys) for _ in range(count)]
-    wait_for(lambda: in_kernel(s, count), "they join")
+    wait_for(lambda: in_kernel(s, count), "they join", 20)
     for _ in range(upgrades):
         old = upgrade(t, s)
         ended(old, 20)
@@ -182,7 +182,7 @@ def sockmap(t, o, **keys):
 
 def joined(s, count):
     tunnels = [tunnel_open(s) for _ in range(count)]
-    wait_for(lambda: in_kernel(s, count), "they join")
+    wait_for(lambda: in_kernel(s, count), "they join", 20)
     return tunnels
 
 
@@ -196,7 +196,7 @@ def test_workers_and_connections_may_change_under_tunnels_in_the_kernel(t):
         for c in tunnels:
             echoes(c, pattern(5000))
         tunnels += [tunnel_open(s)]  # in maps of the new process
-        wait_for(lambda: s.metric("sockmap_joins_total") == 1, "the new one joins")
+        wait_for(lambda: s.metric("sockmap_joins_total") == 1, "the new one joins", 20)
         tunnels.pop().close()
         wait_for(lambda: s.metric("sockmap_tunnels") == 12, "the new one ends")
     for c in tunnels:
@@ -218,7 +218,7 @@ def test_tunnels_leave_the_kernel_first_if_the_new_process_has_none(t):
 def test_two_upgrades_at_once_keep_tunnels_in_the_kernel(t):
     s = sockmap(t, t.origin())
     traffic = [Traffic(s, 2000, 0.001) for _ in range(20)]
-    wait_for(lambda: in_kernel(s, 20), "they join")
+    wait_for(lambda: in_kernel(s, 20), "they join", 20)
     for _ in range(2):
         processes = [upgrade(t, s) for _ in range(3)]
         for old in processes:
@@ -238,7 +238,7 @@ def test_pairs_of_a_process_before_do_not_come_to_one_that_has_no_use_for_them(t
     for c in readers:
         c.send(UPGRADE % b"/upgrade")
         check_eq(c.head().status, 101)
-    wait_for(lambda: in_kernel(s, 6), "they join")
+    wait_for(lambda: in_kernel(s, 6), "they join", 20)
     senders = [threading.Thread(target=c.socket.sendall, args=(data,), daemon=True) for c in readers]
     for sender in senders:
         sender.start()
@@ -269,7 +269,7 @@ def test_tunnels_end_while_they_move(t):
     s = sockmap(t, t.origin())
     for _ in range(3):
         traffic = [Traffic(s, 500, 0.002) for _ in range(40)]
-        wait_for(lambda: s.metric("sockmap_tunnels") == 40, "they join")
+        wait_for(lambda: s.metric("sockmap_tunnels") == 40, "they join", 20)
 
         def end():
             while not all(one.is_over for one in traffic):
@@ -299,7 +299,7 @@ def test_half_closed_tunnel_in_the_kernel_moves(t):
         connection.close()
     o.on("/late", late)
     c = tunnel_open(s, b"/late")
-    wait_for(lambda: in_kernel(s, 1), "it joins")
+    wait_for(lambda: in_kernel(s, 1), "it joins", 20)
     c.send(b"all that I have")
     c.half_close()
     s.sleep_ticks(0.3)
@@ -318,7 +318,7 @@ def slow_reader(t, s, size, pause, is_there=lambda: True):
     c = Client(s.port, rcvbuf=4096)
     c.send(UPGRADE % b"/upgrade")
     check_eq(c.head().status, 101)
-    wait_for(is_there, "it joins")
+    wait_for(is_there, "it joins", 20)
     data = pattern(size)
     sender = threading.Thread(target=lambda: c.socket.sendall(data), daemon=True)
     sender.start()
@@ -386,7 +386,7 @@ def test_tunnels_in_the_kernel_stay_as_they_were_if_there_is_no_upgrade(t):
 def test_new_process_that_stands_still_loses_nothing(t):
     s = sockmap(t, t.origin())
     traffic = [Traffic(s, 300, 0.02) for _ in range(100)]
-    wait_for(lambda: in_kernel(s, 100), "they join")
+    wait_for(lambda: in_kernel(s, 100), "they join", 20)
     old = upgrade(t, s)
     s.process.send_signal(signal.SIGSTOP)
     time.sleep(3)
