@@ -9,7 +9,7 @@ from lib import check, check_eq, check_in, wait_for
 from lib.case import scale
 from lib.origin import pattern
 from lib.tls import Authority, TlsOrigin, s_client
-from test_sockmap import FORCED, by_kernel, is_over, sockmap_lines
+from test_sockmap import FORCED, by_kernel, in_kernel, is_over, sockmap_lines
 
 LIMIT_S = 120
 PYTHON = "/usr/bin/python3"  # Debian's, whose library it is
@@ -35,7 +35,8 @@ import asyncio, hashlib, sys, websockets
 async def main():
     count = 0
     async with websockets.connect("ws://127.0.0.1:%s/chat" % sys.argv[1], max_size=1 << 24, compression=None) as ws:
-        await asyncio.sleep(0.3)
+        print("open", flush=True)
+        await asyncio.get_running_loop().run_in_executor(None, sys.stdin.readline)
         for size in (0, 1, 125, 126, 65535, 65536, 1000000):
             message = (hashlib.sha512(b"%d" % size).digest() * (size // 64 + 1))[:size]
             await ws.send(message)
@@ -56,14 +57,23 @@ asyncio.run(main())
 '''
 
 
-def run(*words, data=b"", timeout=30):
-    done = subprocess.run(words, input=data, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=timeout * scale())
-    check_eq(done.returncode, 0, "%s: %s" % (words[0], done.stdout[-800:].decode("utf-8", "replace")))
-    return done.stdout
+def ended(process, data=b"", timeout=30):
+    """What it says until its end, which is a good one."""
+    said, _ = process.communicate(data, timeout * scale())
+    check_eq(process.returncode, 0, "%s: %s" % (process.args[0], said[-800:].decode("utf-8", "replace")))
+    return said
+
+
+def run(*words, data=b""):
+    process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    try:
+        return ended(process, data)
+    finally:
+        process.kill()
 
 
 def spawn(t, *words):
-    process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
     def end():
         process.kill()
@@ -85,8 +95,10 @@ def test_websocket_by_a_client_library(t):
     server = spawn(t, PYTHON, "-c", SERVER, str(port))
     check_eq(server.stdout.readline(), b"ready\n")
     s = t.sentinel("127.0.0.1:%d" % port, route="websocket #true", top=FORCED)
-    said = run(PYTHON, "-c", CLIENT, str(s.port))
-    check_eq(said.split(), [b"ok", b"1131323"])
+    client = spawn(t, PYTHON, "-c", CLIENT, str(s.port))
+    check_eq(client.stdout.readline(), b"open\n")
+    in_kernel(s)
+    check_eq(ended(client, b"go\n").split(), [b"ok", b"1131323"])
     most_by_kernel(s, 2 * 1000000)
     line = json.loads(s.access_lines()[-1])
     check_eq((line["status"], line["path"]), (101, "/chat"))
@@ -148,23 +160,33 @@ def test_redis_over_plain_tcp(t):
         return run("redis-cli", "-h", "127.0.0.1", "-p", str(s.port), *words, data=data)
 
     check_eq(cli("ping").strip(), b"PONG")
+    is_over(s)
+    client = spawn(t, "redis-cli", "-h", "127.0.0.1", "-p", str(s.port))
+    client.stdin.write(b"PING\n")
+    client.stdin.flush()
+    in_kernel(s)
     value = pattern(200000).hex()
-    commands = ["DEBUG SLEEP 0.3"] + ["SET key:%d %d" % (i, i * i) for i in range(500)] + [
+    commands = ["SET key:%d %d" % (i, i * i) for i in range(500)] + [
         "SET big %s" % value, "GET big"] + ["GET key:%d" % i for i in range(500)] + ["INCR n"] * 100
-    lines = cli(data="\n".join(commands).encode()).decode().splitlines()
+    lines = ended(client, "\n".join(commands).encode()).decode().splitlines()
     lines = [l for l in lines if l != "OK"]
     check_eq(lines[-601:] == [value] + [str(i * i) for i in range(500)] + [str(i) for i in range(1, 101)], True,
              "%r" % lines[-3:])
     is_over(s)
     check(by_kernel(s) > 800000, "%s", sockmap_lines(s))
     subscriber = spawn(t, "redis-cli", "-h", "127.0.0.1", "-p", str(s.port), "subscribe", "news")
-    wait_for(lambda: s.metric("sockmap_tunnels") == 1, "the subscriber is not in the kernel")
+
+    def hears(word):
+        seen = b""
+        while word not in seen:
+            piece = os.read(subscriber.stdout.fileno(), 4096)
+            check(piece, "the subscriber ended")
+            seen += piece
+
+    hears(b"news")  # its subscription is confirmed
+    in_kernel(s)
     before = by_kernel(s)
     check_eq(cli("publish", "news", "extra").strip(), b"1")
-    seen = b""
-    while b"extra" not in seen:
-        piece = os.read(subscriber.stdout.fileno(), 4096)
-        check(piece, "the subscriber ended")
-        seen += piece
+    hears(b"extra")
     wait_for(lambda: by_kernel(s) > before, "the news did not come by sockmap")
     subscriber.kill()
