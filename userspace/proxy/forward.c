@@ -348,7 +348,7 @@ static void send_request(struct forward *f)
 
 static enum handler_verdict wait_for_connection(struct forward *f, uint64_t timeout_ms)
 {
-	if (f->ew->waiter_count >= f->x->pin->snapshot->limits.queued) {
+	if (!f->was_woken && f->ew->waiter_count >= f->x->pin->snapshot->limits.queued) {
 		attempt_failed(f, FAIL_POOL_FULL, SPAN("too many requests wait for a connection"));
 		return HANDLER_WAIT;
 	}
@@ -356,8 +356,8 @@ static enum handler_verdict wait_for_connection(struct forward *f, uint64_t time
 		f->state = FORWARD_QUEUED;
 		timer_arm(loop_of(f), &f->timer, timeout_ms);
 	}
+	endpoint_worker_wait(f->ew, &f->waiter, f->was_woken);
 	f->was_woken = false;
-	endpoint_worker_wait(f->ew, &f->waiter);
 	return HANDLER_WAIT;
 }
 

@@ -167,11 +167,14 @@ void endpoint_worker_wake(struct endpoint_worker *ew)
 	cw->on_free(cw);
 }
 
-void endpoint_worker_wait(struct endpoint_worker *ew, struct connection_waiter *cw)
+void endpoint_worker_wait(struct endpoint_worker *ew, struct connection_waiter *cw, bool was_told)
 {
 	if (!list_is_empty(&cw->node))
 		return;
-	list_append(&ew->waiters, &cw->node);
+	if (was_told)
+		list_push(&ew->waiters, &cw->node);
+	else
+		list_append(&ew->waiters, &cw->node);
 	ew->waiter_count++;
 }
 

@@ -119,9 +119,11 @@ void proxy_worker_count_refused(struct proxy_worker *w, const char *reason);
 
 /* The endpoint's side of this worker, created on first use. */
 struct endpoint_worker *proxy_worker_endpoint(struct proxy_worker *w, struct endpoint *e);
-/* Wait for a connection of the endpoint: on_free() runs when one may be had (wait again if not).  Idempotent.
+/*
+ * Wait for a connection of the endpoint: on_free() runs when one may be had (wait again if not).  Idempotent.
+ * was_told: on_free() ran, but somebody else had the connection first: before all who wait, as it was.
  */
-void endpoint_worker_wait(struct endpoint_worker *ew, struct connection_waiter *cw);
+void endpoint_worker_wait(struct endpoint_worker *ew, struct connection_waiter *cw, bool was_told);
 /* A connection may be had: the first that waits is told.  For one that was told and did not use it. */
 void endpoint_worker_wake(struct endpoint_worker *ew);
 void endpoint_worker_unwait(struct endpoint_worker *ew, struct connection_waiter *cw);

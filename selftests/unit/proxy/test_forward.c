@@ -330,6 +330,37 @@ static void test_request_waits_for_a_connection_and_gets_it(void **state)
 	assert_int_equal(side_of(f, 0)->pool.connected, 1);
 }
 
+/* A request that is there when the connection becomes free may be first; who was told of it stays before the others. */
+static void test_request_that_waits_keeps_its_place(void **state)
+{
+	struct fixture *f = *state;
+	struct client *a, *b, *d;
+
+	f->upstream.pool.max_connections = 1;
+	begin(f);
+	a = dial(f, 0);
+	b = dial(f, 1);
+	d = dial(f, 2);
+	ask(a, GET "GET /behind HTTP/1.1\r\nHost: h\r\n\r\n");
+	origin_hears(f, 0, "\r\n\r\n");
+	ask(b, "GET /second HTTP/1.1\r\nHost: h\r\n\r\n");
+	turns(f, 3);
+	ask(d, "GET /third HTTP/1.1\r\nHost: h\r\n\r\n");
+	turns(f, 3);
+	assert_int_equal(side_of(f, 0)->waiter_count, 2);
+	origin_says(f, 0, OK_EMPTY);
+	origin_hears(f, 0, "GET /behind");
+	turns(f, 5);
+	assert_int_equal(side_of(f, 0)->waiter_count, 2);
+	origin_says(f, 0, OK_EMPTY);
+	origin_hears(f, 0, "GET /second");
+	origin_says(f, 0, OK_EMPTY);
+	origin_hears(f, 0, "GET /third");
+	origin_says(f, 0, OK_EMPTY);
+	client_hears(f, d, "HTTP/1.1 200");
+	assert_int_equal(side_of(f, 0)->pool.connected, 1);
+}
+
 static void test_request_that_waits_too_long_is_503(void **state)
 {
 	struct fixture *f = *state;
@@ -885,6 +916,7 @@ int main(void)
 		T(test_request_that_waits_too_long_is_503),
 		T(test_request_beyond_the_queue_is_503),
 		T(test_client_that_leaves_the_queue_is_forgotten),
+		T(test_request_that_waits_keeps_its_place),
 		T(test_two_connections_that_become_free_serve_two),
 		T(test_body_is_held_back_while_the_connect_hangs),
 		T(test_many_tiny_chunks_are_not_repeated),
