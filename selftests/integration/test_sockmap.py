@@ -258,6 +258,12 @@ def test_idle_limit_spares_the_busy_and_ends_the_dead(t):
     is_over(s)
 
 
+def tcp_bytes_max(name):
+    """So far the kernel lets a buffer grow by itself."""
+    with open("/proc/sys/net/ipv4/tcp_" + name, encoding="ascii") as file:
+        return int(file.read().split()[2])
+
+
 def test_stuck_receiver_is_bounded_and_harms_nobody(t):
     gate = threading.Event()
 
@@ -291,7 +297,8 @@ def test_stuck_receiver_is_bounded_and_harms_nobody(t):
             sent += n
     except TimeoutError:
         pass
-    check(sent < 16 * MIB, "%d bytes were taken for nobody", sent)
+    # the receive buffer of our client may grow as far as the kernel lets it; all other ones are 3 MiB
+    check(sent < tcp_bytes_max("rmem") + 4 * MIB, "%d bytes were taken for nobody", sent)
     check(s.rss() - rss < 8 * MIB, "the daemon grew by %d bytes", s.rss() - rss)
     slowest = 0
     for _ in range(50):
