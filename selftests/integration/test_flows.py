@@ -73,7 +73,7 @@ def test_a_killed_daemon_leaves_nothing_in_the_kernel(t):
     held = {kind: ids(kind, s.pid) for kind in ("map", "prog")}
     check(all(held.values()), "%s", held)
     s.kill()
-    wait_for(lambda: not any(shown(kind, wanted=held[kind]) for kind in held), "maps and programs of the killed daemon", 5)
+    wait_for(lambda: not any(shown(kind, wanted=held[kind]) for kind in held), "maps and programs of the killed daemon", 10)
 
 
 def test_without_rights_it_says_why_and_serves(t):

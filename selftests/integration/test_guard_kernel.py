@@ -71,7 +71,7 @@ def wait_port_free(port):
             except OSError:
                 return False
             return True
-    wait_for(is_free, "the port of the killed daemon is still taken")
+    wait_for(is_free, "the port of the killed daemon is still taken", 10)
 
 
 def kernel(rules, more=""):
