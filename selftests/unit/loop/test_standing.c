@@ -85,7 +85,7 @@ static void test_pieces_come_one_by_one(void **state)
 	read_more(&r, fds[0]);
 	for (unsigned i = 1; i <= 8; i++) {
 		assert_int_equal(r.ends, 0);
-		assert_int_equal(write(fds[1], "abcdefgh" + i - 1, 1), 1);
+		assert_int_equal(write(fds[1], &"abcdefgh"[i - 1], 1), 1);
 		wait_until(r.pieces == i);
 		assert_int_equal(r.was_more, loop->can_stand);
 		if (!loop->can_stand)
