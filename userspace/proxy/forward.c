@@ -42,7 +42,6 @@ struct forward {
 	bool is_end_sent;
 	bool is_stopped; /* the origin answered early: no more of the request */
 	bool is_response_done;
-	bool was_woken; /* a connection became free for this one */
 	bool has_reopened; /* the attempt has got its second connection */
 	bool must_be_new; /* none that is open already for this attempt */
 };
@@ -88,12 +87,8 @@ static struct endpoint_worker *endpoint_side(const struct forward *f)
 static void leave_attempt(struct forward *f, bool is_clean)
 {
 	timer_disarm(loop_of(f), &f->timer);
-	if (f->ew)
-		endpoint_worker_unwait(f->ew, &f->waiter);
-	if (f->was_woken) {
-		f->was_woken = false;
-		endpoint_worker_wake(endpoint_side(f));
-	}
+	if (f->ew && endpoint_worker_unwait(f->ew, &f->waiter))
+		endpoint_worker_wake(f->ew);
 	if (!f->origin)
 		return;
 	bulk_stop(&f->x->bulk[BULK_REQUEST]);
@@ -346,9 +341,9 @@ static void send_request(struct forward *f)
 
 /* ---- opening ---- */
 
-static enum handler_verdict wait_for_connection(struct forward *f, uint64_t timeout_ms)
+static enum handler_verdict wait_for_connection(struct forward *f, uint64_t timeout_ms, bool has_room)
 {
-	if (!f->was_woken && f->ew->waiter_count >= f->x->pin->snapshot->limits.queued) {
+	if (!f->waiter.is_told && f->ew->waiter_count >= f->x->pin->snapshot->limits.queued) {
 		attempt_failed(f, FAIL_POOL_FULL, SPAN("too many requests wait for a connection"));
 		return HANDLER_WAIT;
 	}
@@ -356,8 +351,9 @@ static enum handler_verdict wait_for_connection(struct forward *f, uint64_t time
 		f->state = FORWARD_QUEUED;
 		timer_arm(loop_of(f), &f->timer, timeout_ms);
 	}
-	endpoint_worker_wait(f->ew, &f->waiter, f->was_woken);
-	f->was_woken = false;
+	endpoint_worker_wait(f->ew, &f->waiter);
+	if (has_room && f->ew->told_count == 0)
+		endpoint_worker_wake(f->ew);
 	return HANDLER_WAIT;
 }
 
@@ -374,8 +370,8 @@ static enum handler_verdict open_origin(struct forward *f)
 	e = f->ew->endpoint;
 	origin_settings(x, &f->request, e, &settings);
 	room = client_pool_room(&f->ew->pool, &settings, f->must_be_new);
-	if (room == CLIENT_ROOM_NONE)
-		return wait_for_connection(f, settings.connect_timeout_ms);
+	if (room == CLIENT_ROOM_NONE || !endpoint_worker_is_next(f->ew, &f->waiter))
+		return wait_for_connection(f, settings.connect_timeout_ms, room != CLIENT_ROOM_NONE);
 	timer_disarm(loop_of(f), &f->timer);
 	if (room == CLIENT_ROOM_NEW) {
 		err = endpoint_next_addr(e, &addr);
@@ -389,7 +385,10 @@ static enum handler_verdict open_origin(struct forward *f)
 		attempt_failed(f, FAIL_UPSTREAM_CONNECT, span_str(err_text(err)));
 		return HANDLER_WAIT;
 	}
-	f->was_woken = false;
+	/* Who came meanwhile is behind those who wait: if there is room for more, it is for them. */
+	if (endpoint_worker_unwait(f->ew, &f->waiter) && f->ew->waiter_count > 0 &&
+	    client_pool_room(&f->ew->pool, &settings, false) != CLIENT_ROOM_NONE)
+		endpoint_worker_wake(f->ew);
 	upstream_begin(f->uw, f->endpoint);
 	f->origin->owner = f;
 	f->origin->events = &origin_events;
@@ -431,7 +430,6 @@ static void on_free_connection(struct connection_waiter *cw)
 {
 	struct forward *f = container_of(cw, struct forward, waiter);
 
-	f->was_woken = true;
 	exchange_resume(f->x);
 }
 

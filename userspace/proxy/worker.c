@@ -163,27 +163,40 @@ void endpoint_worker_wake(struct endpoint_worker *ew)
 
 	if (!cw)
 		return;
-	endpoint_worker_unwait(ew, cw);
+	(void)endpoint_worker_unwait(ew, cw);
+	cw->is_told = true;
+	ew->told_count++;
 	cw->on_free(cw);
 }
 
-void endpoint_worker_wait(struct endpoint_worker *ew, struct connection_waiter *cw, bool was_told)
+bool endpoint_worker_is_next(const struct endpoint_worker *ew, const struct connection_waiter *cw)
+{
+	return cw->is_told || ew->waiter_count + ew->told_count == 0;
+}
+
+void endpoint_worker_wait(struct endpoint_worker *ew, struct connection_waiter *cw)
 {
 	if (!list_is_empty(&cw->node))
 		return;
-	if (was_told)
+	if (endpoint_worker_unwait(ew, cw))
 		list_push(&ew->waiters, &cw->node);
 	else
 		list_append(&ew->waiters, &cw->node);
 	ew->waiter_count++;
 }
 
-void endpoint_worker_unwait(struct endpoint_worker *ew, struct connection_waiter *cw)
+bool endpoint_worker_unwait(struct endpoint_worker *ew, struct connection_waiter *cw)
 {
-	if (list_is_empty(&cw->node))
-		return;
-	list_remove(&cw->node);
-	ew->waiter_count--;
+	bool was_told = cw->is_told;
+
+	if (was_told)
+		ew->told_count--;
+	cw->is_told = false;
+	if (!list_is_empty(&cw->node)) {
+		list_remove(&cw->node);
+		ew->waiter_count--;
+	}
+	return was_told;
 }
 
 struct endpoint_worker *proxy_worker_endpoint(struct proxy_worker *w, struct endpoint *e)
@@ -241,7 +254,7 @@ static void sweep_endpoints(struct proxy_worker *w)
 		if (!ew || snapshot_names(w->current->snapshot, ew->endpoint))
 			continue;
 		client_pool_close(&ew->pool);
-		if (ew->pool.open_count == 0 && list_is_empty(&ew->waiters))
+		if (ew->pool.open_count == 0 && ew->waiter_count + ew->told_count == 0)
 			endpoint_worker_free(w, i);
 	}
 }

@@ -27,12 +27,14 @@ struct endpoint_worker {
 	struct client_pool pool;
 	struct list waiters; /* exchanges that wait for a connection, in order */
 	unsigned waiter_count;
+	unsigned told_count; /* those of whom on_free() was called and who did not look yet; in no list */
 };
 
 /* An exchange that waits for a connection.  Embed; list_init() the node first. */
 struct connection_waiter {
 	struct list node;
 	void (*on_free)(struct connection_waiter *cw);
+	bool is_told;
 };
 
 /* Facts of the whole process that workers read or count: relaxed atomics, exact. */
@@ -119,14 +121,17 @@ void proxy_worker_count_refused(struct proxy_worker *w, const char *reason);
 
 /* The endpoint's side of this worker, created on first use. */
 struct endpoint_worker *proxy_worker_endpoint(struct proxy_worker *w, struct endpoint *e);
+/* Nobody came before this one: it was told, or nobody waits.  Else a connection that is there is not for it. */
+bool endpoint_worker_is_next(const struct endpoint_worker *ew, const struct connection_waiter *cw);
 /*
- * Wait for a connection of the endpoint: on_free() runs when one may be had (wait again if not).  Idempotent.
- * was_told: on_free() ran, but somebody else had the connection first: before all who wait, as it was.
+ * Wait for a connection of the endpoint: on_free() runs when one may be had.  Who was told in vain waits again, before
+ * all others.  Idempotent.
  */
-void endpoint_worker_wait(struct endpoint_worker *ew, struct connection_waiter *cw, bool was_told);
-/* A connection may be had: the first that waits is told.  For one that was told and did not use it. */
+void endpoint_worker_wait(struct endpoint_worker *ew, struct connection_waiter *cw);
+/* A connection may be had: the first that waits is told. */
 void endpoint_worker_wake(struct endpoint_worker *ew);
-void endpoint_worker_unwait(struct endpoint_worker *ew, struct connection_waiter *cw);
+/* It has one, or wants none.  True: it was told, so if it does not use it the next is to be. */
+bool endpoint_worker_unwait(struct endpoint_worker *ew, struct connection_waiter *cw);
 
 /*
  * The end, in this order: drain (every answer says Connection: close), wait for is_idle() - or abort() when

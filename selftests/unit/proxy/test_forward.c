@@ -330,8 +330,8 @@ static void test_request_waits_for_a_connection_and_gets_it(void **state)
 	assert_int_equal(side_of(f, 0)->pool.connected, 1);
 }
 
-/* A request that is there when the connection becomes free may be first; who was told of it stays before the others. */
-static void test_request_that_waits_keeps_its_place(void **state)
+/* Not even by a request that is there when the connection becomes free: who waited is told a turn later. */
+static void test_request_that_waits_is_not_overtaken(void **state)
 {
 	struct fixture *f = *state;
 	struct client *a, *b, *d;
@@ -341,7 +341,7 @@ static void test_request_that_waits_keeps_its_place(void **state)
 	a = dial(f, 0);
 	b = dial(f, 1);
 	d = dial(f, 2);
-	ask(a, GET "GET /behind HTTP/1.1\r\nHost: h\r\n\r\n");
+	ask(a, GET "GET /fourth HTTP/1.1\r\nHost: h\r\n\r\n");
 	origin_hears(f, 0, "\r\n\r\n");
 	ask(b, "GET /second HTTP/1.1\r\nHost: h\r\n\r\n");
 	turns(f, 3);
@@ -349,16 +349,48 @@ static void test_request_that_waits_keeps_its_place(void **state)
 	turns(f, 3);
 	assert_int_equal(side_of(f, 0)->waiter_count, 2);
 	origin_says(f, 0, OK_EMPTY);
-	origin_hears(f, 0, "GET /behind");
-	turns(f, 5);
-	assert_int_equal(side_of(f, 0)->waiter_count, 2);
-	origin_says(f, 0, OK_EMPTY);
 	origin_hears(f, 0, "GET /second");
 	origin_says(f, 0, OK_EMPTY);
 	origin_hears(f, 0, "GET /third");
 	origin_says(f, 0, OK_EMPTY);
+	origin_hears(f, 0, "GET /fourth");
+	origin_says(f, 0, OK_EMPTY);
 	client_hears(f, d, "HTTP/1.1 200");
 	assert_int_equal(side_of(f, 0)->pool.connected, 1);
+	assert_int_equal(side_of(f, 0)->waiter_count, 0);
+}
+
+/* Of two connections that become free one is for who waits, the other for who comes now: nobody waits for nothing. */
+static void test_free_connection_is_used_behind_who_waits(void **state)
+{
+	struct fixture *f = *state;
+	struct client *a, *b;
+	int first, second;
+
+	f->upstream.pool.max_connections = 2;
+	f->snapshot->worker_count = 1;
+	begin(f);
+	a = dial(f, 0);
+	b = dial(f, 1);
+	ask(a, GET GET);
+	origin_hears(f, 0, "\r\n\r\n");
+	first = f->origins[0].fd;
+	ask(b, GET);
+	accept_at(f, 0);
+	second = f->origins[0].fd;
+	ask(dial(f, 2), GET);
+	for (int i = 0; i < TURNS_MAX && side_of(f, 0)->waiter_count < 1; i++)
+		turn(f);
+	send_all(first, OK_EMPTY, strlen(OK_EMPTY));
+	send_all(second, OK_EMPTY, strlen(OK_EMPTY));
+	client_hears(f, a, "HTTP/1.1 200");
+	client_hears(f, b, "HTTP/1.1 200");
+	turns(f, 20);
+	assert_int_equal(side_of(f, 0)->pool.connected, 2);
+	assert_int_equal(side_of(f, 0)->pool.idle_count, 0);
+	assert_int_equal(side_of(f, 0)->waiter_count + side_of(f, 0)->told_count, 0);
+	close(first);
+	close(second);
 }
 
 static void test_request_that_waits_too_long_is_503(void **state)
@@ -916,7 +948,8 @@ int main(void)
 		T(test_request_that_waits_too_long_is_503),
 		T(test_request_beyond_the_queue_is_503),
 		T(test_client_that_leaves_the_queue_is_forgotten),
-		T(test_request_that_waits_keeps_its_place),
+		T(test_request_that_waits_is_not_overtaken),
+		T(test_free_connection_is_used_behind_who_waits),
 		T(test_two_connections_that_become_free_serve_two),
 		T(test_body_is_held_back_while_the_connect_hangs),
 		T(test_many_tiny_chunks_are_not_repeated),
