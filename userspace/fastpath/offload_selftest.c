@@ -21,7 +21,7 @@
  * So long and so many turns without a byte: the case has failed.  Turns, because a process that stood still, or a
  * machine that did, is no broken kernel.
  */
-#define CASE_NS 2000000000ull
+#define CASE_NS 5000000000ull
 #define CASE_TURNS 2000
 #define ALL_NS 20000000000ull /* the whole: the start waits no longer, whatever the machine is busy with */
 /* A receiver that reads nothing: so long and so many turns without a byte, and it is full. */
