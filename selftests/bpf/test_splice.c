@@ -764,19 +764,16 @@ static uint64_t flow_memory_max(void)
 static uint64_t fill_up_by(struct rig *r, int fd, uint64_t seed, size_t piece)
 {
 	static uint8_t b[65536];
-	uint64_t done = 0, last = now_ms();
+	struct filler filler = { .last_ms = now_ms() };
+	uint64_t done = 0;
 
-	for (unsigned refused = 0; refused < FULL_TURNS || now_ms() - last < 500;) {
+	while (!is_full(&filler, 500)) {
 		ssize_t n;
 
 		(void)stamp(b, piece, done, seed, false);
-		n = send(fd, b, piece, MSG_DONTWAIT | MSG_NOSIGNAL);
-		refused++;
-		if (n > 0) {
+		n = fill_with(&filler, fd, b, piece);
+		if (n > 0)
 			done += (uint64_t)n;
-			last = now_ms();
-			refused = 0;
-		}
 		EXPECT_EQ(loop_turn(r->loop, n > 0 ? 0 : 1), 0);
 		EXPECT(done < 64 * MB);
 	}
@@ -919,7 +916,8 @@ static void expect_reset(int fd, uint64_t seed)
  */
 static void test_memory_of_tiny_segments_is_bounded(void)
 {
-	uint64_t taken = 0, held, peak = 0, last;
+	struct filler filler = { 0 };
+	uint64_t taken = 0, held, peak = 0;
 	uint8_t b[32];
 	struct tunnel t;
 	struct rig r;
@@ -928,18 +926,14 @@ static void test_memory_of_tiny_segments_is_bounded(void)
 	tunnel_open(&t);
 	set_int(t.client, IPPROTO_TCP, 1 /* TCP_NODELAY */, 1);
 	tunnel_join_quiet(&r, &t);
-	last = now_ms();
-	for (unsigned refused = 0; !t.ended && (refused < FULL_TURNS || now_ms() - last < 500);) {
+	filler.last_ms = now_ms();
+	while (!t.ended && !is_full(&filler, 500)) {
 		ssize_t n;
 
 		(void)stamp(b, sizeof(b), taken, 9, false);
-		n = send(t.client, b, sizeof(b), MSG_DONTWAIT | MSG_NOSIGNAL);
-		refused++;
-		if (n > 0) {
+		n = fill_with(&filler, t.client, b, sizeof(b));
+		if (n > 0)
 			taken += (uint64_t)n;
-			last = now_ms();
-			refused = 0;
-		}
 		if (n > 0 && taken / sizeof(b) % 64 > 0)
 			continue;
 		EXPECT_EQ(loop_turn(r.loop, 0), 0);

@@ -326,9 +326,10 @@ static void test_half_closed_it_costs_nothing(void)
 	struct side sides[2];
 	struct loop *l = sides_open(sides, NULL);
 	static uint8_t b[65536];
+	struct filler filler = { 0 };
 	unsigned turns = 0;
 	struct relay r;
-	uint64_t until, last;
+	uint64_t until;
 
 	relay_join(l, &sides[0], &r);
 	(void)shutdown(r.t.client, SHUT_WR);
@@ -338,13 +339,9 @@ static void test_half_closed_it_costs_nothing(void)
 	printf("    %u turns in 500 ms", turns);
 	EXPECT(turns <= 40);
 	/* and with bytes in hand for who has ended and does not read */
-	last = now_ms();
-	for (unsigned refused = 0; refused < FULL_TURNS || now_ms() - last < 200;) {
-		refused++;
-		if (send(r.t.origin, b, sizeof(b), MSG_DONTWAIT | MSG_NOSIGNAL) > 0) {
-			last = now_ms();
-			refused = 0;
-		}
+	filler.last_ms = now_ms();
+	while (!is_full(&filler, 200)) {
+		(void)fill_with(&filler, r.t.origin, b, sizeof(b));
 		EXPECT_EQ(loop_turn(l, 0), 0);
 	}
 	EXPECT(r.t.pair->dirs[1].held.count > 0);
@@ -424,21 +421,18 @@ static void test_held_bytes_keep_it_here(void)
 	static uint8_t b[65536];
 	struct side sides[2];
 	struct loop *l = sides_open(sides, NULL);
-	uint64_t sent = 0, got = 0, last = now_ms();
+	struct filler filler = { .last_ms = now_ms() };
+	uint64_t sent = 0, got = 0;
 	struct relay r;
 
 	relay_join(l, &sides[0], &r);
-	for (unsigned refused = 0; refused < FULL_TURNS || now_ms() - last < 300;) {
+	while (!is_full(&filler, 300)) {
 		ssize_t n;
 
 		(void)stamp(b, sizeof(b), sent, 1, false);
-		n = send(r.t.client, b, sizeof(b), MSG_DONTWAIT | MSG_NOSIGNAL);
-		refused++;
-		if (n > 0) {
+		n = fill_with(&filler, r.t.client, b, sizeof(b));
+		if (n > 0)
 			sent += (uint64_t)n;
-			last = now_ms();
-			refused = 0;
-		}
 		EXPECT_EQ(loop_turn(l, 0), 0);
 	}
 	EXPECT_EQ(offload_freeze(r.t.pair), -EAGAIN);

@@ -154,8 +154,12 @@ static inline uint64_t now_ms(void)
 
 /* For what comes at once, unless the machine stands still, and then still comes: only a failure takes longer. */
 #define SOON_MS 30000
-/* Who is refused so often, and for a while, has filled it: the machine may stand still in between. */
+/* Of one who sends until the receiver is full: refused so often, and for a while, as the machine may stand still. */
 #define FULL_TURNS 100
+struct filler {
+	unsigned refused; /* since the last byte went, at last_ms */
+	uint64_t last_ms;
+};
 
 /* A limit that only a failure reaches. */
 static inline uint64_t patient(uint64_t ms)
@@ -208,6 +212,21 @@ static inline uint64_t cookie_of(int fd)
 
 	CHECK(getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, &len) == 0);
 	return cookie;
+}
+
+static inline bool is_full(const struct filler *f, unsigned ms)
+{
+	return f->refused >= FULL_TURNS && now_ms() - f->last_ms >= ms;
+}
+
+static inline ssize_t fill_with(struct filler *f, int fd, const void *b, size_t len)
+{
+	ssize_t n = send(fd, b, len, MSG_DONTWAIT | MSG_NOSIGNAL);
+
+	f->refused++;
+	if (n > 0)
+		*f = (struct filler){ .last_ms = now_ms() };
+	return n;
 }
 
 /* Until so many bytes are in the socket's queue, or (0) its peer's end is. */

@@ -206,8 +206,7 @@ def test_who_asks_and_goes_leaves_nothing(t):
             ask(s).close()
         except BrokenPipeError:  # more than are let in at once
             pass
-    wait_for(lambda: all((s.admin("status", is_quiet=True) or (False,))[0] for _ in range(5)),
-             "the admin socket answers again")
+    wait_for(lambda: all(s.answers() for _ in range(5)), "the admin socket answers again")
     s.wait_gauges(before)
     for _ in range(20):  # half a close is a question like others
         with ask(s) as sock:

@@ -11,12 +11,12 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "lib/loop_turns.h"
 #include "net/ktls.h"
-#include "net/listener.h"
 #include "net/stream_tls_private.h"
+#include "unit/net/listen_any.h"
 
-#define DEADLINE_MS 60000
-#define BULK	    (16U << 20)
+#define BULK (16U << 20)
 
 struct end {
 	struct stream *s;
@@ -27,7 +27,6 @@ struct end {
 	size_t to_write, written;
 };
 
-static struct loop *loop;
 static struct pki ca, leaf;
 static struct tls_shared *shared;
 static struct tls_server *server, *plain_server;
@@ -106,35 +105,13 @@ static inline void on_closed(struct stream *s)
 
 static const struct stream_events events = { on_connected, on_data, on_eof, on_sent, on_fail, on_hangup, on_closed };
 
-#define wait_until(condition)                                                     \
-	do {                                                                      \
-		uint64_t wait_end_ = loop_now_ms(loop) + DEADLINE_MS;             \
-		while (!(condition)) {                                            \
-			assert_int_equal(loop_turn(loop, 20), 0);                 \
-			if (loop_now_ms(loop) > wait_end_)                        \
-				fail_msg("after %d ms: %s", DEADLINE_MS, #condition); \
-		}                                                                 \
-	} while (0)
-
-static inline void turns(unsigned count)
-{
-	while (count--)
-		assert_int_equal(loop_turn(loop, 5), 0);
-}
-
 /* Two connected sockets; the first one connected. */
 static inline void socket_pair(int fds[2])
 {
 	struct addr addr;
-	socklen_t len = sizeof(addr.in);
-	int listener;
+	int listener = listen_any(&addr);
 
-	assert_int_equal(addr_parse(SPAN("127.0.0.1:0"), &addr), 0);
-	listener = listener_socket(&addr, 16, true);
-	assert_true(listener >= 0);
-	assert_int_equal(getsockname(listener, &addr.sa, &len), 0);
-	fds[0] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	assert_int_equal(connect(fds[0], &addr.sa, len), 0);
+	fds[0] = connect_to(&addr);
 	fds[1] = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
 	assert_true(fds[1] >= 0);
 	close(listener);
@@ -268,29 +245,6 @@ static inline int group_teardown(void **state)
 	pki_free(&leaf);
 	pki_free(&ca);
 	pki_end();
-	return 0;
-}
-
-static inline int setup(void **state)
-{
-	const char *reason = "";
-
-	(void)state;
-	if (loop_new(&loop, NULL, &reason) != 0)
-		fail_msg("%s", reason);
-	return 0;
-}
-
-static inline int teardown(void **state)
-{
-	struct loop_gauges gauges;
-
-	(void)state;
-	turns(2);
-	loop_gauges(loop, &gauges);
-	assert_int_equal(gauges.ops_inflight, 0);
-	assert_int_equal(gauges.buffers_pinned[LOOP_BUFFERS_LARGE], 0);
-	loop_free(loop);
 	return 0;
 }
 

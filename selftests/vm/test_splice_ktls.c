@@ -198,7 +198,7 @@ static void test_a_peer_that_goes_while_bytes_are_spliced(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, loop_setup, loop_teardown)
 		TEST(test_a_lent_output_carries_what_is_spliced),
 		TEST(test_what_is_there_is_not_kept_back),
 		TEST(test_tls_says_nothing_while_its_output_is_away),

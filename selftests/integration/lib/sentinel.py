@@ -174,6 +174,11 @@ class Sentinel:
 
     # ---- asking it
 
+    def answers(self):
+        """Whether the admin socket has a place for one more, and says that all is well."""
+        is_ok, _ = self.admin("status", is_quiet=True) or (False, "")
+        return is_ok
+
     def admin(self, command, form="text", is_quiet=False):
         """Answer of the admin socket: (is_ok, text); None if it cannot be reached and is_quiet."""
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:

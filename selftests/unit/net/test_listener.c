@@ -15,8 +15,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#include "net/listener.h"
-#include "net/socket.h"
+#include "listen_any.h"
 
 struct door {
 	struct acceptor a;
@@ -81,15 +80,6 @@ static int listen_on(const char *text, struct addr *out_addr)
 
 	assert_true(fd >= 0);
 	assert_int_equal(socket_local(fd, out_addr), 0);
-	return fd;
-}
-
-static int connect_to(const struct addr *a)
-{
-	int fd = socket_stream(a->sa.sa_family);
-
-	assert_true(fd >= 0);
-	assert_int_equal(connect(fd, &a->sa, a->len), 0);
 	return fd;
 }
 

@@ -8,8 +8,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-#include "net/listener.h"
-#include "net/socket.h"
+#include "listen_any.h"
 
 #define CLIENTS 20
 
@@ -73,25 +72,13 @@ static void door_close(struct door *d)
 	loop_free(d->loop);
 }
 
-static int listen_here(struct addr *out_addr)
+/* Both wait for who connects to *out_addr; the old one has waited longer. */
+static void doors_open(struct door *old, struct door *new, struct addr *out_addr)
 {
-	struct addr a;
-	int fd;
+	int fd = listen_any(out_addr);
 
-	assert_int_equal(addr_parse(span_str("127.0.0.1:0"), &a), 0);
-	fd = listener_socket(&a, 512, true);
-	assert_true(fd >= 0);
-	assert_int_equal(socket_local(fd, out_addr), 0);
-	return fd;
-}
-
-static int connect_to(const struct addr *a)
-{
-	int fd = socket_stream(a->sa.sa_family);
-
-	assert_true(fd >= 0);
-	assert_int_equal(connect(fd, &a->sa, a->len), 0);
-	return fd;
+	door_open(old, fd);
+	door_open(new, dup(fd));
 }
 
 /* The kernel wakes one of those who wait, and the first is the one that has waited longest: it leaves just then. */
@@ -99,11 +86,10 @@ static void test_whoever_comes_as_one_leaves_is_accepted(void **state)
 {
 	struct door old, new;
 	struct addr a;
-	int fd = listen_here(&a), client;
+	int client;
 
 	(void)state;
-	door_open(&old, fd);
-	door_open(&new, dup(fd));
+	doors_open(&old, &new, &a);
 	client = connect_to(&a);
 	door_leave(&old);
 	for (unsigned i = 0; i < 100 && old.accepted + new.accepted == 0; i++)
@@ -120,11 +106,9 @@ static void test_those_that_came_before_are_accepted(void **state)
 	int clients[CLIENTS];
 	struct door old, new;
 	struct addr a;
-	int fd = listen_here(&a);
 
 	(void)state;
-	door_open(&old, fd);
-	door_open(&new, dup(fd));
+	doors_open(&old, &new, &a);
 	for (unsigned i = 0; i < CLIENTS; i++)
 		clients[i] = connect_to(&a);
 	door_leave(&old);
@@ -142,11 +126,10 @@ static void test_whoever_comes_after_it_is_accepted_by_the_other(void **state)
 {
 	struct door old, new;
 	struct addr a;
-	int fd = listen_here(&a), client;
+	int client;
 
 	(void)state;
-	door_open(&old, fd);
-	door_open(&new, dup(fd));
+	doors_open(&old, &new, &a);
 	door_leave(&old);
 	assert_false(fcntl(new.a.fd, F_GETFL) & O_NONBLOCK);
 	client = connect_to(&a);

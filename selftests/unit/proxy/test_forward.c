@@ -330,24 +330,29 @@ static void test_request_waits_for_a_connection_and_gets_it(void **state)
 	assert_int_equal(side_of(f, 0)->pool.connected, 1);
 }
 
+/* One has the connection, two wait for it in this order: its client has sent `first`, theirs /second and /third. */
+static void two_wait(struct fixture *f, struct client *of[3], const char *first)
+{
+	f->upstream.pool.max_connections = 1;
+	begin(f);
+	for (unsigned i = 0; i < 3; i++)
+		of[i] = dial(f, i);
+	ask(of[0], first);
+	origin_hears(f, 0, "\r\n\r\n");
+	ask(of[1], "GET /second HTTP/1.1\r\nHost: h\r\n\r\n");
+	turns(f, 3);
+	ask(of[2], "GET /third HTTP/1.1\r\nHost: h\r\n\r\n");
+	turns(f, 3);
+	assert_int_equal(side_of(f, 0)->waiter_count, 2);
+}
+
 /* Not even by a request that is there when the connection becomes free: who waited is told a turn later. */
 static void test_request_that_waits_is_not_overtaken(void **state)
 {
 	struct fixture *f = *state;
-	struct client *a, *b, *d;
+	struct client *of[3];
 
-	f->upstream.pool.max_connections = 1;
-	begin(f);
-	a = dial(f, 0);
-	b = dial(f, 1);
-	d = dial(f, 2);
-	ask(a, GET "GET /fourth HTTP/1.1\r\nHost: h\r\n\r\n");
-	origin_hears(f, 0, "\r\n\r\n");
-	ask(b, "GET /second HTTP/1.1\r\nHost: h\r\n\r\n");
-	turns(f, 3);
-	ask(d, "GET /third HTTP/1.1\r\nHost: h\r\n\r\n");
-	turns(f, 3);
-	assert_int_equal(side_of(f, 0)->waiter_count, 2);
+	two_wait(f, of, GET "GET /fourth HTTP/1.1\r\nHost: h\r\n\r\n");
 	origin_says(f, 0, OK_EMPTY);
 	origin_hears(f, 0, "GET /second");
 	origin_says(f, 0, OK_EMPTY);
@@ -355,7 +360,7 @@ static void test_request_that_waits_is_not_overtaken(void **state)
 	origin_says(f, 0, OK_EMPTY);
 	origin_hears(f, 0, "GET /fourth");
 	origin_says(f, 0, OK_EMPTY);
-	client_hears(f, d, "HTTP/1.1 200");
+	client_hears(f, of[2], "HTTP/1.1 200");
 	assert_int_equal(side_of(f, 0)->pool.connected, 1);
 	assert_int_equal(side_of(f, 0)->waiter_count, 0);
 }
@@ -438,29 +443,18 @@ static void test_request_beyond_the_queue_is_503(void **state)
 static void test_client_that_leaves_the_queue_is_forgotten(void **state)
 {
 	struct fixture *f = *state;
-	struct client *a, *b, *d;
+	struct client *of[3];
 
-	f->upstream.pool.max_connections = 1;
-	begin(f);
-	a = dial(f, 0);
-	b = dial(f, 1);
-	d = dial(f, 2);
-	ask(a, GET);
-	origin_hears(f, 0, "\r\n\r\n");
-	ask(b, GET);
-	turns(f, 3);
-	ask(d, "GET /third HTTP/1.1\r\nHost: h\r\n\r\n");
-	turns(f, 3);
-	assert_int_equal(side_of(f, 0)->waiter_count, 2);
-	client_resets(b);
+	two_wait(f, of, GET);
+	client_resets(of[1]);
 	for (int i = 0; i < TURNS_MAX && side_of(f, 0)->waiter_count > 1; i++)
 		turn(f);
 	assert_int_equal(side_of(f, 0)->waiter_count, 1);
 	origin_says(f, 0, OK_EMPTY);
-	client_hears(f, a, "HTTP/1.1 200");
+	client_hears(f, of[0], "HTTP/1.1 200");
 	origin_hears(f, 0, "GET /third");
 	origin_says(f, 0, OK_EMPTY);
-	client_hears(f, d, "HTTP/1.1 200");
+	client_hears(f, of[2], "HTTP/1.1 200");
 }
 
 static void test_two_connections_that_become_free_serve_two(void **state)
