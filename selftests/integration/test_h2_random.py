@@ -115,7 +115,7 @@ def odd_origin(stream, r):
         elif what < 0.8:
             link.write(h2.rst(stream.id, r.choice([0, 2, 7, 8])))
         elif what < 0.85:
-            link.goaway(r.choice([0, stream.id - 2, stream.id, 0x7fffffff]))
+            link.goaway(r.choice([0, max(0, stream.id - 2), stream.id, 0x7fffffff]))
         elif what < 0.9:
             link.write(pick_frame(r, [stream.id]))
         elif what < 0.93:

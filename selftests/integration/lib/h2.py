@@ -40,6 +40,10 @@ class StreamReset(Exception):
     """The peer reset the stream."""
 
 
+class LinkFailed(AssertionError):
+    """Told to all who wait on a link of which something is in its `errors` already."""
+
+
 def frame(kind, flags=0, stream=0, payload=b""):
     return struct.pack(">I", len(payload))[1:] + struct.pack(">BBI", kind, flags, stream) + payload
 
@@ -483,7 +487,8 @@ class Link:
         deadline = time.monotonic() + seconds * scale()
         with self.changed:
             while True:
-                check(not self.errors, "peer: %s", self.errors)
+                if self.errors:
+                    raise LinkFailed("peer: %s" % self.errors)
                 value = condition()
                 if value:
                     return value
@@ -600,7 +605,7 @@ class OriginLink(Link):
     def serve(self, stream):
         try:
             self.origin.behaviour(stream.path or "/")(stream)
-        except (StreamReset, PeerClosed, PeerReset, OSError):
+        except (StreamReset, PeerClosed, PeerReset, LinkFailed, OSError):
             pass
         except Exception as error:  # told at the end of the test
             self.errors.append(repr(error))
