@@ -291,7 +291,7 @@ check: unit layers style check-tools fuzz-replay all globals ## unit + layers + 
 	@tools/check-docs $(O)/sentinel
 
 check-bpf: $(BPF_TEST_PROGRAMS) $(BPF_TEST_OBJECTS) ## load every BPF program and run the packet tables (root)
-	@tools/run-unit $(BPF_TEST_PROGRAMS)
+	@SENTINEL_TEST_JOBS=1 tools/run-unit $(BPF_TEST_PROGRAMS)
 
 VM_FOLDERS := $(sort $(shell sed -n 's/^[a-z].*[[:blank:]]unit \([^[:blank:]]*\).*/\1/p' vmtest/suites.txt))
 VM_PROGRAMS := $(filter $(foreach f,$(VM_FOLDERS),$(O)/selftests/$(f)/%),$(UNIT_PROGRAMS) \

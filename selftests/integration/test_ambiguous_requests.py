@@ -2,7 +2,6 @@
 # test_ambiguous_requests.py - heads that two readers could read differently: 400, close, and no byte at the origin.
 from lib import Client, check, check_eq, check_in
 
-LIMIT_S = 60
 
 # Each is a whole request; a body behind the head would be the smuggled request.
 SMUGGLED = b"GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n"

@@ -9,7 +9,6 @@ from lib import Client, check, check_eq
 from lib.case import scale
 
 IS_ALONE = True  # measures time
-LIMIT_S = 60
 
 
 def waited(s):

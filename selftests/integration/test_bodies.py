@@ -10,7 +10,6 @@ from lib import Client, check, check_eq, fetch, wait_for
 from lib.case import scale
 from lib.origin import pattern
 
-LIMIT_S = 120
 LONG = ("test_gigabyte_to_a_slow_reader_costs_no_memory_and_stops_the_origin",)
 PIECE = pattern(65536)
 GIGABYTE = 1 << 30

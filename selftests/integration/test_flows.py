@@ -11,7 +11,6 @@ from lib.case import scale
 from test_tunnel import echoes, tunnel_open
 from test_unprivileged import as_nobody
 
-LIMIT_S = 90
 WEBSOCKET = "websocket #true"
 
 

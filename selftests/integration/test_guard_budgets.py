@@ -16,7 +16,6 @@ from lib.case import scale
 from test_guard_kernel import BAD, GOOD, Peer, wait_port_free
 from test_sockmap import UPGRADE, in_kernel
 
-LIMIT_S = 120
 ALONE = ("test_flood_from_a_prefix_harms_no_client_outside_of_it", "test_known_client_inside_of_a_flooding_prefix_is_served",
          "test_flood_of_invented_sources_harms_no_known_client")
 LIMITED = 'route "all" {\nmatches { path-prefix "/"; }\nbuiltin-handler "status"\nfilters "few"\n}'

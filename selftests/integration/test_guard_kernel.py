@@ -11,7 +11,6 @@ import time
 from lib import Skip, check, check_eq, check_in, wait_for
 from lib.case import scale
 
-LIMIT_S = 90
 CLONE_NEWNS, CLONE_NEWNET = 0x00020000, 0x40000000
 GOOD, BAD, GOOD6, BAD6 = "10.78.0.2", "10.78.0.3", "fd78::2", "fd78::3"
 

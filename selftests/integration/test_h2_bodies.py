@@ -11,7 +11,6 @@ from lib.h2 import H2C, TO_H2, H2Client, h2_origin
 from lib.origin import pattern
 
 IS_ALONE = True
-LIMIT_S = 120
 GIB = 1 << 30
 GROWTH = 12 << 20
 LIMITS = 'max-body-size "8GiB"'

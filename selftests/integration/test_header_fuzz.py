@@ -6,7 +6,6 @@ import socket
 
 from lib import Client, Malformed, PeerClosed, PeerReset, check, check_eq, fetch, iter_requests
 
-LIMIT_S = 90
 COUNT = 2000
 SEEDS = [
     b"GET /a/b?c=d HTTP/1.1\r\nHost: a.example\r\nAccept: */*\r\nX-Long: aaaaaaaaaaaaaaaa\r\n\r\n",

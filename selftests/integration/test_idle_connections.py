@@ -6,7 +6,6 @@ import socket
 from lib import Client, Skip, check, wait_for
 from lib.case import scale
 
-LIMIT_S = 120
 COUNT = 10000
 
 

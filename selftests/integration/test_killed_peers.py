@@ -2,7 +2,6 @@
 # test_killed_peers.py - client and origin die at every step of an exchange; nothing may remain.
 from lib import Client, check_eq, fetch, wait_for
 
-LIMIT_S = 90
 
 # How far an exchange goes before somebody dies: (name, bytes that the client sends, path that the origin serves)
 STEPS = [

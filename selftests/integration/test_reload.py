@@ -9,7 +9,6 @@ import time
 from lib import Client, Skip, accepts, check, check_eq, check_in, fetch, wait_for
 from lib.case import scale
 
-LIMIT_S = 90
 # Who is accepted by a listener that leaves has a second for his request.
 ALONE = ("test_removed_listener_resets_nothing_that_was_accepted",)
 

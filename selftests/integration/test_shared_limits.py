@@ -17,7 +17,6 @@ ALONE = ("test_two_proxies_share_a_rate_in_redis", "test_two_proxies_share_a_rat
          "test_idle_bucket_is_full_again_in_redis", "test_idle_bucket_is_full_again_in_memcached",
          "test_redis_is_killed", "test_memcached_is_killed", "test_redis_stands_still", "test_memcached_stands_still",
          "test_slow_store", "test_garbage_and_half_replies", "test_delay_waits_for_its_turn")
-LIMIT_S = 120
 PAUSE_S = 0.3
 SLOW = "max-rps \"1/m\"; burst %d; "  # nothing comes back while a test runs
 

@@ -6,7 +6,6 @@ from lib.h2 import H2C
 from lib.origin import pattern
 from test_tunnel import echoes, tunnel_open
 
-LIMIT_S = 90
 SIZE = 300000
 
 

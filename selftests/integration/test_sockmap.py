@@ -13,7 +13,6 @@ from lib.case import scale
 from lib.origin import pattern
 from test_tunnel import UPGRADE, echoes, exactly, tunnel_open
 
-LIMIT_S = 120
 ALONE = ("test_killed_daemon_ends_both_sides_and_leaves_nothing",)
 SWITCH = "HTTP/1.1 101 Switching\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
 FORCED = 'kernel { splice "sockmap"; }'

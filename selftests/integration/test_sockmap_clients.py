@@ -11,7 +11,6 @@ from lib.origin import pattern
 from lib.tls import Authority, TlsOrigin, s_client
 from test_sockmap import FORCED, by_kernel, in_kernel, is_over, sockmap_lines
 
-LIMIT_S = 120
 PYTHON = "/usr/bin/python3"  # Debian's, whose library it is
 
 SERVER = '''

@@ -7,8 +7,6 @@ from test_reload import Load
 from test_unprivileged import as_nobody
 from test_upgrade import ended, upgrade
 
-LIMIT_S = 60
-
 
 def start(t, workers=2, **keys):
     if os.geteuid() != 0:

@@ -8,8 +8,6 @@ import time
 from lib import Client, accepts, check, check_eq, check_in, fetch, wait_for
 from lib.case import scale
 
-LIMIT_S = 60
-
 
 def test_sigterm_under_new_connections_resets_nothing_accepted(t):
     for round_number in range(3):

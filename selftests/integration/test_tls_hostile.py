@@ -10,8 +10,6 @@ from lib.case import scale
 from lib.client import OPEN, PeerReset
 from lib.tls import TlsClient, alert_of, context, hello_bytes, tls_fetch, tls_proxy
 
-LIMIT_S = 90
-
 
 def failures(s, reason):
     return s.metric("handshake_failures_total", listener="main", reason=reason)

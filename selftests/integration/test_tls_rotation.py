@@ -8,7 +8,6 @@ from lib import check, check_eq, check_in, wait_for
 from lib.case import scale
 from lib.tls import Authority, TlsClient, context, read, replace, sni_block, tls_block, tls_fetch, tls_proxy
 
-LIMIT_S = 90
 LONG = ("test_a_broken_pair_found_by_the_watch_keeps_the_old_one",)
 
 

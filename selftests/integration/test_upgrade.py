@@ -16,7 +16,6 @@ from test_guard_kernel import BAD, BAD6, DENY, GOOD, GOOD6, Peer, kernel, shell,
 from test_reload import Load
 from test_tunnel import echoes, tunnel_open
 
-LIMIT_S = 120
 LONG = ("test_guard_never_opens", "test_guard_comes_back_from_a_process_that_dies_with_it")
 
 

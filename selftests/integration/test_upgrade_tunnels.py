@@ -16,7 +16,6 @@ from test_tunnel import UPGRADE, echoes, exactly, tunnel_open
 from test_sockmap import programs
 from test_upgrade import ended, nobody, own_binary, replace, upgrade
 
-LIMIT_S = 120
 LONG = ("test_hundred_tunnels_in_the_kernel_move_ten_times", "test_tunnels_stay_in_the_kernel_over_ten_upgrades",
         "test_tunnels_stay_in_the_kernel_while_they_move")
 # They look at all maps of the machine.
