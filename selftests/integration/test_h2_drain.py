@@ -152,7 +152,9 @@ def test_half_close_of_the_client(t):
     with H2Client(s.port) as c:
         held = [c.request(path="/never") for _ in range(3)] + [c.request(path="/bytes/60000")]
         open_one = c.request("POST", "/echo", is_end=False)
+        held[3].gives_window = False  # nothing can be written any more, and 60,000 bytes fit
         o.wait_requests(5)
+        c.round_trip()  # SETTINGS are answered
         c.socket.shutdown(socket.SHUT_WR)
         o.gate.set()
         for stream in held[:3]:
