@@ -2,8 +2,8 @@
 /*
  * mailbox.h - messages from any thread to a loop.  A pointer crosses threads here (or in a snapshot), nowhere else.
  * Giving moves ownership.  From a thread with a loop of its own the wake-up is IORING_OP_MSG_RING; from another
- * thread it is an eventfd.  Order is kept per sender.  The hand-over is a happens-before: an atomic list, which TSan
- * sees as it is.
+ * thread it is an eventfd.  Order is kept per sender, and what a sender caused after it gave is seen by the receiver
+ * after the mail.  The hand-over is a happens-before: an atomic list, which TSan sees as it is.
  */
 #ifndef SN_LOOP_MAILBOX_H
 #define SN_LOOP_MAILBOX_H

@@ -8,6 +8,8 @@
 #include <pthread.h>
 #include <semaphore.h>
 #include <stdlib.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
 
 #include "base/mem.h"
 #include "loop/internal.h"
@@ -243,12 +245,60 @@ static void test_a_refused_message_falls_back_to_the_eventfd(void **state)
 	loop_free(to);
 }
 
+struct sequence {
+	struct mail mail;
+	struct op op;
+	unsigned count, mail_at, op_at;
+};
+
+static void sequence_mail(struct mail *m)
+{
+	struct sequence *s = container_of(m, struct sequence, mail);
+
+	s->mail_at = ++s->count;
+}
+
+static void sequence_done(struct op *op, int res, unsigned flags)
+{
+	struct sequence *s = container_of(op, struct sequence, op);
+
+	(void)flags;
+	assert_int_equal(res, sizeof(uint64_t));
+	s->op_at = ++s->count;
+}
+
+/* A request that follows a reload finds what the reload brought, also when its worker wakes late. */
+static void test_mail_comes_before_what_happened_after_it(void **state)
+{
+	struct sequence s = { .mail.on_deliver = sequence_mail, .op.on_done = sequence_done };
+	const uint64_t one = 1;
+	uint64_t value;
+	struct loop *l;
+	const char *reason;
+	int fd = eventfd(0, EFD_CLOEXEC);
+
+	(void)state;
+	assert_true(fd >= 0);
+	assert_int_equal(loop_new(&l, NULL, &reason), 0);
+	loop_read(l, &s.op, fd, &value, sizeof(value));
+	assert_int_equal(loop_turn(l, 0), 0);
+	mailbox_give(l, NULL, &s.mail);
+	assert_int_equal(write(fd, &one, sizeof(one)), sizeof(one));
+	for (unsigned i = 0; i < 10 && s.count < 2; i++)
+		assert_int_equal(loop_turn(l, 1000), 0);
+	assert_int_equal(s.mail_at, 1);
+	assert_int_equal(s.op_at, 2);
+	loop_free(l);
+	assert_int_equal(close(fd), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_tokens_go_round),
 		cmocka_unit_test(test_a_refused_message_falls_back_to_the_eventfd),
 		cmocka_unit_test(test_loops_flood_one_loop),
+		cmocka_unit_test(test_mail_comes_before_what_happened_after_it),
 		cmocka_unit_test(test_order_is_kept_per_sender),
 	};
 
