@@ -202,7 +202,7 @@ static void drink(struct fixture *f)
 			f->is_wrong |= piece[i] != byte_at(f->got++);
 }
 
-/* The source, which has written `fed`, writes the rest of it, the sink reads, until the splice ended or nothing moves. */
+/* The source, which has written `fed`, writes all, the sink reads, until the splice ended or nothing moves. */
 static void run_on(struct fixture *f, uint64_t fed, uint64_t bytes, bool reads)
 {
 	uint64_t last = clock_mono_ns();
@@ -309,8 +309,8 @@ static void test_reader_that_stops_bounds_what_is_taken(void **state)
 }
 
 /*
- * A poll for room says at once, and for ever, that the receiver's own sending has ended.  Whoever heeds that has no turn
- * that waits.  The kernel finds room a few times more, late: its probe of the window may let the send buffer grow.
+ * A poll for room says at once, and for ever, that the receiver's own sending has ended.  Whoever heeds that has no
+ * turn that waits.  The kernel finds room a few times more, late: its probe of the window may let the send buffer grow.
  */
 static void test_waiting_for_a_half_closed_reader_costs_nothing(void **state)
 {
