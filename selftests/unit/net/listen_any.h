@@ -3,6 +3,7 @@
 #ifndef SN_SELFTESTS_UNIT_NET_LISTEN_ANY_H
 #define SN_SELFTESTS_UNIT_NET_LISTEN_ANY_H
 
+#include "lib/port_hold.h"
 #include "net/listener.h"
 #include "net/socket.h"
 
@@ -17,6 +18,12 @@ static inline int listen_any(struct addr *out_addr)
 	assert_true(fd >= 0);
 	assert_int_equal(getsockname(fd, &out_addr->sa, &len), 0);
 	return fd;
+}
+
+/* The same, but it refuses who connects. */
+static inline int hold_any(struct addr *out_addr)
+{
+	return port_hold(listen_any(out_addr));
 }
 
 static inline int connect_to(const struct addr *a)

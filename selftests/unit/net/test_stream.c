@@ -435,9 +435,10 @@ static void test_connect_refused(void **state)
 {
 	struct addr addr;
 	struct end client = { 0 };
+	int held;
 
 	(void)state;
-	close(listen_any(&addr));
+	held = hold_any(&addr);
 	client.s = stream_connect(loop, &addr, &events, &client, &connect_err);
 	assert_non_null(client.s);
 	stream_write(client.s, slice_static("never", 5));
@@ -445,6 +446,7 @@ static void test_connect_refused(void **state)
 	assert_int_equal(client.err, -ECONNREFUSED);
 	assert_int_equal(client.connected, 0);
 	end_close(&client);
+	close(held);
 }
 
 static void test_close_while_connecting(void **state)

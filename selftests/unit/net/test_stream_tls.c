@@ -932,10 +932,10 @@ static void test_connect_refused(void **state)
 {
 	struct addr addr;
 	struct end c = { 0 };
-	int err;
+	int err, held;
 
 	(void)state;
-	close(listen_any(&addr));
+	held = hold_any(&addr);
 	c.s = stream_tls_client(stream_connect(loop, &addr, &events, NULL, &err),
 				tls_client_ssl(client, SPAN("a.example"), NULL), &events, &c);
 	stream_write(c.s, slice_static("never", 5));
@@ -944,6 +944,7 @@ static void test_connect_refused(void **state)
 	assert_int_equal(c.failure, TLS_FAILURE_NONE);
 	assert_int_equal(c.connected, 0);
 	end_close(&c);
+	close(held);
 }
 
 static void test_a_bad_record_ends_the_connection(void **state)

@@ -17,6 +17,7 @@
 #include <cmocka.h>
 
 #include "base/hash.h"
+#include "lib/port_hold.h"
 #include "lib/steady_clock.h"
 #include "net/socket.h"
 #include "proxy/handler.h"
@@ -369,8 +370,7 @@ static inline unsigned accept_anywhere(struct fixture *f)
 
 static inline void stop_listening(struct fixture *f, unsigned i)
 {
-	close(f->origins[i].listen_fd);
-	f->origins[i].listen_fd = -1;
+	f->origins[i].listen_fd = port_hold(f->origins[i].listen_fd);
 }
 
 static inline struct endpoint_worker *side_of(struct fixture *f, unsigned i)

@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "base/strbuf.h"
+#include "lib/port_hold.h"
 #include "lib/steady_clock.h"
 #include "net/addr.h"
 #include "session/client.h"
@@ -295,8 +296,7 @@ static void test_refused_connect_fails(void **state)
 {
 	struct fixture *f = *state;
 
-	close(f->listen_fd);
-	f->listen_fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	f->listen_fd = port_hold(f->listen_fd);
 	ask(f);
 	turn_until(f, &f->fails, 1);
 	assert_int_equal(f->failure.fault, SESSION_FAULT_CONNECT);

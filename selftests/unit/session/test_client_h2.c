@@ -12,6 +12,7 @@
 #include "base/clock.h"
 #include "callers.h"
 #include "h2_origin.h"
+#include "lib/port_hold.h"
 
 #define ORIGINS 4
 
@@ -581,8 +582,7 @@ static void test_refused_connect_fails_all(void **state)
 {
 	struct fixture *f = *state;
 
-	close(f->k.listen_fd);
-	f->k.listen_fd = -1;
+	f->k.listen_fd = port_hold(f->k.listen_fd);
 	call(&f->k, "/a");
 	call(&f->k, "/b");
 	for (int i = 0; i < 200 && f->k.fails < 2; i++)

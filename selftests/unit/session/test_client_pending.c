@@ -2,6 +2,8 @@
 /* test_client_pending.c - connections over TLS, and requests that wait until ALPN says what their origin speaks. */
 #include "tls_origin.h"
 
+#include "lib/port_hold.h"
+
 #define OK "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
 
 static int set_up(void **state)
@@ -299,8 +301,7 @@ static void test_refused_connect_is_no_tls_failure(void **state)
 	struct tls_fixture *f = *state;
 	struct caller *c;
 
-	close(f->k.listen_fd);
-	f->k.listen_fd = -1;
+	f->k.listen_fd = port_hold(f->k.listen_fd);
 	c = call(&f->k, "/a");
 	for (int i = 0; i < 200 && c->fails == 0; i++)
 		loop_turn(f->k.loop, 5);

@@ -2,6 +2,8 @@
 /* test_client_raw.c - connections to origins that carry bytes, in plain text and over TLS. */
 #include "tls_origin.h"
 
+#include "lib/port_hold.h"
+
 static int set_up(void **state)
 {
 	struct tls_fixture *f = test_calloc(1, sizeof(*f));
@@ -197,8 +199,7 @@ static void test_refused_connect(void **state)
 	struct tls_fixture *f = *state;
 	struct caller *c;
 
-	close(f->k.listen_fd);
-	f->k.listen_fd = -1;
+	f->k.listen_fd = port_hold(f->k.listen_fd);
 	c = connect_raw(f);
 	LOOP_UNTIL(f, c->fails == 1);
 	assert_int_equal(c->failure.fault, SESSION_FAULT_CONNECT);
