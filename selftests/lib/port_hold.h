@@ -10,7 +10,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-/* Closes a listening socket of IPv4.  What is returned keeps its port and refuses whoever connects; it may listen(2). */
+/* Closes a listening socket of IPv4.  What is returned keeps its port and refuses who connects; it may listen(2). */
 static inline int port_hold(int listener)
 {
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
