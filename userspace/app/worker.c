@@ -633,7 +633,8 @@ fail:
 
 void worker_adopt(struct worker *w, struct snapshot *s, const struct guard_rules *rules)
 {
-	order_give(w, (struct order){ .snapshot = snapshot_get(s), .rules = rules }, adopt_deliver);
+	order_give(w, (struct order){ .mail.is_order = true, .snapshot = snapshot_get(s), .rules = rules },
+		   adopt_deliver);
 }
 
 void worker_listen(struct worker *w, uint32_t listener, int fd)

@@ -70,12 +70,14 @@ struct loop {
 
 	/* The mailbox: any thread pushes, this one takes all. */
 	struct mail *_Atomic mails; /* newest first */
+	struct mail *later;	    /* taken, for after the completions of this turn */
 	struct op wake_op;    /* completes here when a MSG_RING came */
 	struct op refused_op; /* completes on a sender whose MSG_RING failed */
 	struct op event_op;   /* the read of event_fd */
 	int event_fd;	      /* owned */
 	uint64_t event_count;
 	bool is_event_armed;
+	bool is_ending; /* it is not armed again */
 };
 
 /* The next free submission, submitting what is queued if there is none. */
@@ -91,7 +93,8 @@ void loop_run_done(struct loop *l);
 void timers_run(struct loop *l);
 
 int mailbox_open(struct loop *l);
-void mailbox_drain(struct loop *l);
+void mailbox_drain_orders(struct loop *l); /* before the turn's completions */
+void mailbox_drain(struct loop *l);	   /* all else, after them */
 void mailbox_cancel(struct loop *l); /* end the read of event_fd */
 static inline bool mailbox_is_empty(struct loop *l)
 {

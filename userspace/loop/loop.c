@@ -365,8 +365,9 @@ int loop_turn(struct loop *l, uint64_t max_wait_ms)
 		return err;
 	clock_update(l);
 	loop_reap(l);
-	mailbox_drain(l); /* first: what was reaped may be a consequence of it */
+	mailbox_drain_orders(l);
 	loop_run_done(l);
+	mailbox_drain(l);
 	timers_run(l);
 	tasks_run(&l->tasks);
 	flushes_run(l, FLUSH_LAYERS);

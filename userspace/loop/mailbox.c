@@ -54,7 +54,7 @@ static void event_done(struct op *op, int res, unsigned flags)
 
 	(void)flags;
 	l->is_event_armed = false;
-	if (res != -ECANCELED)
+	if (res != -ECANCELED && !l->is_ending)
 		event_arm(l);
 }
 
@@ -76,6 +76,7 @@ void mailbox_cancel(struct loop *l)
 {
 	struct io_uring_sqe *sqe = loop_sqe(l);
 
+	l->is_ending = true; /* the read may be faster */
 	io_uring_prep_cancel64(sqe, (uint64_t)(uintptr_t)&l->event_op | USER_INTERNAL, 0);
 	sqe->flags |= IOSQE_CQE_SKIP_SUCCESS;
 	io_uring_sqe_set_data64(sqe, 0);
@@ -103,12 +104,13 @@ void mailbox_give(struct loop *to, struct loop *from, struct mail *m)
 	io_uring_sqe_set_data64(sqe, (uint64_t)(uintptr_t)&to->refused_op | USER_INTERNAL);
 }
 
-void mailbox_drain(struct loop *l)
+/* All that was given so far, in its order. */
+static struct mail *mails_take(struct loop *l)
 {
 	struct mail *newest, *oldest = NULL;
 
 	if (mailbox_is_empty(l))
-		return;
+		return NULL;
 	newest = atomic_exchange_explicit(&l->mails, NULL, memory_order_acquire);
 	while (newest) {
 		struct mail *next = newest->next;
@@ -117,11 +119,41 @@ void mailbox_drain(struct loop *l)
 		oldest = newest;
 		newest = next;
 	}
-	while (oldest) {
-		struct mail *m = oldest;
+	return oldest;
+}
 
-		oldest = m->next;
-		m->next = NULL;
-		m->on_deliver(m); /* m is the receiver's now */
+/* m is the receiver's afterwards. */
+static struct mail *mail_deliver(struct mail *m)
+{
+	struct mail *next = m->next;
+
+	m->next = NULL;
+	m->on_deliver(m);
+	return next;
+}
+
+void mailbox_drain_orders(struct loop *l)
+{
+	struct mail *m = mails_take(l), **end = &l->later;
+
+	CHECK(!l->later);
+	while (m) {
+		if (m->is_order) {
+			m = mail_deliver(m);
+			continue;
+		}
+		*end = m;
+		end = &m->next;
+		m = m->next;
+		*end = NULL;
 	}
+}
+
+void mailbox_drain(struct loop *l)
+{
+	struct mail *m = l->later;
+
+	l->later = NULL;
+	while (m)
+		m = mail_deliver(m);
 }

@@ -246,10 +246,17 @@ static void test_a_refused_message_falls_back_to_the_eventfd(void **state)
 }
 
 struct sequence {
-	struct mail mail;
+	struct mail mail, order;
 	struct op op;
-	unsigned count, mail_at, op_at;
+	unsigned count, mail_at, order_at, op_at;
 };
+
+static void sequence_order(struct mail *m)
+{
+	struct sequence *s = container_of(m, struct sequence, order);
+
+	s->order_at = ++s->count;
+}
 
 static void sequence_mail(struct mail *m)
 {
@@ -268,9 +275,13 @@ static void sequence_done(struct op *op, int res, unsigned flags)
 }
 
 /* A request that follows a reload finds what the reload brought, also when its worker wakes late. */
-static void test_mail_comes_before_what_happened_after_it(void **state)
+static void test_orders_come_before_what_happened_after_them_and_mail_after_it(void **state)
 {
-	struct sequence s = { .mail.on_deliver = sequence_mail, .op.on_done = sequence_done };
+	struct sequence s = {
+		.mail.on_deliver = sequence_mail,
+		.order = { .on_deliver = sequence_order, .is_order = true },
+		.op.on_done = sequence_done,
+	};
 	const uint64_t one = 1;
 	uint64_t value;
 	struct loop *l;
@@ -283,13 +294,34 @@ static void test_mail_comes_before_what_happened_after_it(void **state)
 	loop_read(l, &s.op, fd, &value, sizeof(value));
 	assert_int_equal(loop_turn(l, 0), 0);
 	mailbox_give(l, NULL, &s.mail);
+	mailbox_give(l, NULL, &s.order);
 	assert_int_equal(write(fd, &one, sizeof(one)), sizeof(one));
-	for (unsigned i = 0; i < 10 && s.count < 2; i++)
+	for (unsigned i = 0; i < 10 && s.count < 3; i++)
 		assert_int_equal(loop_turn(l, 1000), 0);
-	assert_int_equal(s.mail_at, 1);
+	assert_int_equal(s.order_at, 1);
 	assert_int_equal(s.op_at, 2);
+	assert_int_equal(s.mail_at, 3);
 	loop_free(l);
 	assert_int_equal(close(fd), 0);
+}
+
+/* What wakes it was armed anew in the last turn, and completes before it can be cancelled. */
+static void test_a_late_wake_up_keeps_no_loop_from_ending(void **state)
+{
+	struct mail mails[2] = { { .on_deliver = refused_arrived }, { .on_deliver = refused_arrived } };
+	struct loop *l;
+	const char *reason;
+
+	(void)state;
+	refused_count = 0;
+	assert_int_equal(loop_new(&l, NULL, &reason), 0);
+	mailbox_give(l, NULL, &mails[0]);
+	assert_int_equal(loop_turn(l, 1000), 0);
+	assert_int_equal(refused_count, 1);
+	mailbox_give(l, NULL, &mails[1]);
+	alarm(20);
+	loop_free(l);
+	alarm(0);
 }
 
 int main(void)
@@ -298,8 +330,9 @@ int main(void)
 		cmocka_unit_test(test_tokens_go_round),
 		cmocka_unit_test(test_a_refused_message_falls_back_to_the_eventfd),
 		cmocka_unit_test(test_loops_flood_one_loop),
-		cmocka_unit_test(test_mail_comes_before_what_happened_after_it),
+		cmocka_unit_test(test_orders_come_before_what_happened_after_them_and_mail_after_it),
 		cmocka_unit_test(test_order_is_kept_per_sender),
+		cmocka_unit_test(test_a_late_wake_up_keeps_no_loop_from_ending),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);
