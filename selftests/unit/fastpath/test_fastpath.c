@@ -128,7 +128,10 @@ static void test_own_addresses_are_sorted_and_single(void **state)
 	hostaddrs_fini(NULL);
 	fd = hostaddrs_watch();
 	assert_true(fd >= 0);
-	assert_false(hostaddrs_drain(fd));
+	/* The host's addresses may change while this runs, but not between all of these. */
+	for (i = 0; i < 100 && hostaddrs_drain(fd); i++)
+		;
+	assert_true(i < 100);
 	(void)close(fd);
 }
 
