@@ -402,6 +402,7 @@ static void test_bans_live_and_end(void **state)
 	/* Banned before the guard is there: it comes to the kernel with it. */
 	assert_int_equal(bans_add(b, ip, now, now + 60 * SECOND_NS, SN_BAN_MANUAL), 0);
 	assert_int_equal(fastpath_apply(fp, &p), 0);
+	now = clock_boot_ns();
 	heartbeat_control(fastpath_heartbeat(fp), now);
 	assert_true(heartbeat_beat(fastpath_heartbeat(fp), now));
 	assert_true(stays_out("10.77.0.2"));
@@ -416,7 +417,9 @@ static void test_bans_live_and_end(void **state)
 	assert_true(stays_out("10.77.0.2"));
 	while (clock_boot_ns() <= now + 3 * SECOND_NS)
 		usleep(10000);
-	assert_true(arrives("10.77.0.2"));
+	/* The guard's clock is that of the last tick, which is late where the processor's owner gives it away. */
+	for (int i = 0; i < 100 && !arrives_within("10.77.0.2", home_of("10.77.0.2"), 7000, 100); i++)
+		assert_true(i < 99);
 	close_guard(fp);
 	plan_fini(&p);
 }
@@ -725,6 +728,7 @@ static void test_bans_of_other_versions_are_taken_over(void **state)
 		(void)close(fd);
 		assert_true(value.until_ns == until && value.strikes == 3 && value.slot < SN_BLOCK_MAX);
 	}
+	now = clock_boot_ns();
 	heartbeat_control(fastpath_heartbeat(fp), now);
 	assert_true(heartbeat_beat(fastpath_heartbeat(fp), now));
 	assert_true(stays_out("10.77.0.2"));
@@ -862,7 +866,10 @@ static int step_apply_and_die(struct fastpath *fp, const struct fastpath_plan *p
 	uint8_t ip[16];
 
 	packet_ip("10.77.0.2", ip);
-	return fastpath_apply(fp, p) || bans_add(fastpath_bans(fp), ip, now, SN_FOREVER, SN_BAN_MANUAL);
+	if (fastpath_apply(fp, p) == 0 && bans_add(fastpath_bans(fp), ip, now, SN_FOREVER, SN_BAN_MANUAL) == 0)
+		return 0;
+	(void)fprintf(stderr, "not applied: %s\n", status_of(fp).reason);
+	return 1;
 }
 
 static int step_adopt_and_stop(struct fastpath *fp, const struct fastpath_plan *p)
@@ -999,6 +1006,17 @@ static void find_abilities(void)
 		fail_msg("this kernel is to have libxdp's dispatcher, and has none");
 }
 
+/* Until the kernel has noticed the carrier packets are thrown away; a busy one takes seconds. */
+static void wait_link(const char *name)
+{
+	char command[256];
+
+	(void)snprintf(command, sizeof(command),
+		       "for i in $(seq 1000); do ip -o link show %s | grep -q 'state UP' && exit; sleep .02; done; "
+		       "false", name);
+	shell(command);
+}
+
 static int setup(void **state)
 {
 	char command[256];
@@ -1015,7 +1033,9 @@ static int setup(void **state)
 	shell("ip link set lo up && ip link set peer0 up && ip addr add 10.77.0.2/24 dev peer0 && "
 	      "ip addr add 10.77.0.3/24 dev peer0 && ip addr add fd77::2/64 dev peer0 nodad && "
 	      "ip addr add fd77::3/64 dev peer0 nodad");
+	wait_link("peer0");
 	assert_int_equal(setns(home_ns, CLONE_NEWNET), 0);
+	wait_link("guard0");
 	return 0;
 }
 

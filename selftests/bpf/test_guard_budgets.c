@@ -382,7 +382,8 @@ static void test_userspace_admits_the_same(void **state)
 	unsigned seen[2] = { 0 };
 
 	(void)state;
-	for (int round = 0; round < 40; round++) {
+	/* Some plans refuse hardly anybody: of 1,000 seeds 5 take more rounds. */
+	for (int round = 0; round < 40 || (round < 400 && MIN(seen[0], seen[1]) <= 1000); round++) {
 		struct fastpath_plan p = { 0 };
 		struct budgets *b = budgets_new();
 

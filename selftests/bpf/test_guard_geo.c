@@ -266,12 +266,19 @@ static void compare_many(const struct fastpath_plan *p, struct seen *seen)
 	geo_rules_free(g);
 }
 
+static bool is_each_seen_often(const struct seen *s)
+{
+	return s->dropped > ROUNDS * SOURCES / 10 && s->refused_at_accept > ROUNDS * SOURCES / 100 &&
+	       s->passed > ROUNDS * SOURCES / 10 && s->monitored > ROUNDS * SOURCES / 100;
+}
+
 static void test_random_countries_are_read_alike(void **state)
 {
 	struct seen seen = { 0 }, meanwhile = { 0 };
 
 	(void)state;
-	for (unsigned i = 0; i < ROUNDS; i++) {
+	/* What a plan chooses is drawn once for all its sources: of 1,000 seeds 2 take more than these rounds. */
+	for (unsigned i = 0; i < ROUNDS || (i < 10 * ROUNDS && !is_each_seen_often(&seen)); i++) {
 		struct fastpath_plan p = { 0 };
 		struct mmdb_build b;
 
@@ -289,10 +296,7 @@ static void test_random_countries_are_read_alike(void **state)
 	}
 	printf("dropped %u, refused at accept only %u, passed %u, monitored %u\n", seen.dropped,
 	       seen.refused_at_accept, seen.passed, seen.monitored);
-	assert_true(seen.dropped > ROUNDS * SOURCES / 10);
-	assert_true(seen.refused_at_accept > ROUNDS * SOURCES / 100);
-	assert_true(seen.passed > ROUNDS * SOURCES / 10);
-	assert_true(seen.monitored > ROUNDS * SOURCES / 100);
+	assert_true(is_each_seen_often(&seen));
 }
 
 /* A reload: of the same database, and while tables for the new plan are compiled. */
