@@ -6,6 +6,7 @@ import time
 
 from lib import Client, check, check_eq, check_in, fetch, wait_for
 from lib import h2
+from lib.case import scale
 from lib.h2 import H2C, TO_H2, H2Client, h2_origin
 
 # With a burst of one each pause of the client or the proxy is a token that is lost.
@@ -315,7 +316,8 @@ def test_who_leaves_while_he_waits_is_forgotten(t):
     o = t.origin()
     s = t.sentinel(o, routes='route "free" { matches { path "/free"; }; upstream "o"; }\n'
                              'route "all" { matches { path-prefix "/"; }; upstream "o"; filters "l"; }',
-                   filters='filter "l" { type "rate-limit"; max-rps "40/m"; burst 1; on-limit "delay"; }')
+                   filters='filter "l" { type "rate-limit"; max-rps "%d/m"; burst 1; on-limit "delay"; '
+                          'max-delay-ms 30000; }' % (40 / scale()))
     check_eq(fetch(s.port, "/free").status, 200)
     baseline = s.baseline()
     check_eq(fetch(s.port, "/first").status, 200)

@@ -441,10 +441,11 @@ def test_urgent_bytes_do_not_stop_what_is_spliced(t):
         check(moved(s, "splice", "c2s") > 0, "nothing was spliced")
     with Client(s.port) as c:
         c.send("POST /digest HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % (64 * len(PATTERN)))
+        r = o.wait_requests(2)[1]
         for n in range(64):
             c.send(PATTERN)
-            if n % 8 == 4:
-                time.sleep(0.02)  # so that it waits for the next byte
+            if n % 8 == 4:  # it waits for the next byte; of two urgent ones the first would be a byte as any other
+                wait_for(lambda: r.connection.received_count - len(r.head) - 4 == (n + 1) * len(PATTERN), "the body so far")
                 c.socket.send(b"!", socket.MSG_OOB)
         check_eq(c.response().body.decode(), "%d %s" % (64 * len(PATTERN), digest_of(64 * len(PATTERN))))
     wait_for(lambda: is_clean(s), "a pipe is still busy")

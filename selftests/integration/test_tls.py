@@ -304,7 +304,7 @@ def test_status_and_metrics_tell_of_certificates(t):
 
 
 def test_a_thousand_idle_connections_hold_little(t):
-    s, ca, _ = server(t, system="max-connections 4000", listener="max-handshakes 2000")
+    s, ca, _ = server(t, system="max-connections 4000", listener="max-handshakes 2000\nkeepalive-timeout-secs 600")
     tls = context(ca, version="1.3")
     clients = []
 

@@ -154,7 +154,7 @@ def test_the_certificate_of_the_proxy(t):
     stranger = Authority(t, "Other CA").issue("proxy", ["proxy.example"], usage="clientAuth")
     s.check_reload(upstream=upstream(ca, more='client-cert "%s"\nclient-key "%s"' % (stranger.cert, stranger.key)))
     check_refused(s, "alert_unknown_ca")
-    check_eq(len([c for c in o.connections if not c.failure]), 2)
+    wait_for(lambda: len([c for c in o.connections if not c.failure]) == 2, "the failures at the origin")
 
 
 def test_sessions_are_resumed(t):

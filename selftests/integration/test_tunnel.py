@@ -152,11 +152,12 @@ def test_origin_that_ends_together_with_its_101_harms_nobody(t):
 
 def test_idle_tunnel_is_ended(t):
     o = t.origin()
-    s = t.sentinel(o, route='websocket #true\npolicies { tunnel-idle-timeout-secs %d; }' % scale())
+    limit = 1 + int(scale())
+    s = t.sentinel(o, route='websocket #true\npolicies { tunnel-idle-timeout-secs %d; }' % limit)
     c = tunnel_open(s)
     for _ in range(6):  # bytes keep it alive
         echoes(c, b"x")
-        s.sleep_ticks(0.3 * scale())
+        s.sleep_ticks(0.25 * limit)
     c.end()
     o.wait_ends()
 

@@ -129,11 +129,12 @@ def test_body_above_the_replay_buffer_is_sent_once_only(t):
 def test_retries_are_bounded_by_the_budget(t):
     s = t.sentinel("127.0.0.1:%d" % t.port(), "127.0.0.1:%d" % t.port(), "127.0.0.1:%d" % t.port(),
                    route=RETRY.replace("budget-percent 100", "budget-percent 20"))
+    began = time.monotonic()
     with Client(s.port) as c:
         for _ in range(800):
             check_eq(c.get("/").status, 503)
-    page = s.metrics()
-    check(page.sum("upstream_retries_total") <= 162, "%d retries of 800 requests", page.sum("upstream_retries_total"))
+    page, most = s.metrics(), 162 + 100 * ((time.monotonic() - began) // 10)  # in each ten seconds 100 are free
+    check(page.sum("upstream_retries_total") <= most, "%d retries of 800 requests", page.sum("upstream_retries_total"))
     check(page.sum("retry_budget_exhausted_total") > 0)
 
 
