@@ -245,7 +245,7 @@ def test_json_has_the_errors_of_the_daemon(t):
 
 def test_an_answer_that_cannot_be_written_is_a_failure(t):
     with open("/dev/full", "wb") as full:
-        done = subprocess.run([t.binary, "config", "describe"], stdout=full, stderr=subprocess.PIPE, timeout=20)
+        done = subprocess.run([t.binary, "config", "describe"], stdout=full, stderr=subprocess.PIPE, timeout=20 * scale())
     check_eq(done.returncode, 1)
     check_in(b"No space left", done.stderr)
 

@@ -7,6 +7,7 @@ import socket
 import subprocess
 
 from lib import Skip, check, check_eq, check_in, fetch, wait_for
+from lib.case import scale
 from lib.tls import Authority, tls_block
 from test_upgrade import upgrade
 
@@ -377,7 +378,8 @@ def test_unset_variable_without_default_is_an_error(t):
 
 def test_default_file_checks(t):
     path = os.path.join(os.path.dirname(__file__), "../../config/sentinel.kdl")
-    done = subprocess.run([t.binary, "check", "-c", path], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=20)
+    done = subprocess.run([t.binary, "check", "-c", path], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                          timeout=20 * scale())
     check_eq(done.returncode, 0, done.stdout.decode())
 
 
@@ -386,6 +388,7 @@ def test_no_file_anywhere_says_where_it_looked(t):
     command = [t.binary, "check"]
     if os.path.exists("/etc/sentinel"):  # not for this one
         command = ["unshare", "-m", "sh", "-c", "mount -t tmpfs none /etc/sentinel && exec \"$@\"", "sh"] + command
-    done = subprocess.run(command, cwd=t.dir, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=20)
+    done = subprocess.run(command, cwd=t.dir, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                          timeout=20 * scale())
     check_eq(done.returncode, 1)
     check_in(b"/etc/sentinel/sentinel.kdl", done.stdout)

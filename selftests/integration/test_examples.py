@@ -7,6 +7,7 @@ import shutil
 import subprocess
 
 from lib import check, check_eq
+from lib.case import scale
 from lib.geo import mmdb, write
 from lib.tls import Authority
 
@@ -36,7 +37,7 @@ def with_certificates(t, ca, text):
 
 def check_config(t, what, text):
     path = t.write("example.kdl", text)
-    done = subprocess.run([t.binary, "check", "-c", path], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=20)
+    done = subprocess.run([t.binary, "check", "-c", path], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=20 * scale())
     out = done.stdout.decode()
     check_eq(done.returncode, 0, "%s: %s" % (what, out))
     warnings = [x for x in out.splitlines() if " warning: " in x and not HARMLESS.search(x)]

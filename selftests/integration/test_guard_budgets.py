@@ -125,7 +125,7 @@ def start_limited(t, ban, guard=True):
 
 def test_client_that_keeps_being_refused_is_banned_and_comes_off(t):
     peer = Peer(t)
-    lasts = int(4 * scale())  # what is looked at while it holds takes longer, too
+    lasts = int(6 * scale())  # what is looked at while it holds takes longer, too
     s = start_limited(t, 'ban { after 5; within "30s"; for "%ds"; max "60s"; }' % lasts)
     # Somebody else is well behaved, and stays so; an open connection of the bad one is there when the ban comes.
     check_eq(peer.get(GOOD, s.port, 5), 200)

@@ -130,6 +130,7 @@ def test_on_stop_keep_leaves_the_guard(t):
     s = start(t, DENY)
     s.check_reload(top=kernel(DENY, 'on-stop "keep"'))
     s.stop()
+    wait_port_free(s.port)
     with socket.create_server(("10.78.0.1", s.port)):
         check_eq(peer.shell("curl -s -m 1 --interface %s http://10.78.0.1:%d/ || echo $?" % (BAD, s.port)).strip(), "28")
         check("guard0" in s.command("kernel", "status", check_code=None)[1], "status without a daemon")

@@ -160,7 +160,7 @@ def test_idle_connection_that_was_closed_is_not_used(t):
 
 def test_ping_finds_a_dead_origin(t):
     o = h2_origin(t)
-    s = start(t, o, upstream='http-version { min-version 2; h2-ping-interval "1s"; }')
+    s = start(t, o, upstream='http-version { min-version 2; h2-ping-interval "2s"; }')
     check_eq(fetch(s.port, "/headers").status, 200)
     first = o.links[0]
     wait_for(lambda: first.pings >= 2, "no PING")  # the first was answered, and in time

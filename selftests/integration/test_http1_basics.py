@@ -3,6 +3,7 @@
 import json
 
 from lib import Client, PeerReset, check, check_eq, check_in, fetch, parse_requests, wait_for
+from lib.case import scale
 
 
 def test_request_reaches_the_origin_and_the_answer_the_client(t):
@@ -338,5 +339,5 @@ def test_curl_gets_along(t):
         raise Skip("no curl")
     s = t.sentinel(t.origin())
     done = subprocess.run(["curl", "-sS", "-T", "-", "-H", "Expect: 100-continue", "http://127.0.0.1:%d/echo" % s.port],
-                          input=b"z" * 100000, stdout=subprocess.PIPE, check=True, timeout=20)
+                          input=b"z" * 100000, stdout=subprocess.PIPE, check=True, timeout=20 * scale())
     check_eq(len(done.stdout), 100000)

@@ -115,7 +115,10 @@ class Case:
                 errors.append("%s" % error)
                 proxy.kill()
         for close in reversed(self.closers):
-            close()
+            try:
+                close()
+            except Exception as error:  # the others must be closed, too
+                errors.append("%s: %s" % (type(error).__name__, error))
         if errors:
             raise AssertionError("; ".join(errors))
 

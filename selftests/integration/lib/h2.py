@@ -241,6 +241,7 @@ class Link:
         self.answers_settings = True
         self.errors = []
         self.end = None
+        self.is_broken = False
         self.received = bytearray()
         self.received_count = 0
         self.block = None
@@ -288,6 +289,13 @@ class Link:
             except (OSError, ValueError) as error:  # ValueError: select() of a socket that was closed meanwhile
                 raise PeerReset(str(error)) from error
         return self
+
+    def reply(self, data):
+        """By the reader: that a peer takes no more ends no reading of what it has sent, which may be why (GOAWAY)."""
+        try:
+            self.write(data)
+        except PeerReset:
+            self.is_broken = True
 
     def send_block(self, stream, fields, is_end=False, sizes=(), priority=None):
         """HEADERS, and CONTINUATION for each of the sizes at which the block is cut."""
@@ -341,14 +349,13 @@ class Link:
                     self.received += piece
                 buffer += piece
                 self.take_all(buffer)
-        except (OSError, PeerReset) as error:
-            is_ours = isinstance(error, OSError) and not isinstance(error, ConnectionError)
-            self.end = self.end or ("closed" if is_ours else "rst")
+        except OSError as error:
+            self.end = self.end or ("rst" if isinstance(error, ConnectionError) else "closed")
         except Exception as error:  # told to whoever waits
             self.errors.append(repr(error))
         finally:
             with self.changed:
-                self.end = self.end or "fin"
+                self.end = self.end or ("rst" if self.is_broken else "fin")
                 self.changed.notify_all()
             self.on_end()
 
@@ -379,7 +386,7 @@ class Link:
                 self.owed = 0
             self.changed.notify_all()
         if give:
-            self.write(give)
+            self.reply(give)
 
     def take_data(self, flags, number, payload):
         stream, size = self.streams.get(number), len(payload)
@@ -424,7 +431,7 @@ class Link:
         elif kind == PING:
             self.pings += 1
             if self.answers_pings:
-                self.write(frame(PING, ACK, 0, payload))
+                self.reply(frame(PING, ACK, 0, payload))
         elif kind == GOAWAY:
             self.goaways.append(struct.unpack(">II", payload[:8]))
         elif kind == WINDOW_UPDATE and number == 0:
@@ -441,7 +448,7 @@ class Link:
         if TABLE_SIZE in values:
             self.encoder.header_table_size = min(4096, values[TABLE_SIZE])
         if self.answers_settings:
-            self.write(frame(SETTINGS, ACK))
+            self.reply(frame(SETTINGS, ACK))
 
     def take_head(self, number, raw, is_end):
         fields = [(n.decode("latin-1"), v.decode("latin-1")) for n, v in raw]

@@ -20,8 +20,8 @@ PUBLISHED_S = 1.2  # more than workers take from one publication of their gauges
 
 def whole_lines(path):
     """Of a file that is being written: who reads may see a part of what one write(2) appends."""
-    with open(path, encoding="utf-8") as file:
-        return file.read().rpartition("\n")[0].splitlines()
+    with open(path, "rb") as file:
+        return file.read().rpartition(b"\n")[0].decode("utf-8").splitlines()
 
 
 class Metrics:

@@ -433,7 +433,12 @@ class Relay:
             if self.port_to is None:
                 threading.Thread(target=self.keep, args=(client, self.flights[-1]), daemon=True).start()
                 continue
-            server = socket.create_connection(("127.0.0.1", self.port_to))
+            try:
+                server = socket.create_connection(("127.0.0.1", self.port_to))
+            except OSError:  # of this client only
+                self.answers.append(None)
+                client.close()
+                continue
             threading.Thread(target=self.pump, args=(client, server, self.flights[-1]), daemon=True).start()
             self.answers.append(bytearray() if self.keeps_answers else None)
             threading.Thread(target=self.pump, args=(server, client, self.answers[-1]), daemon=True).start()
@@ -477,6 +482,7 @@ class TlsConnection(Connection):
                 self.prelude = self.origin.proxy_header(self.socket)
             self.socket.settimeout(15 * scale())
             sock = self.origin.tls.wrap_socket(self.socket, server_side=True)
+            self.client = sock.getpeercert(True) if self.origin.tls.verify_mode else None
         except (OSError, ValueError) as error:
             self.failure = error
             self.end = "handshake"
@@ -484,7 +490,6 @@ class TlsConnection(Connection):
             return
         self.socket = sock
         self.alpn, self.is_resumed = sock.selected_alpn_protocol(), sock.session_reused
-        self.client = sock.getpeercert(True) if self.origin.tls.verify_mode else None
         super().serve()
 
     def close(self):
