@@ -175,19 +175,6 @@ def h2load(words, seconds=30):
     return text
 
 
-def check_load(text):
-    """Nothing failed; how many were done."""
-    numbers = re.search(r"(\d+) total, (\d+) started, (\d+) done, (\d+) succeeded, (\d+) failed, (\d+) errored, (\d+) timeout", text)
-    check(numbers, "%s", text)
-    _, _, done, succeeded, failed, errored, timeout = map(int, numbers.groups())
-    check_eq((failed, errored, timeout), (0, 0, 0), text)
-    check_eq(succeeded, done, text)
-    # When its time is over h2load has seen heads of answers that it does not count as done any more.
-    heads = re.search(r"status codes: (\d+) 2xx, 0 3xx, 0 4xx, 0 5xx", text)
-    check(heads and int(heads.group(1)) >= done, "%s", text)
-    return done
-
-
 def judge_h2load(text):
     numbers = re.search(r"(\d+) total, (\d+) started, (\d+) done, (\d+) succeeded, (\d+) failed, (\d+) errored, (\d+) timeout",
                         text)
