@@ -16,6 +16,8 @@
 #include "clients/store_private.h"
 
 #define ATTEMPTS_MAX 16 /* commands that a question may cost */
+/* memcached's clock goes by whole seconds, two at once when a tick is late: what ends in two may be over now. */
+#define LATE_TICKS_SECS 3
 
 enum phase {
 	PHASE_ADD,
@@ -54,7 +56,7 @@ static unsigned long long ttl_secs(const struct store_connection *c, const struc
 {
 	uint64_t longest = (k->tolerance_us + k->delay_max_us + k->interval_us) / 1000000 + 1;
 
-	return MIN(MAX(longest, c->worker->store->settings.ttl_secs), (uint64_t)30 * 86400);
+	return MIN(MAX(longest, c->worker->store->settings.ttl_secs) + LATE_TICKS_SECS, (uint64_t)30 * 86400);
 }
 
 /* What is there plus one interval, and its mark for a swap. */

@@ -474,6 +474,24 @@ static void test_memcached_refusal_is_taken_back(void **state)
 	end(f);
 }
 
+/* Its clock goes by whole seconds, two at once when a tick is late: what ends in two may be over now. */
+static void test_memcached_counter_outlives_a_late_tick(void **state)
+{
+	struct fixture *f = begin("memcache://h", STORE_MEMCACHED);
+	struct question q;
+
+	(void)state;
+	q = (struct question){ .check = { .key = SPAN("key"), .interval_us = 1000, .tolerance_us = 90000000,
+					  .on_done = on_done } };
+	assert_int_equal(store_check_begin(f->side, &q.check), STORE_ANSWERED);
+	turn_until(f, "ma key v c D1000 N94 J", NULL);
+	say(f, "VA 4 c77\r\n5000\r\n");
+	turn_until(f, "C77 T94\r\n", NULL);
+	say(f, "HD\r\n");
+	turn_until(f, NULL, &q.done);
+	end(f);
+}
+
 static void test_memcached_without_swap(void **state)
 {
 	struct fixture *f = begin("memcache://h", STORE_MEMCACHED);
@@ -506,6 +524,7 @@ int main(void)
 		cmocka_unit_test(test_memcached_idle_counter_is_moved_by_swap),
 		cmocka_unit_test(test_memcached_counter_that_comes_and_goes),
 		cmocka_unit_test(test_memcached_refusal_is_taken_back),
+		cmocka_unit_test(test_memcached_counter_outlives_a_late_tick),
 		cmocka_unit_test(test_memcached_without_swap),
 	};
 
