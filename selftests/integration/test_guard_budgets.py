@@ -56,7 +56,7 @@ def burst(peer, source, port, count):
 
 def test_client_over_its_budget_is_dropped_in_the_kernel(t):
     peer = Peer(t)
-    s = start(t, 'budget { connections "2/m" burst=5 per="ip"; }')
+    s = start(t, 'budget { connections "2/h" burst=5 per="ip"; }')
     check_eq(peer.get(GOOD, s.port, 5), 200)
     got = burst(peer, BAD, s.port, 12)
     # The first of a source that nobody knew were counted in the sketch; what was used there its own bucket knows.
@@ -68,14 +68,14 @@ def test_client_over_its_budget_is_dropped_in_the_kernel(t):
                           stdout=subprocess.PIPE, check=True).stdout.decode()
     check_in("connections_ip", dump)
     # A reload in the middle of a burst fills nobody's bucket.
-    s.check_reload(top='kernel {\ninterface "guard0"\nbudget { connections "2/m" burst=5 per="ip"; }\nacl { deny "%s"; }\n}'
+    s.check_reload(top='kernel {\ninterface "guard0"\nbudget { connections "2/h" burst=5 per="ip"; }\nacl { deny "%s"; }\n}'
                    % "10.79.0.0/16")
     check_eq(burst(peer, BAD, s.port, 3), 0)
 
 
 def test_network_has_one_budget_and_allowed_sources_none(t):
     peer = Peer(t)
-    s = start(t, 'budget { connections "2/m" burst=4 per="/24"; }\nacl { allow "%s"; }' % GOOD)
+    s = start(t, 'budget { connections "2/h" burst=4 per="/24"; }\nacl { allow "%s"; }' % GOOD)
     check_eq(burst(peer, BAD, s.port, 10), 4)
     check_eq(burst(peer, GOOD, s.port, 10), 10)
 
@@ -90,7 +90,7 @@ def test_packets_have_a_budget(t):
 
 def test_without_a_guard_connections_are_counted_when_accepted(t):
     peer = Peer(t)
-    s = start(t, 'budget { connections "2/m" burst=5 per="ip"; packets "1000/s" per="ip"; }', guard=False)
+    s = start(t, 'budget { connections "2/h" burst=5 per="ip"; packets "1000/s" per="ip"; }', guard=False)
     codes = [peer.get(BAD, s.port, 5) for _ in range(9)]
     check_eq(codes, [200] * 5 + [0] * 4)
     check_eq(s.metric("refused_connections_total", reason="connection_budget"), 4)
@@ -245,7 +245,7 @@ def test_crowd_behind_one_address_is_not_banned(t):
 
 def test_top_shows_whom_the_guard_drops(t):
     peer = Peer(t)
-    s = start(t, 'budget { connections "2/m" burst=2 per="ip"; }')
+    s = start(t, 'budget { connections "2/h" burst=2 per="ip"; }')
     burst(peer, BAD, s.port, 12)
 
     def reading():
