@@ -633,7 +633,7 @@ fail:
 
 void worker_adopt(struct worker *w, struct snapshot *s, const struct guard_rules *rules)
 {
-	order_give(w, (struct order){ .mail.is_order = true, .snapshot = snapshot_get(s), .rules = rules },
+	order_give(w, (struct order){ .mail.is_urgent = true, .snapshot = snapshot_get(s), .rules = rules },
 		   adopt_deliver);
 }
 

@@ -93,7 +93,7 @@ void loop_run_done(struct loop *l);
 void timers_run(struct loop *l);
 
 int mailbox_open(struct loop *l);
-void mailbox_drain_orders(struct loop *l); /* before the turn's completions */
+void mailbox_drain_urgent(struct loop *l); /* before the turn's completions */
 void mailbox_drain(struct loop *l);	   /* all else, after them */
 void mailbox_cancel(struct loop *l); /* end the read of event_fd */
 static inline bool mailbox_is_empty(struct loop *l)

@@ -365,7 +365,7 @@ int loop_turn(struct loop *l, uint64_t max_wait_ms)
 		return err;
 	clock_update(l);
 	loop_reap(l);
-	mailbox_drain_orders(l);
+	mailbox_drain_urgent(l);
 	loop_run_done(l);
 	mailbox_drain(l);
 	timers_run(l);

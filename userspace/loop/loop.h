@@ -2,9 +2,9 @@
 /*
  * loop.h - one io_uring a thread: SINGLE_ISSUER and DEFER_TASKRUN, created by the thread that runs it.
  *
- * A turn: submit what is queued and wait (one io_uring_enter) - reap completions by value - deliver orders - run the
- * completions' callbacks - deliver other mail - expire timers - run deferred tasks.  Reaping never calls back; running
- * never reaps; nothing here re-enters.
+ * A turn: submit what is queued and wait (one io_uring_enter) - reap completions by value - deliver urgent mail - run
+ * the completions' callbacks - deliver other mail - expire timers - run deferred tasks.  Reaping never calls back;
+ * running never reaps; nothing here re-enters.
  * Every function is for the loop's own thread unless it says otherwise.
  */
 #ifndef SN_LOOP_LOOP_H

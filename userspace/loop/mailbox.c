@@ -132,13 +132,13 @@ static struct mail *mail_deliver(struct mail *m)
 	return next;
 }
 
-void mailbox_drain_orders(struct loop *l)
+void mailbox_drain_urgent(struct loop *l)
 {
 	struct mail *m = mails_take(l), **end = &l->later;
 
 	CHECK(!l->later);
 	while (m) {
-		if (m->is_order) {
+		if (m->is_urgent) {
 			m = mail_deliver(m);
 			continue;
 		}

@@ -2,8 +2,8 @@
 /*
  * mailbox.h - messages from any thread to a loop.  A pointer crosses threads here (or in a snapshot), nowhere else.
  * Giving moves ownership.  From a thread with a loop of its own the wake-up is IORING_OP_MSG_RING; from another
- * thread it is an eventfd.  Order is kept per sender, except for orders.  The hand-over is a happens-before: an atomic
- * list, which TSan sees as it is.
+ * thread it is an eventfd.  Order is kept per sender, except that urgent mail overtakes.  The hand-over is a
+ * happens-before: an atomic list, which TSan sees as it is.
  */
 #ifndef SN_LOOP_MAILBOX_H
 #define SN_LOOP_MAILBOX_H
@@ -20,7 +20,7 @@ struct mail {
 	 * was sent once a reload was answered, meets what this brought.  Other mail comes after them: what it asks for
 	 * has all that happened before it was given.
 	 */
-	bool is_order;
+	bool is_urgent;
 };
 
 /*

@@ -246,16 +246,16 @@ static void test_a_refused_message_falls_back_to_the_eventfd(void **state)
 }
 
 struct sequence {
-	struct mail mail, order;
+	struct mail mail, urgent;
 	struct op op;
-	unsigned count, mail_at, order_at, op_at;
+	unsigned count, mail_at, urgent_at, op_at;
 };
 
-static void sequence_order(struct mail *m)
+static void sequence_urgent(struct mail *m)
 {
-	struct sequence *s = container_of(m, struct sequence, order);
+	struct sequence *s = container_of(m, struct sequence, urgent);
 
-	s->order_at = ++s->count;
+	s->urgent_at = ++s->count;
 }
 
 static void sequence_mail(struct mail *m)
@@ -275,11 +275,11 @@ static void sequence_done(struct op *op, int res, unsigned flags)
 }
 
 /* A request that follows a reload finds what the reload brought, also when its worker wakes late. */
-static void test_orders_come_before_what_happened_after_them_and_mail_after_it(void **state)
+static void test_urgent_mail_comes_before_what_happened_after_it(void **state)
 {
 	struct sequence s = {
 		.mail.on_deliver = sequence_mail,
-		.order = { .on_deliver = sequence_order, .is_order = true },
+		.urgent = { .on_deliver = sequence_urgent, .is_urgent = true },
 		.op.on_done = sequence_done,
 	};
 	const uint64_t one = 1;
@@ -294,11 +294,11 @@ static void test_orders_come_before_what_happened_after_them_and_mail_after_it(v
 	loop_read(l, &s.op, fd, &value, sizeof(value));
 	assert_int_equal(loop_turn(l, 0), 0);
 	mailbox_give(l, NULL, &s.mail);
-	mailbox_give(l, NULL, &s.order);
+	mailbox_give(l, NULL, &s.urgent);
 	assert_int_equal(write(fd, &one, sizeof(one)), sizeof(one));
 	for (unsigned i = 0; i < 10 && s.count < 3; i++)
 		assert_int_equal(loop_turn(l, 1000), 0);
-	assert_int_equal(s.order_at, 1);
+	assert_int_equal(s.urgent_at, 1);
 	assert_int_equal(s.op_at, 2);
 	assert_int_equal(s.mail_at, 3);
 	loop_free(l);
@@ -330,7 +330,7 @@ int main(void)
 		cmocka_unit_test(test_tokens_go_round),
 		cmocka_unit_test(test_a_refused_message_falls_back_to_the_eventfd),
 		cmocka_unit_test(test_loops_flood_one_loop),
-		cmocka_unit_test(test_orders_come_before_what_happened_after_them_and_mail_after_it),
+		cmocka_unit_test(test_urgent_mail_comes_before_what_happened_after_it),
 		cmocka_unit_test(test_order_is_kept_per_sender),
 		cmocka_unit_test(test_a_late_wake_up_keeps_no_loop_from_ending),
 	};
