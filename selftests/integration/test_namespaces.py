@@ -5,6 +5,7 @@ import time
 
 from lib import Client, PeerClosed, PeerReset, check, check_eq, check_in, fetch, wait_for
 from lib.origin import never
+from test_rate_limit import until_refused
 
 
 def named(t, name):
@@ -133,16 +134,6 @@ def rate_of(s, verdict, scope, limit):
 
 def statuses(get, count):
     return [get().status for _ in range(count)]
-
-
-def until_refused(get, count=1):
-    """How many requests pass before so many are refused, and the seconds that took: as many tokens come back by then."""
-    begin, seen = time.monotonic(), []
-    while seen.count(429) < count:
-        check(len(seen) < 100, "%r", seen)
-        seen.append(get().status)
-    check_eq(set(seen) - {200, 429}, set())
-    return seen.count(200), time.monotonic() - begin
 
 
 def rates(**keys):
